@@ -1,0 +1,151 @@
+"""What is planned and what it left behind: trials and records, in the standard library alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+VERSION = 1  # of the record; a reader refuses another one by name
+STATUSES = ("spent", "finished", "diverged", "failed", "timeout", "killed", "inapplicable")
+FAILED = ("diverged", "failed", "timeout", "killed")
+
+Setting = int | float | bool | str | None | tuple[Any, ...]
+
+
+class RequestError(ValueError):
+    """A request that is refused before anything runs; its text is one clear line."""
+
+
+class RecordError(ValueError):
+    """A stored line that is not a record of this version."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run as pure data: hashable, comparable, and small enough for any executor to carry."""
+
+    problem: str  # a problem's spec: "mlp_digits" or "step_1d[K=4]"
+    optimizer: str  # a table name, a plugin's name or an import path: "adam", "torch.optim:NAdam"
+    hyper: tuple[tuple[str, Setting], ...]  # settings that differ from the defaults, sorted by name
+    seed: int
+    passes: float  # the budget, in forward passes over the training set
+    device: str = "cpu"
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that name this trial, the same on every machine."""
+        text = json.dumps(asdict(self), sort_keys=True, default=list)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """The optimizer with its settings, as a user would type it: "adam[lr=0.1]"."""
+        return spec(self.optimizer, dict(self.hyper))
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        """(problem, labelled optimizer): what the seeds of one comparison share."""
+        return self.problem, self.label
+
+
+def spec(name: str, settings: Mapping[str, Any]) -> str:
+    """`name[key=value,...]` with the keys sorted, the inverse of `plugins.parse`."""
+    if not settings:
+        return name
+    inner = ",".join(f"{key}={_plain(value)}" for key, value in sorted(settings.items()))
+    return f"{name}[{inner}]"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "(" + ",".join(_plain(item) for item in value) + ")"
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
+@dataclass
+class Record:
+    """What one trial left. Every planned trial has exactly one, whatever happened to it.
+
+    Counts are per trial, also when it ran as one lane of many. `seconds` is the optimizer's own clock: evaluation,
+    logging and warm-up excluded. A number that is not finite is stored as null and read back as NaN.
+    """
+
+    key: str
+    problem: str
+    optimizer: str
+    hyper: dict[str, Any]
+    seed: int
+    budget: float  # passes granted
+    device: str
+    status: str  # one of STATUSES
+    error: str | None = None  # the reason in one line, for whatever is not "spent" or "finished"
+    lanes: int = 1  # how many trials shared the program
+    alone: bool = False  # True: the only work on the machine, so its seconds may be compared
+    forward: int = 0  # samples sent forward
+    backward: int = 0  # samples sent backward
+    evaluations: int = 0  # points (candidates) whose loss was asked for
+    nonfinite: int = 0  # evaluations that gave NaN or infinity
+    flops: int = 0
+    passes: float = 0.0
+    seconds: float = 0.0
+    warmup_seconds: float = 0.0  # first calls and compilation, outside `seconds`
+    peak_bytes: int | None = None  # memory above what the process held when the trial began
+    samples_per_second: float | None = None
+    certificate: dict[str, Any] | None = None  # {lower, upper, scope, exact}
+    fingerprint: str = ""  # of the source of its problem and optimizer
+    curve: list[dict[str, float]] = field(default_factory=list)
+    version: int = VERSION
+
+    @property
+    def label(self) -> str:
+        return spec(self.optimizer, self.hyper)
+
+    def line(self) -> str:
+        """One line of strict JSON, without the newline."""
+        return json.dumps(_finite(asdict(self)), allow_nan=False, separators=(",", ":"))
+
+
+_NAMES = {f.name for f in fields(Record)}
+_NEEDED = ("key", "problem", "optimizer", "hyper", "seed", "budget", "device", "status", "curve", "version")
+_NUMBERS = ("passes", "seconds", "warmup_seconds")
+
+
+def read_line(line: str) -> Record:
+    """A record from its stored line. Raises RecordError with the reason."""
+    try:
+        data = json.loads(line)
+    except ValueError as error:
+        raise RecordError(f"not JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise RecordError("not a JSON object")
+    if missing := [name for name in _NEEDED if name not in data]:
+        raise RecordError(f"no field {missing[0]!r}")
+    if data["version"] != VERSION:
+        raise RecordError(f"record version {data['version']}, this optbench reads {VERSION}")
+    if unknown := sorted(set(data) - _NAMES):
+        raise RecordError(f"unknown field {unknown[0]!r}")
+    if data["status"] not in STATUSES:
+        raise RecordError(f"unknown status {data['status']!r}")
+    if not isinstance(data["curve"], list) or not isinstance(data["hyper"], dict):
+        raise RecordError("curve is not a list or hyper not an object")
+    if not all(isinstance(point, dict) for point in data["curve"]):
+        raise RecordError("a curve point is not an object")
+    data["curve"] = [{k: math.nan if v is None else v for k, v in point.items()} for point in data["curve"]]
+    for name in _NUMBERS:
+        if data.get(name, 0.0) is None:
+            data[name] = math.nan
+    return Record(**data)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
