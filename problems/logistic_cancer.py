@@ -1,0 +1,60 @@
+"""Logistic regression on the Wisconsin breast-cancer data: the convex problem, its optimum certified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from sklearn.datasets import load_breast_cancer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import classification
+
+PENALTY = 1e-3  # on half the squared weights: without it the classes separate and no optimum exists
+
+
+class Logistic(nn.Linear):
+    """(N, 30) -> (N, 2): the logit, and half the squared weights, since a loss may only call the network."""
+
+    def __init__(self) -> None:
+        super().__init__(30, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logit = super().forward(x)
+        return torch.cat([logit, 0.5 * self.weight.square().sum().expand_as(logit)], dim=1)
+
+
+@dataclass(frozen=True)
+class LogisticCancer(Problem):
+    """Ridge logistic regression (BCE) on breast cancer, 30 features; strongly convex, optimum certified."""
+
+    track = "supervised"
+    loss_name = "bce"
+    passes = 600.0
+    start = 0.738673
+    best = Best(0.058751044195, "optimum")
+
+    def network(self) -> nn.Module:
+        return Logistic()
+
+    def data(self) -> Splits:
+        return _data()
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, y = batch
+        logit, penalty = net(x).unbind(1)
+        return F.binary_cross_entropy_with_logits(logit, y.to(logit.dtype)) + PENALTY * penalty.mean()
+
+    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
+        x, y = batch
+        return {"accuracy": ((net(x)[:, 0] > 0) == (y > 0)).double().mean()}
+
+
+@cache
+def _data() -> Splits:
+    """398 / 86 / 85 tumours, (N, 30); 1 is benign."""
+    table = load_breast_cancer()
+    return classification(table.data, table.target)
