@@ -1,0 +1,425 @@
+"""The only door to a problem. It counts, clocks, records and stops; an optimizer does none of that.
+
+Letters: B lanes, P candidates, D parameters. Counts come from shapes, so metering needs no device synchronisation;
+losses become Python numbers only at log-spaced checkpoints, with the clock standing still.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from optbench.network import Rows, flops, gather, splits
+from optbench.problem import Batch, Problem, batches, fresh, generator
+
+CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end
+Point = dict[str, float]
+
+
+class Stop(BaseException):
+    """The budget is spent. Not an Exception, so that no `except Exception` on the way swallows it."""
+
+
+class Inapplicable(Exception):
+    """This optimizer cannot train this problem; the text says why and what would help."""
+
+
+class CertificateError(ValueError):
+    """A certificate that a forward pass of the network does not bear out."""
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What an exact method may look at: the pieces of the problem, and a network that holds no weights."""
+
+    network: nn.Module  # on the meta device: its layers can be read, but not run
+    inputs: Tensor  # (N, ...)
+    targets: Tensor  # (N, ...)
+    loss: str
+    full_batch: bool
+    stochastic: bool
+    grid: tuple[float, ...] | None  # the weight grid that the problem states, if any
+
+    def pack(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """{parameter name: tensor} -> the (D,) row in the network's own order. Raises KeyError, ValueError."""
+        parts = []
+        for name, p in self.network.named_parameters():
+            if tensors[name].shape != p.shape:
+                raise ValueError(f"{name} has shape {tuple(tensors[name].shape)}, the network's {tuple(p.shape)}")
+            parts.append(tensors[name].reshape(-1))
+        return torch.cat(parts)
+
+
+class Objective:
+    """B trials of one problem, metered. Work past the budget raises Stop, and so does every later call."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        seeds: Sequence[int],
+        passes: float,
+        *,
+        batch: int | None = None,
+        device: str = "cpu",
+        on_point: Callable[[int, Point], None] | None = None,
+    ) -> None:
+        self.lanes = len(seeds)
+        self.device = device
+        self.refused = 0  # calls after the end: an optimizer that goes on has swallowed Stop
+        self.certificates: list[dict[str, Any] | None] = [None] * self.lanes
+        self.curves: list[list[Point]] = [[] for _ in seeds]
+        self.diverged: list[Point | None] = [None] * self.lanes  # where a lane was lost
+        self._problem, self._seeds, self._on_point = problem, tuple(seeds), on_point
+        self._rows = Rows(problem, self._seeds, device)
+        self.dim = self._rows.dim
+        self._data = splits(problem, device)
+        samples = len(self._data.train[0])
+        self._full = batch is None or batch >= samples
+        self._samples = samples if batch is None else min(batch, samples)
+        self._streams = [] if self._full else [batches(samples, self._samples, seed) for seed in self._seeds]
+        self._generators = [generator(seed, "optimizer", device) for seed in self._seeds]
+        self._held: Batch | None = None  # the batch that `same_batch` holds on to
+        self._step = 0
+
+        self._pass_units = flops(problem, samples, device)[0]
+        self._forward_units, self._backward_units = flops(problem, self._samples, device)
+        self._units = self.forward = self.backward = self.evaluations = 0
+        self._limit = round(passes * self._pass_units)
+        self._checkpoints = [
+            math.ceil(self._limit * 1000 ** (k / (CHECKPOINTS - 1) - 1)) for k in range(CHECKPOINTS)
+        ]
+        self._next = self._checkpoints[0]
+
+        self._groups: list[tuple[slice, nn.Parameter]] = []
+        self._live = False  # the parameters in training are the point to score
+        self._best = torch.full((self.lanes,), math.inf, device=device, dtype=problem.dtype)  # (B,)
+        self._point = self._rows.matrix.clone()  # (B, D)
+        self._advised = False  # the optimizer itself names the point to score
+        self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
+        self._ended = self._finished = False
+        self._seconds, self._since = 0.0, perf_counter()
+        self._score()
+
+    # What an optimizer reads
+
+    @property
+    def passes(self) -> float:
+        """Work so far, in forward passes over the training set."""
+        return self._units / self._pass_units
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, 0 to 1: for schedules."""
+        return min(1.0, self._units / self._limit) if self._limit else 1.0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._problem.dtype
+
+    @property
+    def seconds(self) -> float:
+        """The optimizer's own clock: scoring excluded."""
+        return self._seconds + (0.0 if self._ended else perf_counter() - self._since)
+
+    @property
+    def flops(self) -> int:
+        return self._units
+
+    @property
+    def nonfinite(self) -> list[int]:
+        return [int(count) for count in self._nonfinite]
+
+    def start(self, points: int | None = None) -> Tensor:
+        """(B, D), or (B, points, D): independent draws of the network's own initialisation. Costs nothing."""
+        rows = []
+        for seed in self._seeds:
+            nets = fresh(self._problem, seed, points or 1)
+            rows.append(torch.stack([torch.cat([p.detach().reshape(-1) for p in net.parameters()]) for net in nets]))
+        drawn = torch.stack(rows).to(self.device)
+        return drawn if points else drawn[:, 0]
+
+    def rand(self, *shape: int) -> Tensor:
+        """(B, *shape) uniform numbers in [0, 1), each lane from a generator of its own."""
+        return self._draw(torch.rand, shape)
+
+    def randn(self, *shape: int) -> Tensor:
+        """(B, *shape) standard normal numbers, each lane from a generator of its own."""
+        return self._draw(torch.randn, shape)
+
+    def _draw(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        options = {"dtype": self.dtype, "device": self.device}
+        return torch.stack([draw(shape, generator=g, **options) for g in self._generators])
+
+    # The doors
+
+    def value(self, x: Tensor) -> Tensor:
+        """Losses (B, P) at points (B, P, D), every candidate of a lane on the same minibatch.
+
+        A loss that is not finite comes back as infinity and is counted. When the budget covers only some of the
+        candidates, those are evaluated, and then Stop is raised.
+        """
+        self._check(x, (self.lanes, None, self.dim))
+        self._enter()
+        wanted, cost = x.shape[1], self._forward_units
+        count = min(wanted, (self._limit - self._units) // cost)
+        if count < 1:
+            self._stop()
+        batch = self._batch()
+        with self._noise():
+            losses = self._values(x[:, :count].detach(), batch)
+        self._spend(count * self._samples, 0, count * cost, count)
+        finite = losses.isfinite()
+        self._nonfinite += (~finite).sum(1)
+        losses = torch.where(finite, losses, math.inf)
+        self._remember(x, losses)
+        if count < wanted:
+            self._stop()
+        return losses
+
+    def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Losses (B,) and gradients (B, D) at points (B, D)."""
+        self._check(x, (self.lanes, self.dim))
+        self._enter()
+        self._afford(self._forward_units + self._backward_units)
+        batch = self._batch()
+        with self._noise():
+            losses, gradients = self._gradients(x.detach(), batch)
+        self._spend(self._samples, self._samples, self._forward_units + self._backward_units, 1)
+        self._nonfinite += ~losses.isfinite()
+        self._remember(x[:, None], torch.where(losses.isfinite(), losses, math.inf)[:, None])
+        return losses, gradients
+
+    def parameters(self, rows: slice = slice(None)) -> list[nn.Parameter]:
+        """What a torch optimizer trains. One lane: the network's own parameters, in its own shapes. More lanes: one
+        (rows, D) matrix, so that an optimizer that works element by element trains every lane at once; different
+        settings are param groups over different rows.
+        """
+        self._live = True
+        if self.lanes == 1:
+            return list(self._rows.module.parameters())
+        matrix = nn.Parameter(self._rows.matrix[rows])
+        self._groups.append((rows, matrix))
+        return [matrix]
+
+    def closure(self) -> Tensor:
+        """Loss of the parameters in training, (B,) or a scalar for one lane, with their gradients left in `.grad`.
+
+        What torch's `optimizer.step(closure)` asks for. Inside `same_batch` every call sees the same minibatch.
+        """
+        self._enter()
+        cost = self._forward_units + self._backward_units
+        self._afford(cost)
+        batch = self._batch()
+        if self.lanes == 1:
+            with torch.enable_grad(), self._noise():
+                loss = self._rows.backward(batch)
+        else:
+            loss, gradients = self._gradients(self._rows.matrix, batch)
+            for rows, matrix in self._groups:
+                matrix.grad = gradients[rows]
+        self._spend(self._samples, self._samples, cost, 1)
+        return loss
+
+    @contextmanager
+    def same_batch(self) -> Iterator[None]:
+        """Every evaluation inside sees one minibatch: for steps that evaluate several times, as LBFGS does."""
+        self._held = self._next_batch()
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def charge(self, forward: int = 0, backward: int = 0) -> None:
+        """Pay for work that an exact method does on its own, in samples, before it does it. Raises Stop."""
+        self._enter()
+        unit = self._pass_units / len(self._data.train[0])
+        ratio = self._backward_units / self._forward_units
+        cost = round(unit * (forward + ratio * backward))
+        self._afford(cost)
+        self._spend(forward, backward, cost, 0)
+
+    def anatomy(self) -> Anatomy:
+        """The problem's pieces, for methods that declare `needs = "exact"`. Raises Inapplicable where it has none."""
+        if "exact" not in self._problem.gives:
+            raise Inapplicable("this problem does not open its structure to exact methods")
+        inputs, targets = self._data.train[0], self._data.train[1]
+        network = copy.deepcopy(self._rows.module).to("meta")
+        return Anatomy(
+            network=network,
+            inputs=inputs,
+            targets=targets,
+            loss=self._problem.loss_name,
+            full_batch=self._full,
+            stochastic=self._problem.stochastic,
+            grid=getattr(self._problem, "grid", None),
+        )
+
+    def recommend(self, x: Tensor) -> None:
+        """Score these points (B, D) from now on: for methods whose answer is not the best point they evaluated."""
+        self._check(x, (self.lanes, self.dim))
+        self._point, self._advised = x.detach().clone(), True
+
+    def certify(self, x: Tensor, lower: float, upper: float, scope: str) -> None:
+        """Claim, for the only lane, that x (1, D) has loss `upper` and that nothing in `scope` is below `lower`.
+
+        The loss is recomputed by a forward pass of the network, which is charged. Raises CertificateError where it
+        differs by more than 1e-6 (float32) or 1e-12 (float64), relative to max(1, |upper|).
+        """
+        self._check(x, (1, self.dim))
+        self.recommend(x)
+        with self._paused(), torch.no_grad():
+            loss = self._rows.score(x[0], self._data._replace(valid=None, test=None))["loss"]
+        samples = len(self._data.train[0])
+        self._spend(samples, 0, self._pass_units, 1)
+        tolerance = (1e-6 if self.dtype == torch.float32 else 1e-12) * max(1.0, abs(upper))
+        if not abs(loss - upper) <= tolerance:
+            raise CertificateError(f"certified {upper!r}, but the network's forward pass gives {loss!r}")
+        if not lower <= upper + tolerance:
+            raise CertificateError(f"the lower bound {lower!r} is above the upper bound {upper!r}")
+        exact = upper - lower <= tolerance
+        self.certificates[0] = {"lower": lower, "upper": upper, "scope": scope, "exact": exact}
+
+    # How the runner ends it
+
+    def finish(self) -> None:
+        """Close the door and score the final point. Calling it twice is harmless."""
+        if self._finished:
+            return
+        self._end()
+        self._finished = True
+        for lane, curve in enumerate(self.curves):
+            if self.diverged[lane] is None:
+                if len(curve) > 1 and curve[-1]["passes"] == self.passes:
+                    curve.pop()  # the same work, but the parameters may have moved since
+                self._score_lane(lane, final=True)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._seconds += perf_counter() - self._since
+            self._ended = True
+
+    # The meter
+
+    def _enter(self) -> None:
+        if self._ended:
+            self.refused += 1
+            raise Stop
+        if self._units >= self._next:
+            with self._paused():
+                self._score()
+            if all(self.diverged):
+                self._stop()
+
+    def _afford(self, cost: int) -> None:
+        if self._units + cost > self._limit:
+            self._stop()
+
+    def _stop(self) -> None:
+        self._end()
+        raise Stop
+
+    def _spend(self, forward: int, backward: int, units: int, evaluations: int) -> None:
+        self.forward += forward
+        self.backward += backward
+        self._units += units
+        self.evaluations += evaluations
+        self._step += 1
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Let the clock stand still."""
+        self._seconds += perf_counter() - self._since
+        try:
+            yield
+        finally:
+            self._since = perf_counter()
+
+    def _batch(self) -> Batch:
+        """The minibatch of this evaluation: the held one, or the next."""
+        return self._held if self._held is not None else self._next_batch()
+
+    def _next_batch(self) -> Batch:
+        if self._full:
+            return self._data.train
+        indices = [next(stream) for stream in self._streams]
+        index = indices[0] if self.lanes == 1 else torch.stack(indices)  # (n,) | (B, n)
+        return gather(self._data.train, index.to(self.device))
+
+    @contextmanager
+    def _noise(self) -> Iterator[None]:
+        """Key the draws of a stochastic network by seed and step, so that every candidate has the same ones."""
+        if not self._problem.stochastic:
+            yield
+            return
+        # Dropout draws from torch's global state, which is left as it was: an optimizer may be using it too.
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if self.device == "cuda" else []):
+            torch.manual_seed(self._seeds[0] * 1_000_003 + self._step)
+            yield
+
+    def _values(self, x: Tensor, batch: Batch) -> Tensor:
+        if self._full:
+            return self._rows.losses(x.flatten(0, 1), batch).view(x.shape[:2])
+        if self.lanes == 1:
+            return self._rows.losses(x[0], batch)[None]
+        lanes = [self._rows.losses(x[b], tuple(tensor[b] for tensor in batch)) for b in range(self.lanes)]
+        return torch.stack(lanes)
+
+    def _gradients(self, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.lanes > 1:
+            return self._rows.gradients(x, batch, per_lane=not self._full)
+        with torch.enable_grad():
+            self._rows.matrix.copy_(x)
+            loss = self._rows.backward(batch)
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._rows.module.parameters()]
+        return loss[None], torch.cat([g.reshape(-1) for g in grads])[None]
+
+    def _remember(self, x: Tensor, losses: Tensor) -> None:
+        """Keep the point to score: the best so far on the full batch, the best of the latest step on minibatches."""
+        if self._advised or self._live:
+            return
+        lowest, index = losses.min(1)  # (B,)
+        found = x[torch.arange(self.lanes, device=self.device), index].detach()  # (B, D)
+        better = lowest < self._best if self._full else lowest < math.inf
+        self._best = torch.where(better, lowest, self._best)
+        self._point = torch.where(better[:, None], found, self._point)
+
+    def _score(self) -> None:
+        for lane in range(self.lanes):
+            if self.diverged[lane] is None:
+                self._score_lane(lane)
+        while self._next <= self._units:
+            later = [cost for cost in self._checkpoints if cost > self._units]
+            self._next = later[0] if later else self._limit + 1
+
+    def _score_lane(self, lane: int, final: bool = False) -> None:
+        seconds = self._seconds
+        points = self._rows.matrix if self._live and not self._advised else self._point
+        with torch.random.fork_rng():
+            found = self._rows.score(points[lane], self._data)
+        point: Point = {
+            "passes": self.passes,
+            "forward": self.forward,
+            "backward": self.backward,
+            "seconds": seconds,
+            **found,
+        }
+        self.curves[lane].append(point)
+        # A population may still find a finite point; parameters in training that are lost stay lost.
+        if not math.isfinite(point["loss"]) and (self._live or final) and self.forward:
+            self.diverged[lane] = {**point, "evaluations": self.evaluations, "units": self._units}
+        if self._on_point:
+            self._on_point(lane, point)
+
+    def _check(self, x: Tensor, shape: tuple[int | None, ...]) -> None:
+        fits = x.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, x.shape, strict=False))
+        if not fits or x.shape.numel() == 0:
+            letters = tuple("P" if size is None else size for size in shape)
+            raise ValueError(f"points of shape {tuple(x.shape)}, this objective takes {letters}".replace("'", ""))
