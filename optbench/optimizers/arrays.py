@@ -1,0 +1,68 @@
+"""Between the objective's tensors and the NumPy arrays that wrapped libraries work with, for one lane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from optbench.objective import Objective
+
+Array = NDArray[np.float64]
+
+
+def start(f: Objective, points: int | None = None) -> Array:
+    """(D,) or (points, D): initialisations of the network, float64."""
+    return f.start(points)[0].double().cpu().numpy()
+
+
+def values(f: Objective) -> Callable[[Array], Array]:
+    """A function (P, D) -> (P,) for libraries that evaluate a whole population."""
+
+    def losses(x: Array) -> Array:
+        return f.value(_tensor(f, x)[None])[0].double().cpu().numpy()
+
+    return losses
+
+
+def value(f: Objective) -> Callable[[Array], float]:
+    """A function (D,) -> float for libraries that evaluate point by point."""
+    losses = values(f)
+    return lambda x: float(losses(x[None])[0])
+
+
+def value_and_grad(f: Objective) -> Callable[[Array], tuple[float, Array]]:
+    """A function (D,) -> (loss, gradient (D,)); a loss that is not finite is infinite, with no direction to it."""
+
+    def both(x: Array) -> tuple[float, Array]:
+        loss, gradient = f.value_and_grad(_tensor(f, x)[None])
+        number = float(loss[0])
+        if not math.isfinite(number):
+            return math.inf, np.zeros_like(x)
+        return number, gradient[0].double().cpu().numpy()
+
+    return both
+
+
+def seed(f: Objective) -> int:
+    """A seed for a library's own generator, drawn from the trial's."""
+    return int(float(f.rand(1)[0, 0]) * 2**24)
+
+
+@contextmanager
+def global_state(number: int) -> Iterator[None]:
+    """Seed NumPy's global generator for a library that draws from nothing else, and put it back as it was."""
+    state = np.random.get_state()
+    np.random.seed(number)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def _tensor(f: Objective, x: Array) -> torch.Tensor:
+    return torch.as_tensor(np.array(x), dtype=f.dtype, device=f.device)  # a copy: the library may reuse its array

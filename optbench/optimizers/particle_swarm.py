@@ -1,0 +1,103 @@
+"""Canonical particle swarm: Clerc & Kennedy (2002), constriction; topologies of Kennedy & Mendes (2002)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from optbench.objective import Objective
+from optbench.optimizers.checks import check, check_count
+
+
+@dataclass(frozen=True)
+class ParticleSwarm:
+    """v <- chi (v + U1 (p - x) phi/2 + U2 (l - x) phi/2), x <- x + v, with fresh U1, U2 in every dimension.
+
+    p is the particle's own best point, l the best of its neighbours' (itself included). Positions start as independent
+    initialisations of the network, velocities at zero (Engelbrecht 2012); nothing is clamped or bounded.
+    """
+
+    particles: int = 30  # swarm size
+    topology: str = "star"  # who informs whom: "star" (everyone), "ring" (index +-1), "torus" (4 neighbours on a grid)
+    phi: float = 4.1  # c1 + c2 before constriction, split evenly; chi = 0.72984 at 4.1
+
+    needs: ClassVar[str] = "value"
+    lanes: ClassVar[bool] = True
+    full_batch: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_count("particles", self.particles, 2)
+        check(
+            self.phi > 4 and math.isfinite(self.phi), "phi", self.phi, "a finite number above 4, else nothing contracts"
+        )
+        neighbours(self.topology, self.particles)
+
+    def minimise(self, f: Objective) -> None:
+        chi = 2 / abs(2 - self.phi - math.sqrt(self.phi**2 - 4 * self.phi))
+        pull = chi * self.phi / 2
+        table = neighbours(self.topology, self.particles).to(f.device)  # (P, K)
+
+        x = f.start(self.particles)  # (B, P, D)
+        v = torch.zeros_like(x)
+        own = x.clone()  # (B, P, D): where each particle saw its best
+        best = torch.full(x.shape[:2], math.inf, dtype=x.dtype, device=x.device)  # (B, P)
+        while True:
+            loss = f.value(x)
+            better = loss < best
+            best = torch.where(better, loss, best)
+            torch.where(better[..., None], x, own, out=own)
+            f.recommend(best_of(own, best.argmin(1, keepdim=True))[:, 0])
+            lead = best_of(own, led_by(best, table))  # (B, P, D)
+            # In place, for a swarm on a large network is most of the memory: (B, P, D) thrice.
+            v.mul_(chi)
+            for goal in (own, lead):
+                v.add_(f.rand(self.particles, f.dim).mul_(goal - x), alpha=pull)
+            x.add_(v)
+
+
+def led_by(best: Tensor, table: Tensor) -> Tensor:
+    """(B, P) losses and a table of neighbours (P, K), or (1, K) for all -> (B, P) or (B, 1): who is best among them."""
+    chosen = best[:, table].argmin(2)  # which of the K
+    return table.expand(len(best), *table.shape).gather(2, chosen[..., None]).squeeze(2)
+
+
+def best_of(own: Tensor, led: Tensor) -> Tensor:
+    """(B, P, D) best points and (B, P) or (B, 1) indices of particles -> their points, (B, P, D) or (B, 1, D)."""
+    return own.gather(1, led[..., None].expand(-1, -1, own.shape[2]))
+
+
+def neighbours(topology: str, particles: int) -> Tensor:
+    """(P, K): row i holds the indices of the particles that inform particle i. A star is one row, for all of them.
+
+    Raises ValueError for an unknown topology and for a swarm size that it does not fit.
+    """
+    i = torch.arange(particles)
+    if topology == "star":
+        return i[None]
+    if topology == "ring":
+        check(particles >= 3, "particles", particles, "a ring has at least 3")
+        return torch.stack([i, (i - 1) % particles, (i + 1) % particles], 1)
+    if topology == "torus":
+        rows, columns = grid(particles)
+        fits = f"a torus has rows x columns of at least 3 each; the nearest is {nearest(particles)}"
+        check(rows >= 3, "particles", particles, fits)
+        r, c = i // columns, i % columns
+        up, down = (r - 1) % rows * columns + c, (r + 1) % rows * columns + c
+        left, right = r * columns + (c - 1) % columns, r * columns + (c + 1) % columns
+        return torch.stack([i, up, down, left, right], 1)
+    raise ValueError(f"topology={topology!r}: 'star', 'ring' or 'torus'")
+
+
+def grid(particles: int) -> tuple[int, int]:
+    """(rows, columns) with rows x columns = particles, as square as it gets, rows <= columns."""
+    rows = next(r for r in range(math.isqrt(particles), 0, -1) if particles % r == 0)
+    return rows, particles // rows
+
+
+def nearest(particles: int) -> int:
+    """The swarm size nearest to `particles` that forms a torus."""
+    return min((n for n in range(9, particles + 10) if grid(n)[0] >= 3), key=lambda n: abs(n - particles))
