@@ -86,7 +86,7 @@ class Objective:
         self._samples = samples if batch is None else min(batch, samples)
         self._streams = [] if self._full else [batches(samples, self._samples, seed) for seed in self._seeds]
         self._generators = [generator(seed, "optimizer", device) for seed in self._seeds]
-        self._held: Batch | None = None  # the batch that `same_batch` holds on to
+        self._held: Batch | None = None  # the batch that `next_step` holds on to
         self._step = 0
 
         self._pass_units = flops(problem, samples, device)[0]
@@ -212,7 +212,7 @@ class Objective:
     def closure(self) -> Tensor:
         """Loss of the parameters in training, (B,) or a scalar for one lane, with their gradients left in `.grad`.
 
-        What torch's `optimizer.step(closure)` asks for. Inside `same_batch` every call sees the same minibatch.
+        What torch's `optimizer.step(closure)` asks for. Calls between two `next_step` see one minibatch.
         """
         self._enter()
         cost = self._forward_units + self._backward_units
@@ -228,14 +228,10 @@ class Objective:
         self._spend(self._samples, self._samples, cost, 1)
         return loss
 
-    @contextmanager
-    def same_batch(self) -> Iterator[None]:
-        """Every evaluation inside sees one minibatch: for steps that evaluate several times, as LBFGS does."""
-        self._held = self._next_batch()
-        try:
-            yield
-        finally:
-            self._held = None
+    def next_step(self) -> None:
+        """Draw a minibatch and hold it until the next call: for steps that evaluate several times, as LBFGS does."""
+        if not self._ended:
+            self._held = self._next_batch()
 
     def charge(self, forward: int = 0, backward: int = 0) -> None:
         """Pay for work that an exact method does on its own, in samples, before it does it. Raises Stop."""

@@ -1,0 +1,153 @@
+"""A whole run: a suite into a folder of records, resumed where it was left, and its report."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from optbench import host, store
+from optbench.network import flops, splits
+from optbench.objective import Objective
+from optbench.plan import Suite, groups, plan
+from optbench.plugins import Catalog
+from optbench.progress import Progress
+from optbench.sweep import Limits, sweep
+from optbench.trial import FAILED, Record, RequestError, Trial
+
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a suite is run, as against what it asks for."""
+
+    workers: int = 0  # processes; 0: one a core
+    lanes: int = 1  # trials that may share one program
+    device: str = "cpu"
+    plugins: tuple[str, ...] = ()
+    command: str = "python -m optbench run"
+
+
+def run_suite(suite: Suite, out: Path, options: Options, say: Any = print) -> list[Record]:
+    """Run what has no record yet and return the records of all planned trials, in the order of the plan.
+
+    Raises RequestError before anything runs for whatever is wrong with the request.
+    """
+    if options.workers < 0 or options.lanes < 1:
+        raise RequestError(f"--workers {options.workers} and --lanes {options.lanes} must be at least 1")
+    catalog = Catalog(options.plugins)
+    trials = plan(suite, catalog, host.device(options.device))
+    cores = host.describe()["cores"] or 1
+    workers = options.workers or (1 if trials[0].device == "cuda" else cores)
+    facts = _facts(suite, trials, catalog, workers, options)
+    with store.Store(out) as results:
+        if results.rejected:
+            say(f"{results.rejected} lines of {out / store.RECORDS} were no records: kept in {out / store.REJECTED}")
+        _retire(results, trials, catalog, say)
+        todo = [trial for trial in trials if trial.key not in results.records]
+        results.write(store.SUITE, suite.toml())
+        results.write(store.ENVIRONMENT, json.dumps(facts, indent=1) + "\n")
+        if done := len(trials) - len(todo):
+            say(f"{done} of {len(trials)} trials have their record in {out}; {len(todo)} to run")
+        if todo:
+            _fill(results, todo, catalog, min(workers, len(todo)), options.lanes, suite, say)
+        return [results.records[trial.key] for trial in trials]
+
+
+def _fill(
+    results: store.Store, todo: Sequence[Trial], catalog: Catalog, workers: int, lanes: int, suite: Suite, say: Any
+) -> None:
+    limits = Limits(suite.timeout, suite.memory)
+    work = list(groups(list(todo), catalog, lanes))
+    with Progress(todo, workers) as progress:
+        for records, took in sweep(work, catalog, results.folder / ".spool", workers, limits):
+            for record in records:
+                results.append(record)
+                progress.add(record, took / len(records))
+    say(progress.summary())
+    reasons = {f"{r.problem} x {r.label}: {r.status}, {r.error}" for r in results.records.values() if r.status in FAILED}
+    for reason in sorted(reasons)[:10]:
+        say(f"  {reason}")
+    if len(reasons) > 10:
+        say(f"  and {len(reasons) - 10} more, all in the report")
+
+
+def _retire(results: store.Store, trials: Sequence[Trial], catalog: Catalog, say: Any) -> None:
+    """Drop the records of planned trials whose problem or optimizer has another source now."""
+    old = [
+        trial.key
+        for trial in trials
+        if (record := results.records.get(trial.key))
+        and record.fingerprint != catalog.fingerprint(trial.problem, trial.optimizer)
+    ]
+    if old:
+        say(f"{len(old)} trials run again: the source of their problem or optimizer has changed")
+        results.forget(old)
+
+
+def _facts(suite: Suite, trials: Sequence[Trial], catalog: Catalog, workers: int, options: Options) -> dict[str, Any]:
+    """What the report has to know that no record says: environment.json."""
+    device = trials[0].device
+    torch.set_num_threads(1)
+    return {
+        "format": 1,
+        "optbench": VERSION,
+        "suite": suite.name,
+        "command": options.command,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": host.describe(),
+        "versions": host.versions(),
+        "threads": 1,
+        "workers": workers,
+        "ceiling_flops_per_second": {device: host.ceiling(device)},
+        "plan": [
+            {**asdict(trial), "hyper": dict(trial.hyper), "budget": trial.passes, "key": trial.key} for trial in trials
+        ],
+        "problems": {name: problem_facts(name, catalog, device) for name in dict.fromkeys(t.problem for t in trials)},
+        "optimizers": {
+            name: {"family": catalog.family(name), "summary": getattr(catalog.optimizers.get(name), "summary", name)}
+            for name in dict.fromkeys(t.optimizer for t in trials)
+        },
+    }
+
+
+def problem_facts(name: str, catalog: Catalog, device: str) -> dict[str, Any]:
+    """A problem as data. Raises RequestError where it does not load."""
+    problem = catalog.problem(name)
+    try:
+        data = splits(problem, device)
+        dim = Objective(problem, [0], 1.0, device=device).dim
+        samples = len(data.train[0])
+        cost = flops(problem, samples, device)[0]
+        best, targets, start = problem.best, problem.targets, problem.start
+    except Exception as error:
+        raise RequestError(f"problem {name}: {type(error).__name__}: {error}") from None
+    entry = catalog.problems.get(name.partition("[")[0])
+    return {
+        "summary": entry.summary if entry else (problem.__doc__ or name).strip().split("\n")[0],
+        "track": problem.track,
+        "loss": problem.loss_name,
+        "dim": dim,
+        "train": samples,
+        "valid": len(data.valid[0]) if data.valid else 0,
+        "test": len(data.test[0]) if data.test else 0,
+        "flops_per_pass": cost,
+        "batch": problem.batch,
+        "passes": problem.passes,
+        "dtype": str(problem.dtype).removeprefix("torch."),
+        "start": start,
+        "best": {"value": best.value, "source": best.source},
+        "targets": {f"{tau:g}": value for tau, value in targets.items()},
+    }
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The command as a user would type it again."""
+    return shlex.join(["python", "-m", "optbench", *arguments])

@@ -1,0 +1,105 @@
+"""The machine: what it is, what it can do, how much memory a trial takes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import psutil
+import torch
+
+from optbench.trial import RequestError
+
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyswarms", "seaborn")
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores, memory, accelerator and system, as plain data."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpu": gpu,
+        "os": f"{platform.system()} {platform.release()}",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def device(name: str) -> str:
+    """"cpu" or "cuda" for what the user asked. Raises RequestError where there is no GPU."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RequestError("--device cuda: torch sees no GPU here; use --device cpu or auto")
+    return name
+
+
+def ceiling(device: str, size: int = 1024, repeats: int = 5) -> float:
+    """FLOP/s of the best of a few float32 matrix products on this process's threads: what throughput is a share of."""
+    a = torch.randn(size, size, device=device)
+    best = float("inf")
+    for _ in range(repeats + 1):  # the first one warms up
+        began = perf_counter()
+        a @ a
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, perf_counter() - began)
+    return 2 * size**3 / best
+
+
+class PeakMemory:
+    """Bytes that a trial took above what was held when this was made: resident on a CPU, allocated on a GPU."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device == "cuda"
+        if self._cuda:
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+            return
+        clear = Path("/proc/self/clear_refs")
+        if clear.exists():
+            try:
+                clear.write_text("5")  # Linux: start the high-water mark again from here
+            except PermissionError:
+                pass  # then the mark is the process's own, an upper bound
+        self._before = psutil.Process().memory_info().rss
+
+    def peak(self) -> int:
+        now = torch.cuda.max_memory_allocated() if self._cuda else _high_water()
+        return max(0, now - self._before)
+
+
+def _high_water() -> int:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -1,0 +1,74 @@
+"""The built-in optimizers: one explicit table of import paths, settings and search spaces. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+# A search space: {hyper: (low, high, "log" | "linear")} or {hyper: (choice, choice, ...)}; declared once an optimizer.
+Space = Mapping[str, tuple[Any, ...]]
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_LR: Space = MappingProxyType({"lr": (1e-4, 1.0, "log"), "schedule": ("constant", "cosine")})
+_LR_MOMENTUM: Space = MappingProxyType({**_LR, "momentum": (0.5, 0.99, "linear")})
+
+
+class Entry(NamedTuple):
+    """Where an optimizer lives and what is known of it without importing it."""
+
+    path: str  # "module:Class"
+    family: str
+    summary: str
+    settings: Mapping[str, Any] = _NONE
+    space: Space = _NONE
+    extra: str | None = None  # the package that it wraps, where that is optional
+
+
+OPTIMIZERS: dict[str, Entry] = {
+    "sgd": Entry("torch.optim:SGD", "gradient", "stochastic gradient descent", {"lr": 0.1}, _LR),
+    "momentum": Entry(
+        "torch.optim:SGD", "gradient", "SGD with momentum (Polyak 1964)", {"lr": 0.02, "momentum": 0.9}, _LR_MOMENTUM
+    ),
+    "adam": Entry("torch.optim:Adam", "gradient", "Adam (Kingma & Ba 2015)", {"lr": 0.01}, _LR),
+    "adamw": Entry(
+        "torch.optim:AdamW", "gradient", "Adam with decoupled weight decay (Loshchilov & Hutter 2019)", {"lr": 0.01}, _LR
+    ),
+    "rmsprop": Entry("torch.optim:RMSprop", "gradient", "RMSprop (Tieleman & Hinton 2012)", {"lr": 0.003}, _LR),
+    "lbfgs": Entry(
+        "torch.optim:LBFGS",
+        "quasi-Newton",
+        "limited-memory BFGS with a strong Wolfe line search, full batch",
+        {"lr": 1.0, "line_search_fn": "strong_wolfe", "batch": "full"},
+    ),
+    "scipy_lbfgsb": Entry(
+        "optbench.optimizers.scipy_minimize:LBFGSB", "quasi-Newton", "scipy's L-BFGS-B (Byrd et al. 1995), full batch"
+    ),
+    "nelder_mead": Entry(
+        "optbench.optimizers.scipy_minimize:NelderMead",
+        "direct search",
+        "scipy's Nelder-Mead simplex (1965), full batch",
+    ),
+    "pso": Entry(
+        "optbench.optimizers.particle_swarm:ParticleSwarm",
+        "swarm",
+        "canonical particle swarm (Clerc & Kennedy 2002)",
+        space={"swarm": (10, 40, "linear"), "topology": ("star", "ring")},
+    ),
+    "pyswarms": Entry(
+        "optbench.optimizers.pyswarms_best:GlobalBest", "swarm", "pyswarms' GlobalBestPSO, its seed made to hold"
+    ),
+    "aco_r": Entry(
+        "optbench.optimizers.aco_r:ACOR",
+        "colony",
+        "ant colony for continuous domains (Socha & Dorigo 2008)",
+        space={"q": (1e-4, 0.5, "log"), "xi": (0.5, 1.0, "linear")},
+    ),
+    "dp_step": Entry(
+        "optbench.optimizers.dp_step:DPStep",
+        "dynamic programming",
+        "exact training of a step network on one input by optimal segmentation (Bellman 1961)",
+    ),
+    "random_search": Entry(
+        "optbench.optimizers.random_search:RandomSearch", "random", "the floor: fresh draws of the initialisation"
+    ),
+}

@@ -1,0 +1,269 @@
+"""Names to things: specs, import paths, plugin files and installed packages become problems and optimizers."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import itertools
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, Protocol, get_args, get_type_hints
+
+import torch
+
+from optbench import problems
+from optbench.objective import Objective
+from optbench.optimizers import OPTIMIZERS, Entry
+from optbench.optimizers.torch_optim import TorchOptim, arguments
+from optbench.problem import DOORS, TRACKS, Problem
+from optbench.trial import RequestError, spec
+
+
+class Optimizer(Protocol):
+    """Anything with `minimise(f)`; a frozen dataclass whose fields are its hyper-parameters."""
+
+    needs: ClassVar[str]  # the door it uses: "value", "grad" or "exact"
+
+    def minimise(self, f: Objective) -> None:
+        """Train until `f` raises Stop, or return when done."""
+
+
+class Built(NamedTuple):
+    """An optimizer with what the runner has to know of it."""
+
+    optimizer: Optimizer
+    needs: str
+    lanes: bool  # axis 0 may be independent trials
+    batch: int | str | None  # "full", a size, or None for the problem's own
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """" (did you mean ...?)" with the closest known name, or a pointer to the list."""
+    found = difflib.get_close_matches(name, list(known), 1, 0.5)
+    return f"did you mean {found[0]!r}?" if found else "`python -m optbench list` shows what there is"
+
+
+def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """"adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values."""
+    found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text.strip())
+    if not found:
+        raise RequestError(f"{text!r} is not of the form name or name[key=value,...]")
+    name, inner = found.group(1).strip(), found.group(2)
+    grid: dict[str, list[Any]] = {}
+    key = ""
+    for part in re.findall(r"(?:\([^)]*\)|[^,(])+", inner or ""):
+        head, sign, tail = part.partition("=")
+        if sign:
+            key = head.strip()
+            if key in grid:
+                raise RequestError(f"{text!r} gives {key!r} twice")
+        if not key:
+            raise RequestError(f"{text!r}: {part.strip()!r} has no key, write key=value")
+        grid.setdefault(key, []).append(_literal((tail if sign else part).strip()))
+    return [(name, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+class Catalog:
+    """Everything that can be asked for by name: the tables, installed plugins and the given plugin files.
+
+    Raises RequestError for a plugin file that does not import or holds neither an optimizer nor a problem.
+    """
+
+    def __init__(self, files: Iterable[str] = ()) -> None:
+        self.files = tuple(str(Path(file).resolve()) for file in files)
+        self.optimizers: dict[str, Entry] = dict(OPTIMIZERS)
+        self.problems: dict[str, problems.Entry] = dict(problems.PROBLEMS)
+        self._classes: dict[str, type] = {}
+        for point in importlib.metadata.entry_points(group="optbench.optimizers"):
+            self.optimizers.setdefault(point.name, Entry(point.value, "plugin", f"from {point.value}"))
+        for point in importlib.metadata.entry_points(group="optbench.problems"):
+            self.problems.setdefault(point.name, problems.Entry(point.value, {}, "", f"from {point.value}"))
+        for file in self.files:
+            self._add(file)
+
+    def problem(self, text: str) -> Problem:
+        """The problem of a spec. Raises RequestError."""
+        (name, settings), *more = parse(text)
+        if more:
+            raise RequestError(f"{text!r} names several problems, write them one by one")
+        entry = self.problems.get(name)
+        if entry is None and ":" not in name:
+            raise RequestError(f"unknown problem {name!r}, {nearest(name, self.problems)}")
+        path, given = (entry.path, dict(entry.settings)) if entry else (name, {})
+        cls = self._load(path)
+        if not (isinstance(cls, type) and issubclass(cls, Problem)):
+            raise RequestError(f"{path} is no subclass of optbench.problem.Problem")
+        built: Problem = _construct(cls, {**given, **settings}, text)
+        if built.track not in TRACKS:
+            raise RequestError(f"{text}: track {built.track!r} is none of {', '.join(TRACKS)}")
+        return built
+
+    def optimizer(self, name: str, hyper: Mapping[str, Any]) -> Built:
+        """The optimizer of a name with settings. Raises RequestError."""
+        entry = self.optimizers.get(name)
+        if entry is None and ":" not in name:
+            raise RequestError(f"unknown optimizer {name!r}, {nearest(name, self.optimizers)}")
+        path, given = (entry.path, dict(entry.settings)) if entry else (name, {})
+        cls = self._load(path)
+        settings = {**given, **hyper}
+        batch = settings.pop("batch", None)
+        if batch is not None and batch != "full" and not (isinstance(batch, int) and batch > 0):
+            raise RequestError(f"{spec(name, hyper)}: batch={batch!r} is neither a positive number nor 'full'")
+        if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
+            adapter = _adapt(cls, settings, spec(name, hyper))
+            return Built(adapter, adapter.needs, adapter.lanes, batch)
+        if not hasattr(cls, "minimise"):
+            raise RequestError(f"{path} has no minimise(f) and is no torch.optim.Optimizer")
+        built = _construct(cls, settings, spec(name, hyper))
+        needs = getattr(built, "needs", None)
+        if needs not in DOORS:
+            raise RequestError(f"{path} must state needs = one of {', '.join(DOORS)}, not {needs!r}")
+        if getattr(built, "full_batch", False):
+            if batch not in (None, "full"):
+                raise RequestError(f"{spec(name, hyper)}: this method runs on the full batch only")
+            batch = "full"
+        return Built(built, needs, bool(getattr(built, "lanes", False)), batch)
+
+    def family(self, name: str) -> str:
+        entry = self.optimizers.get(name)
+        if entry:
+            return entry.family
+        return "gradient" if issubclass(self._load(name), torch.optim.Optimizer) else "plugin"
+
+    def fingerprint(self, problem: str, optimizer: str) -> str:
+        """12 digits that change when the source of either changes (for a library's class, its version)."""
+        digest = hashlib.sha256()
+        entry = self.problems.get(parse(problem)[0][0])
+        tool = self.optimizers.get(optimizer)
+        for path in (entry.path if entry else parse(problem)[0][0], tool.path if tool else optimizer):
+            digest.update(_sources(self._load(path)))
+        return digest.hexdigest()[:12]
+
+    def _add(self, file: str) -> None:
+        module = load_file(file)
+        found = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
+        known = 0
+        for cls in found:
+            name = getattr(cls, "name", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+            summary = (cls.__doc__ or "").strip().split("\n")[0] or f"from {Path(file).name}"
+            path = f"{file}:{cls.__name__}"
+            if issubclass(cls, Problem):
+                self.problems[name] = problems.Entry(path, {}, getattr(cls, "track", ""), summary)
+            elif hasattr(cls, "minimise") or issubclass(cls, torch.optim.Optimizer):
+                self.optimizers[name] = Entry(path, "plugin", summary)
+            else:
+                continue
+            self._classes[path] = cls
+            known += 1
+        if not known:
+            raise RequestError(f"plugin {file}: defines no optimizer (a class with minimise) and no Problem")
+
+    def _load(self, path: str) -> Any:
+        if path in self._classes:
+            return self._classes[path]
+        head, _, attribute = path.rpartition(":")
+        if not head:
+            raise RequestError(f"{path!r} is no import path, write module:Class")
+        if head.endswith(".py"):
+            module = load_file(head)
+        else:
+            try:
+                module = importlib.import_module(head)
+            except ImportError as error:
+                raise RequestError(f"cannot import {head!r} for {path!r}: {error}") from None
+        if not hasattr(module, attribute):
+            raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
+        self._classes[path] = getattr(module, attribute)
+        return self._classes[path]
+
+
+def load_file(file: str) -> ModuleType:
+    """A plugin file as a module of its own. Raises RequestError with the reason."""
+    path = Path(file)
+    if not path.is_file():
+        raise RequestError(f"plugin {file}: no such file")
+    name = f"optbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise RequestError(f"plugin {file}: not a Python file")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        found.loader.exec_module(module)
+    except Exception as error:
+        raise RequestError(f"plugin {file} does not import: {type(error).__name__}: {error}") from None
+    return module
+
+
+def _construct(cls: Any, settings: Mapping[str, Any], text: str) -> Any:
+    known = {f.name: f for f in fields(cls)} if hasattr(cls, "__dataclass_fields__") else {}
+    hints = get_type_hints(cls) if known else {}
+    checked = dict(settings)
+    for name, value in settings.items():
+        if name not in known:
+            raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")
+        checked[name] = _coerce(value, hints[name], f"{text}: {name}={value!r}")
+    if missing := [n for n, f in known.items() if n not in settings and f.default is f.default_factory is MISSING]:
+        raise RequestError(f"{text}: setting {missing[0]!r} has no default, write {text}[{missing[0]}=...]")
+    try:
+        return cls(**checked)
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"{text}: {error}") from None
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    """The value as the field's plain type; other annotations are left to the class itself."""
+    plain = [kind for kind in (get_args(hint) or (hint,)) if kind in (int, float, bool, str, type(None))]
+    if not plain or (value is None and type(None) in plain) or type(value) in plain:
+        return value
+    if float in plain and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    raise RequestError(f"{where} is not {' or '.join(kind.__name__ for kind in plain)}")
+
+
+def _nearest_setting(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    found = difflib.get_close_matches(name, names, 1, 0.5)
+    return f"did you mean {found[0]!r}?" if found else f"it takes {', '.join(names) or 'none'}"
+
+
+def _adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: str) -> TorchOptim:
+    own = {"schedule", "warmup"}
+    known = own | set(arguments(cls))
+    for name in settings:
+        if name not in known:
+            raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")
+    inner = {name: value for name, value in settings.items() if name not in own}
+    outer = {name: value for name, value in settings.items() if name in own}
+    try:
+        return TorchOptim(cls, inner, **outer)
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"{text}: {error}") from None
+
+
+def _sources(cls: Any) -> bytes:
+    """The source that decides what the class does: its module and the optbench modules that one draws on."""
+    module = sys.modules[cls.__module__]
+    if cls.__module__.split(".")[0] not in ("optbench",) and not cls.__module__.startswith("optbench_plugin"):
+        package = cls.__module__.split(".")[0]
+        return f"{cls.__module__}:{cls.__qualname__} {getattr(sys.modules[package], '__version__', '')}".encode()
+    used = {getattr(item, "__module__", None) or getattr(item, "__name__", "") for item in vars(module).values()}
+    ours = ("optbench.problems", "optbench.optimizers", "optbench.layers")
+    names = {module.__name__} | {name for name in used if isinstance(name, str) and name.startswith(ours)}
+    parts = [sys.modules[name].__file__ for name in sorted(names) if name in sys.modules]
+    return b"".join(Path(part).read_bytes() for part in parts if part)

@@ -1,0 +1,156 @@
+"""One lane group in this process: from trials to their records, whatever the optimizer does."""
+
+from __future__ import annotations
+
+import math
+import random
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from optbench import host
+from optbench.objective import CertificateError, Inapplicable, Objective, Point, Stop
+from optbench.plugins import Built, Catalog
+from optbench.problem import Problem
+from optbench.trial import Record, Trial
+
+
+def run_group(
+    trials: Sequence[Trial],
+    catalog: Catalog,
+    on_point: Callable[[int, Point], None] | None = None,
+    on_start: Callable[[Objective], None] | None = None,
+) -> list[Record]:
+    """Train trials that differ in the seed alone as lanes of one program; one record each, in their order.
+
+    on_point: called with (lane, curve point) as each is measured. on_start: called with the objective before work.
+    Whatever the optimizer raises ends up in the records, except KeyboardInterrupt.
+    """
+    first = trials[0]
+    records = [blank(trial, catalog) for trial in trials]
+    built = catalog.optimizer(first.optimizer, dict(first.hyper))
+    problem = catalog.problem(first.problem)
+    if reason := misfit(built, problem):
+        return [_closed(record, "inapplicable", reason) for record in records]
+    began = perf_counter()
+    try:
+        f = Objective(
+            problem,
+            [trial.seed for trial in trials],
+            first.passes,
+            batch=batch_size(built, problem),
+            device=first.device,
+            on_point=on_point,
+        )
+    except Exception as error:
+        return [_closed(record, "failed", f"the problem: {_reason(error)}") for record in records]
+    warmup = perf_counter() - began
+    if on_start:
+        on_start(f)
+    memory = host.PeakMemory(first.device)
+    status, error_text = _train(built, f, first.seed)
+    f.finish()
+    for lane, record in enumerate(records):
+        _fill(record, f, lane, status, error_text)
+        record.lanes, record.warmup_seconds, record.peak_bytes = len(trials), warmup, memory.peak()
+    return records
+
+
+def blank(trial: Trial, catalog: Catalog) -> Record:
+    """A record that holds nothing but what was planned."""
+    return Record(
+        key=trial.key,
+        problem=trial.problem,
+        optimizer=trial.optimizer,
+        hyper=dict(trial.hyper),
+        seed=trial.seed,
+        budget=trial.passes,
+        device=trial.device,
+        status="failed",
+        fingerprint=catalog.fingerprint(trial.problem, trial.optimizer),
+    )
+
+
+def misfit(built: Built, problem: Problem) -> str | None:
+    """Why this optimizer cannot train this problem, as far as the declarations tell."""
+    if built.needs in problem.gives:
+        return None
+    return f"needs {built.needs!r}, the problem gives {', '.join(sorted(problem.gives))}"
+
+
+def batch_size(built: Built, problem: Problem) -> int | None:
+    """The minibatch of a trial: the optimizer's setting, else the problem's default; None is the full batch."""
+    if built.batch == "full":
+        return None
+    return int(built.batch) if built.batch is not None else problem.batch
+
+
+def _train(built: Built, f: Objective, seed: int) -> tuple[str, str | None]:
+    """Run the optimizer to its end: (status, reason)."""
+    with torch.random.fork_rng(), _seeded(seed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other people's libraries, a million times over
+        try:
+            built.optimizer.minimise(f)
+        except Stop:
+            return "spent", None
+        except Inapplicable as reason:
+            return "inapplicable", str(reason)
+        except CertificateError as error:
+            return "failed", f"certificate refused: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: a plugin costs its own trial and no other
+            return "failed", _reason(error)
+    return "finished", None
+
+
+class _seeded:
+    """Global generators seeded for third-party code that draws from them, and put back afterwards."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._states = random.getstate(), np.random.get_state()
+        random.seed(self._seed)
+        np.random.seed(self._seed)
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        random.setstate(self._states[0])
+        np.random.set_state(self._states[1])
+
+
+def _reason(error: BaseException) -> str:
+    """One line: the kind, the text, and the line of code it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+
+
+def _closed(record: Record, status: str, reason: str | None) -> Record:
+    record.status, record.error = status, reason
+    return record
+
+
+def _fill(record: Record, f: Objective, lane: int, status: str, reason: str | None) -> None:
+    lost = f.diverged[lane]
+    record.curve = f.curves[lane]
+    record.certificate = f.certificates[lane]
+    record.seconds, record.forward, record.backward = f.seconds, f.forward, f.backward
+    record.evaluations, record.flops, record.passes = f.evaluations, f.flops, f.passes
+    record.nonfinite = f.nonfinite[lane]
+    record.status, record.error = status, reason
+    if lost and status in ("spent", "finished"):
+        record.status, record.error = "diverged", f"the loss was {lost['loss']} after {lost['passes']:.4g} passes"
+        record.seconds, record.passes = lost["seconds"], lost["passes"]
+        record.forward, record.backward = int(lost["forward"]), int(lost["backward"])
+        record.evaluations, record.flops = int(lost["evaluations"]), int(lost["units"])
+    elif status == "inapplicable":
+        record.curve = []
+    if record.seconds > 0 and math.isfinite(record.seconds):
+        record.samples_per_second = record.forward / record.seconds
