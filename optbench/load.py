@@ -1,0 +1,151 @@
+"""A result folder as tables: `load(DIR)` has a row a trial, `curves(DIR)` a row a point. Never imports torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.trial import Record, RecordError, RequestError, read_line, spec
+
+MISSING = "missing"  # the status of a planned trial without a record
+
+_COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
+_WHO = ("key", "problem", "optimizer", "label", "seed", "budget", "device")
+_SPENT = ("passes", "seconds", "warmup_seconds", "peak_bytes", "samples_per_second")
+_FIELDS = (*_WHO, "status", "error", "lanes", "alone", *_COUNTS, *_SPENT, "fingerprint")
+_FLOATS = ("budget", *_SPENT)
+_AXES = ("passes", "forward", "backward", "seconds", "loss")
+
+
+@dataclass
+class Results:
+    """One result folder, read.
+
+    trials: a row a trial, planned trials without a record included (status "missing"); its index is 0..n-1.
+    points: a row a curve point, sorted by trial; column `trial` is the row in `trials`.
+    notes: what could not be read, one plain sentence each.
+    """
+
+    folder: Path
+    trials: pd.DataFrame
+    points: pd.DataFrame
+    environment: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def load(folder: str | Path) -> pd.DataFrame:
+    """A row a trial: what its record says, its label, and the last loss and metrics of its curve (`last_loss`, ...)."""
+    results = read(folder)
+    trials, points = results.trials, results.points
+    if len(points):
+        last = points.groupby("trial").last(skipna=False)
+        keep = [name for name in last.columns if name not in _AXES or name == "loss"]
+        trials = trials.join(last[keep].add_prefix("last_"))
+    return trials
+
+
+def curves(folder: str | Path) -> pd.DataFrame:
+    """A row a curve point, with the key, problem, label and seed of its trial."""
+    results = read(folder)
+    who = results.trials[["key", "problem", "optimizer", "label", "seed", "status", "alone"]]
+    return results.points.join(who, on="trial").drop(columns="trial")
+
+
+def read(folder: str | Path) -> Results:
+    """Read a result folder, complete or not. Raises RequestError where there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RequestError(f"no result folder {str(folder)!r}; `python -m optbench run --out DIR` makes one")
+    notes: list[str] = []
+    environment = _environment(folder / "environment.json", notes)
+    records = _records(folder / "records.jsonl", notes)
+    if not records and not environment and not (folder / "suite.toml").exists():
+        raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
+    return Results(folder, _trials(records, environment.get("plan", [])), _points(records), environment, notes)
+
+
+def _environment(path: Path, notes: list[str]) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        notes.append("environment.json is absent: targets, optima, the plan and the machine are unknown.")
+        return {}
+    except ValueError as error:
+        notes.append(f"environment.json is not readable ({error}): targets, optima, plan and machine are unknown.")
+        return {}
+    if not isinstance(data, dict):
+        notes.append("environment.json is not a JSON object and is ignored.")
+        return {}
+    return data
+
+
+def _records(path: Path, notes: list[str]) -> list[Record]:
+    """The records, the last line of a key standing for its trial; lines that are not records are noted, not dropped."""
+    found: dict[str, Record] = {}
+    bad: list[str] = []
+    again = 0
+    if not path.exists():
+        notes.append("records.jsonl is absent: no trial has ended yet.")
+        return []
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                record = read_line(line)
+            except (RecordError, TypeError) as error:
+                bad.append(f"line {number}: {error}")
+                continue
+            again += record.key in found
+            found[record.key] = record
+    if bad:
+        more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
+        notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
+    if again:
+        notes.append(f"{again} trial(s) were recorded again; the last record of each counts.")
+    return list(found.values())
+
+
+def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFrame:
+    rows = [
+        {name: getattr(r, name) for name in _FIELDS} | {"hyper": r.hyper, "certificate": r.certificate} for r in records
+    ]
+    known = {record.key for record in records}
+    for planned in plan:
+        if planned["key"] in known:
+            continue
+        hyper = dict(planned.get("hyper") or {})
+        rows.append(
+            {name: planned.get(name) for name in ("key", "problem", "optimizer", "seed", "budget", "device")}
+            | {"label": spec(planned["optimizer"], hyper), "hyper": hyper, "certificate": None, "status": MISSING}
+            | {"alone": False, "error": "planned, but no record was left", "lanes": 0, "fingerprint": ""}
+            | dict.fromkeys(_COUNTS, 0)
+        )
+    table = pd.DataFrame(rows, columns=[*_FIELDS, "hyper", "certificate"])
+    for name in _FLOATS:
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
+    table["alone"] = table["alone"].astype(bool)
+    return table
+
+
+def _points(records: list[Record]) -> pd.DataFrame:
+    """Curve points as float columns; a value a point lacks is NaN."""
+    lengths = [len(record.curve) for record in records]
+    everything = [point for record in records for point in record.curve]
+    ends = [point for record in records for point in (*record.curve[:1], *record.curve[-1:])]
+    names = dict.fromkeys((*_AXES, *(name for point in ends for name in point)))
+    columns: dict[str, Any] = {"trial": np.repeat(np.arange(len(records)), lengths)}
+    for name in names:
+        columns[name] = np.array([_number(point.get(name, math.nan)) for point in everything], dtype=float)
+    return pd.DataFrame(columns)
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) else math.nan

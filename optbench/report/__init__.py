@@ -1,0 +1,33 @@
+"""The report of one or more result folders: computed from records alone, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optbench.load import read
+from optbench.trial import RequestError
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where the page is and what it says. regressions: plain sentences, one a cell that got worse."""
+
+    html: Path
+    verdict: list[str]
+    regressions: list[str] = field(default_factory=list)
+
+
+def write(dirs: Sequence[str | Path], out: str | Path | None = None) -> Report:
+    """Write report.html, report.md, figures/ and tables/ into `out`, or into the first of `dirs`.
+
+    Several folders are compared: the first is what the others are measured against. Works on a running or interrupted
+    folder and says what is missing. Raises RequestError for a folder that holds no results.
+    """
+    if not dirs:
+        raise RequestError("report needs a result folder: `python -m optbench report DIR`")
+    from optbench.report.build import build
+
+    folders = [read(folder) for folder in dirs]
+    return build(folders, Path(out) if out is not None else Path(dirs[0]))

@@ -1,0 +1,87 @@
+"""How far from the optimum, in sentences that claim no more than is proved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from optbench.report.study import Study
+from optbench.report.words import listed, number, rows
+
+
+def whole_space(scope: str) -> bool:
+    """Whether a certificate speaks of all weights. Whatever does not say so speaks of a part, as a weight grid does."""
+    return scope.lower().strip().startswith(("all ", "every ", "any "))
+
+
+def reference(study: Study, problem: str) -> str:
+    """What the gap of this problem is measured from."""
+    value, source = study.best(problem)
+    if math.isnan(value):
+        return "No optimum, bound or best known loss is stated, so no gap is given."
+    if source == "optimum":
+        return f"The lowest possible training loss is {number(value)} (known optimum); the gap is the regret."
+    if source == "bound":
+        return (
+            f"No training loss is below {number(value)}, a bound that perhaps nothing reaches: "
+            "the gap to it is at least the regret, not the regret."
+        )
+    return f"The lowest training loss known is {number(value)} ({source}); the optimum may be lower."
+
+
+def certificates(study: Study) -> pd.DataFrame:
+    """The distinct certificates, a row each: problem, label, lower, upper, scope, exact, seeds."""
+    found: dict[tuple[Any, ...], int] = {}
+    for trial in rows(study.trials[["problem", "label", "certificate"]]):
+        given = trial["certificate"]
+        if not isinstance(given, dict):
+            continue
+        key: tuple[Any, ...] = (trial["problem"], trial["label"], _value(given, "lower"), _value(given, "upper"))
+        key += (str(given.get("scope", "")), bool(given.get("exact")))
+        found[key] = found.get(key, 0) + 1
+    columns = ["problem", "label", "lower", "upper", "scope", "exact"]
+    return pd.DataFrame([(*key, count) for key, count in found.items()], columns=[*columns, "trials"])
+
+
+def _value(certificate: dict[str, Any], name: str) -> float:
+    value = certificate.get(name)
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
+    """What each certificate on this problem means for everybody who trained it."""
+    out = []
+    for row in rows(table[table["problem"] == problem]):
+        where = row["scope"] or "a scope it does not name"
+        if row["exact"]:
+            text = f"{row['label']} proves {number(row['upper'])} to be the lowest loss over {where}."
+        else:
+            span = f"[{number(row['lower'])}, {number(row['upper'])}]"
+            text = f"{row['label']} proves that over {where} the lowest loss is in {span}."
+        below = _below(study, problem, row["lower"])
+        if below and whole_space(row["scope"]):
+            text += f" CONTRADICTION: {listed(below)} ended below the proved bound; one of the two is wrong."
+        elif below:
+            text += (
+                f" {listed(below)} ended below it, which is no contradiction: the proof covers only {where}, "
+                "and weights outside of it may do better."
+            )
+        out.append(text)
+    value, source = study.best(problem)
+    below = [] if math.isnan(value) else _below(study, problem, value)
+    if below and source == "best known":
+        out.append(f"{listed(below)} ended below the best known loss: the problem's statement of it can be lowered.")
+    elif below:
+        text = f"CONTRADICTION: {listed(below)} ended below the stated {source} {number(value)}"
+        out.append(f"{text}; check the problem.")
+    return out
+
+
+def _below(study: Study, problem: str, lower: float) -> list[str]:
+    """Labels with a trial that ended below `lower` by more than rounding."""
+    slack = 1e-5 * max(1.0, abs(lower)) if math.isfinite(lower) else math.nan
+    trials = study.trials
+    lowest = trials.loc[(trials["problem"] == problem) & (trials["final"] < lower - slack), "label"]
+    return [label for label in study.labels if label in set(lowest)]

@@ -1,0 +1,103 @@
+"""Curves of all problems as small multiples: median loss gap over seeds against a cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from optbench.report.bands import Band, band, grid
+from optbench.report.study import Study
+from optbench.report.style import PAPER, Look, legend, log, pyplot, short
+from optbench.stats import Array
+
+COLUMNS = 3
+PAGE = 12  # panels a figure; more problems make more figures
+UNITS = {"passes": "passes", "seconds": "seconds", "samples": "samples", "flops": "FLOPs"}
+
+
+def figures(study: Study, looks: Mapping[str, Look], axis: str) -> dict[str, Any]:
+    """{name: figure}: one for every twelve problems."""
+    pages = [study.problems[k : k + PAGE] for k in range(0, len(study.problems), PAGE)]
+    names = [f"curves_{axis}" + (f"_{k + 1}" if len(pages) > 1 else "") for k in range(len(pages))]
+    return {name: _figure(study, looks, axis, page) for name, page in zip(names, pages, strict=True)}
+
+
+def _figure(study: Study, looks: Mapping[str, Look], axis: str, problems: list[str]) -> Any:
+    plt = pyplot()
+    columns = min(COLUMNS, len(problems))
+    rows = math.ceil(len(problems) / columns)
+    entries = max(1, math.ceil(len(study.labels) / 4))
+    size = (PAPER * columns / COLUMNS if columns > 1 else 0.6 * PAPER, 1.75 * rows + 0.17 * entries + 0.2)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    handles: dict[str, Any] = {}
+    for k, axis_ in enumerate(axes.flat):
+        if k >= len(problems):
+            axis_.set_visible(False)
+            continue
+        _panel(axis_, study, looks, axis, problems[k], handles)
+        if k % columns == 0:
+            axis_.set_ylabel(_gap_name(study, problems))
+        if k >= len(problems) - columns:
+            axis_.set_xlabel(UNITS[axis])
+    ordered = [label for label in study.labels if label in handles]
+    legend(figure, [handles[label] for label in ordered], ordered, columns=4 if columns > 1 else 2)
+    return figure
+
+
+def _gap_name(study: Study, problems: list[str]) -> str:
+    known = [not math.isnan(study.best(problem)[0]) for problem in problems]
+    return "loss above best" if all(known) else "loss" if not any(known) else "loss (above best if known)"
+
+
+def _panel(
+    axis_: Any, study: Study, looks: Mapping[str, Look], axis: str, problem: str, handles: dict[str, Any]
+) -> None:
+    costs = grid(study, problem, axis)
+    best, _source = study.best(problem)
+    zero = best if not math.isnan(best) else 0.0
+    bands = {label: found for label in study.labels if (found := band(study, problem, label, costs, axis)) is not None}
+    floor = _floor(list(bands.values()), zero)
+    shared = axis == "seconds" and any(not found.comparable for found in bands.values())
+    axis_.set_title(short(problem, 30) + (" (shared clock)" if shared else ""))
+    first = float(costs[1]) if len(costs) > 1 else 1.0
+    drawn = False
+    for label, found in bands.items():
+        x = np.maximum(found.cost, first / 2)  # zero has no place on a log axis
+        middle, low, high = (_shown(values - zero, floor) for values in (found.middle, found.low, found.high))
+        if not np.isfinite(middle).any():
+            continue
+        drawn = True
+        look = looks[label]
+        finite = np.isfinite(low) & np.isfinite(high)
+        axis_.fill_between(x, low, high, where=finite, step="post", color=look.colour, alpha=0.13, linewidth=0)
+        (line,) = axis_.plot(
+            x, middle, drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
+            markevery=max(1, len(x) // 5), label=label,
+        )  # fmt: skip
+        handles.setdefault(label, line)
+    if not drawn:
+        axis_.text(0.5, 0.5, "no finite curve", ha="center", va="center", transform=axis_.transAxes)
+        axis_.set_xticks([])
+        axis_.set_yticks([])
+        return
+    log(axis_)
+    for tau in study.taus:
+        goal = study.target(problem, tau) - zero
+        if goal >= floor:
+            axis_.axhline(goal, color="#999999", linewidth=0.5, linestyle=(0, (1, 2)), zorder=0)
+
+
+def _floor(bands: list[Band], zero: float) -> float:
+    """The smallest gap drawn: at least 1e-8 of the largest, so that one exact zero hides nothing."""
+    gaps = [values for found in bands for values in (found.middle - zero,)]
+    whole = np.concatenate(gaps) if gaps else np.ones(1)
+    whole = whole[np.isfinite(whole) & (whole > 0)]
+    return max(float(whole.min()), 1e-8 * float(whole.max())) if len(whole) else 1e-8
+
+
+def _shown(gap: Array, floor: float) -> Array:
+    """Gaps with whatever is at or below the floor drawn on it, and infinities left out."""
+    return np.where(np.isfinite(gap), np.maximum(gap, floor), np.nan)

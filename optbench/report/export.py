@@ -1,0 +1,99 @@
+"""Files for papers and for other programs: figures as SVG and PNG, tables as CSV and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from optbench.report.words import DASH, MINUS
+
+DPI = 200
+_FORMATS = ("svg", "png")
+
+
+def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
+    """Save every figure that was drawn in every format and close it; returns their names. Same input, same bytes."""
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for name, figure in drawn.items():
+        if figure is None:
+            continue
+        figure.draw_without_rendering()  # lays it out, once for all formats
+        figure.set_layout_engine("none")
+        for kind in _FORMATS:
+            figure.savefig(folder / f"{name}.{kind}", dpi=DPI, metadata=_undated(kind))
+        plt.close(figure)
+        names.append(name)
+    return names
+
+
+def _undated(kind: str) -> dict[str, Any]:
+    return {"Date": None} if kind == "svg" else {"Software": None}
+
+
+def tables(folder: Path, data: Mapping[str, pd.DataFrame], shown: Mapping[str, pd.DataFrame]) -> None:
+    """`data` in full as CSV, `shown` (formatted text) as LaTeX."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, table in data.items():
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+    for name, table in shown.items():
+        (folder / f"{name}.tex").write_text(latex(table), encoding="utf-8")
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    DASH: "--",
+    MINUS: r"\ensuremath{-}",
+    "\n": " ",
+    "[": "{[}",
+}
+
+
+def tex(text: str) -> str:
+    """Text that LaTeX sets as it stands."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A booktabs tabular; the first column is text, the others are right-aligned."""
+    columns = "l" + "r" * (len(table.columns) - 1)
+    rows = [" & ".join(tex(str(value)) for value in row) + r" \\" for row in table.itertuples(index=False, name=None)]
+    head = " & ".join(tex(str(name)) for name in table.columns) + r" \\"
+    body = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(body) + "\n"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A pipe table; names cannot end a cell or start a tag."""
+    head = [_cell(name) for name in table.columns]
+    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False, name=None)]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+_MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|$~"} | {"\n": " ", "\r": " "})
+
+
+def _cell(value: object) -> str:
+    return md(str(value))
+
+
+def md(text: str) -> str:
+    """Text that Markdown shows as it stands."""
+    return text.translate(_MARKDOWN)

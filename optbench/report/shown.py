@@ -1,0 +1,91 @@
+"""Tables as a reader sees them: numbers with intervals as text, one row an optimizer or a cell."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from optbench.report import words
+from optbench.report.study import Study
+from optbench.report.words import DASH, between, number, percent, scaled, target_name
+from optbench.stats import Interval
+
+
+def summary(study: Study, costs: pd.DataFrame, finals: pd.DataFrame, statuses: pd.DataFrame) -> pd.DataFrame:
+    """A row an optimizer: trials, those lost, trials that reached each target, and the median share left."""
+    rows = []
+    for label in study.labels:
+        part = statuses[statuses["label"] == label]
+        row: dict[str, Any] = {"optimizer": label, "family": study.families[label], "problems": len(part)}
+        row["trials"] = int(part["planned"].sum())
+        row["lost"] = int(finals.loc[finals["label"] == label, "lost"].sum())
+        for tau in study.taus:
+            cells = costs[(costs["label"] == label) & (costs["tau"] == tau)]
+            row[f"{target_name(tau)}: hits"] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
+        left = finals.loc[finals["label"] == label, "left"].dropna()
+        row["median share left"] = percent(float(left.median())) if len(left) else DASH
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def costs(table: pd.DataFrame, problem: str) -> pd.DataFrame:
+    """Cost to target on one problem: a row an optimizer, a column a target: median passes [interval] (hits/trials)."""
+    part = table[table["problem"] == problem]
+    rows: dict[str, dict[str, str]] = {}
+    for cell in words.rows(part):
+        value = Interval(cell["passes"], cell["passes_low"], cell["passes_high"], 1.0 if cell["trials"] > 1 else 0.0)
+        row = rows.setdefault(str(cell["label"]), {"optimizer": str(cell["label"])})
+        row[f"{target_name(cell['tau'])} ({number(cell['target_loss'])})"] = (
+            f"{between(value)} · {cell['hits']}/{cell['trials']}"
+        )
+    return pd.DataFrame(list(rows.values()))
+
+
+def finals(table: pd.DataFrame, problem: str) -> pd.DataFrame:
+    """Best at budget on one problem: a row an optimizer."""
+    part = table[table["problem"] == problem]
+    metrics = [name for name in part.columns if name.startswith(("valid_", "test_")) and part[name].notna().any()]
+    rows = []
+    for cell in words.rows(part):
+        level = 1.0 if cell["trials"] > 1 else 0.0
+        row = {"optimizer": cell["label"], "budget (passes)": number(cell["budget"])}
+        for name, title in (("loss", "final loss"), ("gap", "above best")):
+            interval = Interval(cell[name], cell[f"{name}_low"], cell[f"{name}_high"], level)
+            row[title] = between(interval, never="∞")
+        row["share left"] = "∞" if cell["left"] == math.inf else percent(cell["left"])
+        row |= {name.replace("_", " "): number(cell[name], never="∞") for name in metrics}
+        row["lost"] = f"{cell['lost']}/{cell['trials']}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def speeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Throughput: a row a cell."""
+    rows = []
+    for cell in words.rows(table):
+        rows.append(
+            {
+                "optimizer": cell["label"],
+                "problem": cell["problem"],
+                "clock": "alone" if cell["comparable"] else "shared",
+                "seconds": number(cell["seconds"]),
+                "samples/s": scaled(cell["samples_per_second"], ""),
+                "candidates/s": scaled(cell["candidates_per_second"], ""),
+                "FLOP/s": scaled(cell["flops_per_second"], ""),
+                "of ceiling": percent(cell["share_of_ceiling"]),
+                "peak memory": scaled(cell["peak_bytes"], "B"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def statuses(table: pd.DataFrame, every: bool = False) -> pd.DataFrame:
+    """How trials ended: the cells where something was lost, or all."""
+    if not len(table):
+        return table
+    names = [name for name in table.columns if name not in ("problem", "label", "planned", "reasons")]
+    well = table[[name for name in names if name in ("spent", "finished")]].sum(axis=1)
+    rows = table if every else table[well < table["planned"]]
+    return rows.rename(columns={"label": "optimizer"})

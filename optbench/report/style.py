@@ -1,0 +1,95 @@
+"""One look for everything: a colour, a dash and a marker an optimizer, the same in every figure of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette without black and with its yellow darkened to be seen on white: told apart under the common
+# colour deficiencies. Past seven optimizers, dash and marker tell those of one colour apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F6A00")
+DASHES = ("solid", "dashed", "dotted", "dashdot")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
+GREY = "#777777"
+PAPER = 7.0  # inches: the text width of a two-column paper
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one optimizer is drawn."""
+
+    colour: str
+    dash: str
+    marker: str
+
+
+def looks(labels: Sequence[str]) -> dict[str, Look]:
+    """A look for each label, by its place in the list alone."""
+    return {
+        label: Look(COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)], MARKERS[k % len(MARKERS)])
+        for k, label in enumerate(labels)
+    }
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot on the Agg backend in the house style: deterministic, with text kept as text in SVG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    sns.set_theme(context="paper", style="whitegrid", palette=list(COLOURS))
+    plt.rcParams.update(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.labelsize": 8,
+            "legend.fontsize": 7,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "axes.grid": True,
+            "grid.linewidth": 0.4,
+            "axes.linewidth": 0.6,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 3.5,
+            "text.usetex": False,
+            "svg.hashsalt": "optbench",
+            "svg.fonttype": "path",
+            "figure.max_open_warning": 0,
+        }
+    )
+    return plt
+
+
+def log(axes: Any, both: bool = True) -> None:
+    """Logarithmic axes with few ticks and no minor ones (they are most of the time that matplotlib takes)."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    if both:
+        axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis) if both else (axes.xaxis,):
+        axis.set_major_locator(LogLocator(numticks=6))
+        axis.set_minor_locator(NullLocator())
+
+
+def short(text: str, width: int = 28) -> str:
+    """A name cut in the middle, for axes and legends, its dollar signs kept from starting a formula."""
+    text = text if len(text) <= width else text[: width // 2 - 1] + "…" + text[-(width // 2) :]
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
+    """One legend under all axes of a figure, outside of them."""
+    if not handles:
+        return
+    figure.legend(
+        handles, [short(label) for label in labels], loc="outside lower center", ncols=min(columns, len(handles)),
+        frameon=False, handlelength=2.8,
+    )  # fmt: skip
