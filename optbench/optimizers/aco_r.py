@@ -87,7 +87,7 @@ def basis(apart: Tensor, draws: Tensor, spare: Tensor) -> Tensor:
 
     apart: (B, k, D) members relative to the ant's; draws: (B, D) uniform; spare: (B, D, D) normal.
     """
-    axes = []
+    axes: list[Tensor] = []
     scale = apart.norm(dim=2).amax(1)  # (B,)
     left = apart
     for i in range(apart.shape[2]):

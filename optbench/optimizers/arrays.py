@@ -36,20 +36,28 @@ def value(f: Objective) -> Callable[[Array], float]:
 
 
 def value_and_grad(f: Objective) -> Callable[[Array], tuple[float, Array]]:
-    """A function (D,) -> (loss, gradient (D,)); a loss that is not finite is infinite, with no direction to it."""
+    """A function (D,) -> (loss, gradient (D,)).
+
+    A loss that is not finite comes back as a wall somewhat above the worst one seen, without a slope: a line search
+    interpolates its next step from the value, and from an infinite one it gets a step of nothing.
+    """
+    worst = -math.inf
 
     def both(x: Array) -> tuple[float, Array]:
-        loss, gradient = f.value_and_grad(_tensor(f, x)[None])
-        number = float(loss[0])
-        if not math.isfinite(number):
-            return math.inf, np.zeros_like(x)
-        return number, gradient[0].double().cpu().numpy()
+        nonlocal worst
+        losses, gradient = f.value_and_grad(_tensor(f, x)[None])
+        loss = float(losses[0])
+        if not math.isfinite(loss):
+            wall = worst + 10 * max(1.0, abs(worst)) if math.isfinite(worst) else math.inf
+            return wall, np.zeros_like(x)
+        worst = max(worst, loss)
+        return loss, gradient[0].double().cpu().numpy()
 
     return both
 
 
 def seed(f: Objective) -> int:
-    """A seed for a library's own generator, drawn from the trial's."""
+    """A seed for a library's own generator, drawn from the trial's (24 bits: what float32 holds)."""
     return int(float(f.rand(1)[0, 0]) * 2**24)
 
 

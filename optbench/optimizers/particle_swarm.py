@@ -21,7 +21,7 @@ class ParticleSwarm:
     initialisations of the network, velocities at zero (Engelbrecht 2012); nothing is clamped or bounded.
     """
 
-    particles: int = 30  # swarm size
+    swarm: int = 30  # particles
     topology: str = "star"  # who informs whom: "star" (everyone), "ring" (index +-1), "torus" (4 neighbours on a grid)
     phi: float = 4.1  # c1 + c2 before constriction, split evenly; chi = 0.72984 at 4.1
 
@@ -30,18 +30,18 @@ class ParticleSwarm:
     full_batch: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_count("particles", self.particles, 2)
+        check_count("swarm", self.swarm, 2)
         check(
             self.phi > 4 and math.isfinite(self.phi), "phi", self.phi, "a finite number above 4, else nothing contracts"
         )
-        neighbours(self.topology, self.particles)
+        neighbours(self.topology, self.swarm)
 
     def minimise(self, f: Objective) -> None:
         chi = 2 / abs(2 - self.phi - math.sqrt(self.phi**2 - 4 * self.phi))
         pull = chi * self.phi / 2
-        table = neighbours(self.topology, self.particles).to(f.device)  # (P, K)
+        table = neighbours(self.topology, self.swarm).to(f.device)  # (P, K)
 
-        x = f.start(self.particles)  # (B, P, D)
+        x = f.start(self.swarm)  # (B, P, D)
         v = torch.zeros_like(x)
         own = x.clone()  # (B, P, D): where each particle saw its best
         best = torch.full(x.shape[:2], math.inf, dtype=x.dtype, device=x.device)  # (B, P)
@@ -55,7 +55,7 @@ class ParticleSwarm:
             # In place, for a swarm on a large network is most of the memory: (B, P, D) thrice.
             v.mul_(chi)
             for goal in (own, lead):
-                v.add_(f.rand(self.particles, f.dim).mul_(goal - x), alpha=pull)
+                v.add_(f.rand(self.swarm, f.dim).mul_(goal - x), alpha=pull)
             x.add_(v)
 
 
@@ -79,12 +79,12 @@ def neighbours(topology: str, particles: int) -> Tensor:
     if topology == "star":
         return i[None]
     if topology == "ring":
-        check(particles >= 3, "particles", particles, "a ring has at least 3")
+        check(particles >= 3, "swarm", particles, "a ring has at least 3")
         return torch.stack([i, (i - 1) % particles, (i + 1) % particles], 1)
     if topology == "torus":
         rows, columns = grid(particles)
         fits = f"a torus has rows x columns of at least 3 each; the nearest is {nearest(particles)}"
-        check(rows >= 3, "particles", particles, fits)
+        check(rows >= 3, "swarm", particles, fits)
         r, c = i // columns, i % columns
         up, down = (r - 1) % rows * columns + c, (r + 1) % rows * columns + c
         left, right = r * columns + (c - 1) % columns, r * columns + (c + 1) % columns

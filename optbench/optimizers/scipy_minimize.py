@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from scipy.optimize import minimize
 
@@ -35,7 +35,8 @@ class LBFGSB:
         check_positive("gtol", self.gtol, zero=True)
 
     def minimise(self, f: Objective) -> None:
-        options = {"maxcor": self.memory, "ftol": self.ftol, "gtol": self.gtol, "maxiter": NEVER, "maxfun": NEVER}
+        options: Any = {"maxcor": self.memory, "ftol": self.ftol, "gtol": self.gtol}
+        options |= {"maxiter": NEVER, "maxfun": NEVER}
         minimize(arrays.value_and_grad(f), arrays.start(f), jac=True, method="L-BFGS-B", options=options)
 
 
@@ -62,11 +63,6 @@ class NelderMead:
                 f"a simplex in D = {f.dim} takes {size / 2**30:.1f} GiB, {LARGEST_SIMPLEX / 2**30:.0f} at most: "
                 "use particle_swarm or spsa"
             )
-        options = {
-            "adaptive": self.adaptive,
-            "xatol": self.xatol,
-            "fatol": self.fatol,
-            "maxiter": NEVER,
-            "maxfev": NEVER,
-        }
+        options: Any = {"adaptive": self.adaptive, "xatol": self.xatol, "fatol": self.fatol}
+        options |= {"maxiter": NEVER, "maxfev": NEVER}
         minimize(arrays.value(f), arrays.start(f), method="Nelder-Mead", options=options)
