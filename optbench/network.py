@@ -59,6 +59,7 @@ class Rows:
         self.problem = problem
         first, *others = [fresh(problem, seed)[0] for seed in seeds]
         self.module: nn.Module = first.to(device)
+        self.leaves = list(self.module.parameters())  # kept: walking the module costs more than a small step
         self.shapes = {name: p.shape for name, p in self.module.named_parameters()}
         self.sizes = [math.prod(shape) for shape in self.shapes.values()]
         self.dim = sum(self.sizes)
@@ -70,7 +71,7 @@ class Rows:
     def _bind(self) -> None:
         """Let the module's parameters be views into row 0."""
         views = self.matrix[0].split(self.sizes)
-        for p, view in zip(self.module.parameters(), views, strict=True):
+        for p, view in zip(self.leaves, views, strict=True):
             p.data = view.view(p.shape)
 
     def unflatten(self, row: Tensor) -> dict[str, Tensor]:
@@ -119,11 +120,16 @@ class Rows:
 
     def backward(self, batch: Batch) -> Tensor:
         """Loss of the plain module with its gradients left in `.grad`, as every PyTorch loop does it."""
-        for p in self.module.parameters():
+        for p in self.leaves:
             p.grad = None
         loss = self.problem.loss(self.module, batch)
         loss.backward()
         return loss.detach()
+
+    def score_start(self) -> float:
+        """The training loss of row 0 as it stands, in eval mode."""
+        data = splits(self.problem, str(self.matrix.device))
+        return self.score(self.matrix[0], Splits(data.train))["loss"]
 
     def score(self, point: Tensor, data: Splits) -> dict[str, float]:
         """Loss and metrics of a (D,) point on every split, in eval mode, with random draws fixed."""

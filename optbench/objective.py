@@ -204,7 +204,7 @@ class Objective:
         """
         self._live = True
         if self.lanes == 1:
-            return list(self._rows.module.parameters())
+            return list(self._rows.leaves)
         matrix = nn.Parameter(self._rows.matrix[rows])
         self._groups.append((rows, matrix))
         return [matrix]
@@ -374,7 +374,7 @@ class Objective:
         with torch.enable_grad():
             self._rows.matrix.copy_(x)
             loss = self._rows.backward(batch)
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._rows.module.parameters()]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._rows.leaves]
         return loss[None], torch.cat([g.reshape(-1) for g in grads])[None]
 
     def _remember(self, x: Tensor, losses: Tensor) -> None:

@@ -159,7 +159,7 @@ class Catalog:
         found = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
         known = 0
         for cls in found:
-            name = getattr(cls, "name", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+            name = getattr(cls, "name", None) or snake(cls.__name__)
             summary = (cls.__doc__ or "").strip().split("\n")[0] or f"from {Path(file).name}"
             path = f"{file}:{cls.__name__}"
             if issubclass(cls, Problem):
@@ -267,3 +267,8 @@ def _sources(cls: Any) -> bytes:
     names = {module.__name__} | {name for name in used if isinstance(name, str) and name.startswith(ours)}
     parts = [sys.modules[name].__file__ for name in sorted(names) if name in sys.modules]
     return b"".join(Path(part).read_bytes() for part in parts if part)
+
+
+def snake(name: str) -> str:
+    """"MyMethod" -> "my_method": how a plugin file's class is asked for."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
