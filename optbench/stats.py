@@ -31,14 +31,19 @@ def _order(n: int, level: float) -> tuple[int, float]:
     return rank, float(1 - 2 * stats.binom.cdf(rank, n, 0.5)) if n > 1 else 0.0
 
 
+def coverage(n: int, level: float = 0.95) -> float:
+    """The probability that the interval which `median_interval` gives for n values covers the median."""
+    return _order(n, level)[1]
+
+
 def median_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval:
     """The median of n numbers with the exact sign-test interval (order statistics; Conover 1999, section 3.2).
 
     It needs no finite values, so failures enter as infinity. With n < 6 no interval reaches 95 %: the whole range is
     given, with the coverage it has (n = 5: 93.75 %; n = 1: none). NaN counts as infinity. Raises ValueError for n = 0.
     """
-    low, middle, high, coverage = median_intervals(np.atleast_2d(np.asarray(values, dtype=float)), level)
-    return Interval(float(middle[0]), float(low[0]), float(high[0]), coverage)
+    low, middle, high, reached = median_intervals(np.atleast_2d(np.asarray(values, dtype=float)), level)
+    return Interval(float(middle[0]), float(low[0]), float(high[0]), reached)
 
 
 def median_intervals(values: Array, level: float = 0.95) -> tuple[Array, Array, Array, float]:
@@ -47,10 +52,10 @@ def median_intervals(values: Array, level: float = 0.95) -> tuple[Array, Array, 
     if n == 0:
         raise ValueError("the median of no values")
     ordered = np.sort(np.where(np.isnan(values), np.inf, values), axis=-1)
-    rank, coverage = _order(n, level)
+    rank, reached = _order(n, level)
     a, b = ordered[..., (n - 1) // 2], ordered[..., n // 2]
     middle = np.where(a == b, a, 0.5 * (a + b))
-    return ordered[..., rank], middle, ordered[..., n - 1 - rank], coverage
+    return ordered[..., rank], middle, ordered[..., n - 1 - rank], reached
 
 
 def expected_cost(costs: npt.ArrayLike, granted: npt.ArrayLike) -> float:

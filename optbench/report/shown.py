@@ -10,7 +10,7 @@ import pandas as pd
 from optbench.report import words
 from optbench.report.study import Study
 from optbench.report.words import DASH, between, number, percent, scaled, target_name
-from optbench.stats import Interval
+from optbench.stats import Interval, coverage
 
 
 def summary(study: Study, costs: pd.DataFrame, finals: pd.DataFrame, statuses: pd.DataFrame) -> pd.DataFrame:
@@ -35,7 +35,7 @@ def costs(table: pd.DataFrame, problem: str) -> pd.DataFrame:
     part = table[table["problem"] == problem]
     rows: dict[str, dict[str, str]] = {}
     for cell in words.rows(part):
-        value = Interval(cell["passes"], cell["passes_low"], cell["passes_high"], 1.0 if cell["trials"] > 1 else 0.0)
+        value = Interval(cell["passes"], cell["passes_low"], cell["passes_high"], coverage(cell["trials"]))
         row = rows.setdefault(str(cell["label"]), {"optimizer": str(cell["label"])})
         row[f"{target_name(cell['tau'])} ({number(cell['target_loss'])})"] = (
             f"{between(value)} · {cell['hits']}/{cell['trials']}"
@@ -49,7 +49,7 @@ def finals(table: pd.DataFrame, problem: str) -> pd.DataFrame:
     metrics = [name for name in part.columns if name.startswith(("valid_", "test_")) and part[name].notna().any()]
     rows = []
     for cell in words.rows(part):
-        level = 1.0 if cell["trials"] > 1 else 0.0
+        level = coverage(cell["trials"])
         row = {"optimizer": cell["label"], "budget (passes)": number(cell["budget"])}
         for name, title in (("loss", "final loss"), ("gap", "above best")):
             interval = Interval(cell[name], cell[f"{name}_low"], cell[f"{name}_high"], level)

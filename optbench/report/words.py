@@ -33,11 +33,12 @@ def number(value: float, never: str = "never") -> str:
 
 
 def between(interval: Interval, never: str = "never") -> str:
-    """ "38.0 [31.0, 47.0]"; without the bracket where there is no interval (one seed)."""
+    """A median with its interval: 38.0 [31.0, 47.0], or 38.0 (31.0 to 47.0) where the ends cover less than 90 %."""
     middle = number(interval.estimate, never)
     if not interval.level or math.isnan(interval.estimate):
         return middle
-    return f"{middle} [{number(interval.low, never)}, {number(interval.high, never)}]"
+    low, high = number(interval.low, never), number(interval.high, never)
+    return f"{middle} [{low}, {high}]" if interval.level >= 0.9 else f"{middle} ({low} to {high})"
 
 
 def scaled(value: float | None, unit: str) -> str:
