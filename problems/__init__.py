@@ -12,10 +12,11 @@ class Entry(NamedTuple):
     settings: dict[str, int | float | str]
     track: str
     summary: str
+    needs: str = ""  # what the package does not carry and its user must bring; "" for nothing
 
 
-def _at(path: str, track: str, summary: str, **settings: int | float | str) -> Entry:
-    return Entry(f"optbench.problems.{path}", settings, track, summary)
+def _at(path: str, track: str, summary: str, needs: str = "", **settings: int | float | str) -> Entry:
+    return Entry(f"optbench.problems.{path}", settings, track, summary, needs)
 
 
 PROBLEMS: dict[str, Entry] = {
@@ -31,6 +32,10 @@ PROBLEMS: dict[str, Entry] = {
     "rastrigin_2d": _at("functions:Rastrigin", "function", "Rastrigin's grid of local minima in 2 dimensions", dim=2),
     "ackley_2d": _at("functions:Ackley", "function", "Ackley's rippled funnel in 2 dimensions", dim=2),
     "griewank_2d": _at("functions:Griewank", "function", "Griewank's coupled ripples in 2 dimensions", dim=2),
+    "noisy_quadratic": _at(
+        "noisy_quadratic:NoisyQuadratic", "function", "DeepOBS's noisy quadratic, 100 dimensions, two-speed spectrum"
+    ),
+    "step_1d": _at("step_1d:Step1d", "supervised", "step network on a noisy staircase, exact optimum by dp_step, MSE"),
     "line_mse": _at("line:Line", "supervised", "line fit on diabetes, MSE, optimum in closed form"),
     "line_l1": _at("line:LineL1", "supervised", "line fit on diabetes, L1, optimum by linear program"),
     "logistic_cancer": _at(
@@ -38,4 +43,97 @@ PROBLEMS: dict[str, Entry] = {
     ),
     "mlp_digits": _at("mlp_digits:MlpDigits", "supervised", "64-32-10 network on digits, cross-entropy"),
     "cnn_digits": _at("cnn_digits:CnnDigits", "supervised", "convolution, pooling and dropout on digits"),
+    "mlp_diabetes": _at(
+        "mlp_regression:MlpRegression", "supervised", "10-16-1 network on diabetes progression, MSE", table="diabetes"
+    ),
+    "mlp_concrete": _at(
+        "mlp_regression:MlpRegression",
+        "supervised",
+        "8-16-1 network on the strength of concrete, MSE",
+        table="concrete",
+    ),
+    "universal": _at(
+        "universal:Universal",
+        "supervised",
+        "universal approximation: a tanh network follows a known function, width x depth",
+    ),
+    "mlp_iris": _at("mlp_classes:MlpClasses", "supervised", "4-8-3 network on iris, cross-entropy", table="iris"),
+    "mlp_wine": _at("mlp_classes:MlpClasses", "supervised", "13-8-3 network on wine, cross-entropy", table="wine"),
+    "mlp_cancer": _at("mlp_binary:MlpBinary", "supervised", "30-8-1 network on breast cancer, BCE", table="cancer"),
+    "mlp_alzheimer": _at(
+        "mlp_binary:MlpBinary",
+        "supervised",
+        "135-8-1 network on Alzheimer biomarkers (proteins, genotype), BCE",
+        table="alzheimer",
+    ),
+    "mlp_parkinson": _at(
+        "mlp_binary:MlpBinary",
+        "supervised",
+        "751-8-1 network on Parkinson's speech, more features than people, BCE",
+        table="parkinson",
+    ),
+    "cnn_fashion": _at(
+        "cnn_fashion:CnnFashion", "supervised", "convolution, pooling and dropout on a subset of Fashion-MNIST"
+    ),
+    "cnn_fashion_full": _at(
+        "cnn_fashion:CnnFashionFull",
+        "supervised",
+        "the same network on the full Fashion-MNIST",
+        "the four idx.gz files of Fashion-MNIST in a folder",
+    ),
+    "mri_synthetic_severity": _at(
+        "mri_synthetic:MriSyntheticSeverity", "supervised", "CNN: simulated atrophy of a synthetic MRI phantom, L1"
+    ),
+    "mri_synthetic_severity_mse": _at(
+        "mri_synthetic:MriSyntheticSeverityMse", "supervised", "CNN: simulated atrophy of a synthetic MRI phantom, MSE"
+    ),
+    "mri_synthetic_class": _at(
+        "mri_synthetic:MriSyntheticClass",
+        "supervised",
+        "CNN: more or less than half the simulated atrophy of a synthetic MRI phantom",
+    ),
+    "own_images_class": _at(
+        "own_images:OwnImagesClass",
+        "supervised",
+        "CNN: a class from a table of your own images",
+        "a CSV table of images and labels",
+    ),
+    "own_images_regression": _at(
+        "own_images:OwnImagesRegression",
+        "supervised",
+        "CNN: a number from a table of your own images, L1",
+        "a CSV table of images and labels",
+    ),
+    "autoencoder_fashion": _at(
+        "autoencoder_fashion:AutoencoderFashion", "unsupervised", "196-64-16-64-196 autoencoder on Fashion-MNIST, MSE"
+    ),
+    "vae_fashion": _at(
+        "vae_fashion:VaeFashion", "unsupervised", "variational autoencoder with 8 latent numbers on Fashion-MNIST"
+    ),
+    "denoise_fashion": _at(
+        "denoise_fashion:DenoiseFashion", "unsupervised", "three convolutions that denoise Fashion-MNIST, MSE"
+    ),
+    "transformer_shakespeare": _at(
+        "transformer_shakespeare:TransformerShakespeare",
+        "unsupervised",
+        "character-level transformer on As You Like It",
+    ),
+    "rnn_shakespeare": _at(
+        "rnn_shakespeare:RnnShakespeare", "unsupervised", "recurrent network on the characters of As You Like It"
+    ),
+    "cartpole": _at(
+        "cartpole:CartPole", "reinforcement", "balance a pole on a cart: negative return, gradient by REINFORCE"
+    ),
+    "pendulum": _at(
+        "pendulum:Pendulum",
+        "reinforcement",
+        "swing up a pendulum: negative return, gradient by REINFORCE",
+        gradient="score",
+    ),
+    "pendulum_dynamics": _at(
+        "pendulum:Pendulum",
+        "reinforcement",
+        "swing up a pendulum: negative return, gradient through the physics",
+        gradient="dynamics",
+    ),
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optbench.problems.mlp_digits import digits
+from optbench.problems.shared import accuracy, measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.mlp_digits import digits
-from optbench.problems.shared import accuracy, measured_start
 
 STARTS = {8: 2.30661}  # channels: start
 
@@ -49,7 +49,7 @@ class CnnDigits(Problem):
 
     def data(self) -> Splits:
         """1258 / 269 / 270 pictures (N, 8, 8) of grey levels in [0, 1], labels 0 to 9."""
-        return Splits(*((x.unflatten(1, (8, 8)), y) for x, y in digits()))
+        return Splits(*((x.view(-1, 8, 8), y) for x, y in digits()))
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
         x, y = batch

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+from collections.abc import Iterable
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +16,13 @@ from torch import Tensor
 
 from optbench.problem import Problem, Splits, fresh, split
 
+Array = NDArray[Any]
+
 # sha256 of every file under problems/data; DATA_LICENSES.md says where each came from
 FILES = {
     "ad_biomarkers.npz": "98ca160e273dbafd9152908850efd0a70084d4247420d7aa2e872ebae25a0d34",
     "asyoulik.txt": "eaa3526fe53859f34ecdf255712f9ecf0b2c903451d4755b2edaa2e2599cb0fc",
+    "atrophy_phantom_1500x32.npz": "2147216cfebcfe8a954e9ff272010057a08695646fb8f1074fe3950bdf957dd1",
     "concrete.csv": "c2690f237285ede14fa54fe05dbe6a83ce510f65de6a8c5f8cafd6cefd9f38e2",
     "fashion_mnist_2k500.npz": "da091cad03bf6ee4282c8d62262c1f3ac3c3960342e622ad52734aa92d73d233",
     "mni152_coronal_y-20.npz": "62338c0592035bea8a49e250deced7c27e0d96a194b85bffb3bb801c9ef74734",
@@ -36,30 +41,37 @@ def read(name: str) -> bytes:
     return content
 
 
-def arrays(name: str) -> dict[str, NDArray]:
+def arrays(name: str) -> dict[str, Array]:
     """The arrays of an .npz file in the package, never unpickled."""
     with np.load(io.BytesIO(read(name)), allow_pickle=False) as archive:
         return {key: archive[key] for key in archive.files}
 
 
-def standardise(x: NDArray, train: Tensor) -> NDArray:
+def standardise(x: Array, train: Tensor) -> Array:
     """Columns of x (N, F) at mean 0 and standard deviation 1 over the rows `train`; a constant column becomes 0."""
     mean, deviation = x[train].mean(0), x[train].std(0)
-    return (x - mean) / np.where(deviation > 0, deviation, 1.0)
+    scaled: Array = (x - mean) / np.where(deviation > 0, deviation, 1.0)
+    return scaled
 
 
-def regression(x: NDArray, y: NDArray, seed: int = 0) -> Splits:
+def regression(x: Array, y: Array, seed: int = 0) -> Splits:
     """70/15/15 splits of a table x (N, F) with targets y (N,), both standardised on train: (n, F) and (n, 1)."""
     parts = split(len(x), seed=seed)
     x, y = standardise(x, parts[0]), standardise(y[:, None], parts[0])
     return Splits(*((_real(x[part]), _real(y[part])) for part in parts))
 
 
-def classification(x: NDArray, y: NDArray, seed: int = 0) -> Splits:
+def classification(x: Array, y: Array, seed: int = 0) -> Splits:
     """70/15/15 splits of a table x (N, F), standardised on train, with int64 labels y (N,)."""
     parts = split(len(x), seed=seed)
     x = standardise(x, parts[0])
     return Splits(*((_real(x[part]), torch.as_tensor(y[part], dtype=torch.int64)) for part in parts))
+
+
+def stated(setting: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ValueError, with what there is, unless the value of a setting is one of the choices."""
+    if value not in choices:
+        raise ValueError(f"{setting} {value!r} is not one of {', '.join(choices)}")
 
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -79,5 +91,5 @@ def measured_start(problem: Problem) -> float:
     return float(np.median(losses))
 
 
-def _real(values: NDArray) -> Tensor:
+def _real(values: Array) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float32)

@@ -7,14 +7,13 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import linprog
-from sklearn.linear_model import LogisticRegression
-from torch.nn import functional as F
-
 from optbench.problems import PROBLEMS
 from optbench.problems.functions import Function
 from optbench.problems.line import Line, LineL1
 from optbench.problems.logistic_cancer import PENALTY, LogisticCancer
+from scipy.optimize import linprog
+from sklearn.linear_model import LogisticRegression
+from torch.nn import functional as F
 
 FUNCTIONS = [name for name, entry in PROBLEMS.items() if entry.path.startswith("optbench.problems.functions:")]
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from optbench.problems import PROBLEMS
 from torch import Tensor, nn
 
 from optbench.problem import Problem, batches, fresh
-from optbench.problems import PROBLEMS
 
 SHARE = 3  # a step costs at most a forward and two backwards: passes are counted on the careful side
 

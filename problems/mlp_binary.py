@@ -1,0 +1,79 @@
+"""Multi-layer perceptrons for a diagnosis from a table: breast cancer, Alzheimer biomarkers, Parkinson's speech.
+
+The last two are real tables from studies of neurodegeneration, with few people and many measurements: 333 x 129
+proteins and the APOE genotype (Craig-Schapiro et al., PLoS ONE e18850), and 252 x 751 features of speech (UCI).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from optbench.problems.shared import arrays, classification, measured_start, stated
+from sklearn.datasets import load_breast_cancer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optbench.problem import Batch, Best, Net, Problem, Splits
+
+FEATURES = {"cancer": 30, "alzheimer": 135, "parkinson": 751}
+STARTS = {("cancer", 8): 0.688937, ("alzheimer", 8): 0.731423, ("parkinson", 8): 0.666204}  # (table, hidden): start
+
+
+@dataclass(frozen=True)
+class MlpBinary(Problem):
+    """A one-hidden-layer ReLU network with one logit on a table of people, BCE."""
+
+    table: str = "cancer"  # or "alzheimer", "parkinson"
+    hidden: int = 8
+
+    track = "supervised"
+    loss_name = "bce"
+    passes = 200.0
+    batch = 64
+    best = Best(0.0, "bound")
+
+    def __post_init__(self) -> None:
+        stated("table", self.table, FEATURES)
+
+    @property
+    def start(self) -> float:
+        return STARTS.get((self.table, self.hidden)) or measured_start(self)
+
+    def network(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(FEATURES[self.table], self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))
+
+    def data(self) -> Splits:
+        return _data(self.table)
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, y = batch
+        logit = net(x).squeeze(1)
+        return F.binary_cross_entropy_with_logits(logit, y.to(logit.dtype))
+
+    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
+        x, y = batch
+        logit = net(x).squeeze(1)
+        return {"accuracy": ((logit > 0) == (y > 0)).double().mean(), "auc": auc(logit, y)}
+
+
+def auc(score: Tensor, y: Tensor) -> Tensor:
+    """Area under the ROC curve: the share of (1, 0) pairs in the right order, ties counting half."""
+    above, below = score[y > 0][:, None], score[y == 0][None]
+    return ((above > below).double() + 0.5 * (above == below).double()).mean()
+
+
+@cache
+def _data(table: str) -> Splits:
+    """cancer 398/86/85 (1 benign), alzheimer 233/50/50 (1 impaired), parkinson 176/38/38 (1 Parkinson's)."""
+    if table == "cancer":
+        source = load_breast_cancer()
+        return classification(source.data, source.target)
+    if table == "parkinson":
+        archive = arrays("pd_speech.npz")
+        return classification(archive["X"].astype(np.float64), archive["y"])
+    archive = arrays("ad_biomarkers.npz")
+    kinds = np.unique(archive["genotype"])
+    genotype = (archive["genotype"][:, None] == kinds).astype(np.float64)
+    return classification(np.column_stack([archive["X"], genotype]), archive["y"])

@@ -1,0 +1,78 @@
+"""Multi-layer perceptrons for regression on two tables: diabetes progression and the strength of concrete."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from optbench.problems.shared import measured_start, read, regression, stated
+from sklearn.datasets import load_diabetes
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optbench.problem import Batch, Best, Net, Problem, Splits
+
+FEATURES = {"diabetes": 10, "concrete": 8}
+STATED = {
+    ("diabetes", 16): (1.10524, 0.0295049),
+    ("concrete", 16): (1.08167, 0.0415933),
+}  # (table, hidden): start, best known
+
+
+@dataclass(frozen=True)
+class MlpRegression(Problem):
+    """A one-hidden-layer tanh network on a table, MSE."""
+
+    table: str = "concrete"  # or "diabetes"
+    hidden: int = 16
+
+    track = "supervised"
+    loss_name = "mse"
+    passes = 300.0
+    batch = 64
+
+    def __post_init__(self) -> None:
+        stated("table", self.table, FEATURES)
+
+    @property
+    def start(self) -> float:
+        known = STATED.get((self.table, self.hidden))
+        return known[0] if known else measured_start(self)
+
+    @property
+    def best(self) -> Best:
+        known = STATED.get((self.table, self.hidden))
+        return Best(known[1], "best known") if known else Best(0.0, "bound")
+
+    def network(self) -> nn.Module:
+        return nn.Sequential(nn.Linear(FEATURES[self.table], self.hidden), nn.Tanh(), nn.Linear(self.hidden, 1))
+
+    def data(self) -> Splits:
+        return _diabetes() if self.table == "diabetes" else _concrete()
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, y = batch
+        return F.mse_loss(net(x), y)
+
+    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
+        """R2 against the mean of the split itself."""
+        x, y = batch
+        return {"r2": 1 - (net(x) - y).square().sum() / (y - y.mean()).square().sum()}
+
+
+@cache
+def _diabetes() -> Splits:
+    """309 / 67 / 66 people, 10 measurements; disease progression after a year."""
+    table = load_diabetes(scaled=False)
+    return regression(table.data, table.target)
+
+
+@cache
+def _concrete() -> Splits:
+    """703 / 151 / 151 mixes, 8 quantities; strength. The 25 rows that repeat another are left out."""
+    table = np.loadtxt(io.BytesIO(read("concrete.csv")), delimiter=",", skiprows=1)
+    _, first = np.unique(table, axis=0, return_index=True)
+    table = table[np.sort(first)]
+    return regression(table[:, :-1], table[:, -1])

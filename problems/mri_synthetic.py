@@ -1,0 +1,112 @@
+"""Synthetic atrophy on MRI: how severe it is (regression), and whether it is more than half (classification).
+
+The pictures come from `atrophy_phantom.py`: one real template slice deformed by a simulated severity. They are not
+patient data and support no clinical claim; `own_images.py` takes a table of real ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from optbench.problems.shared import accuracy, arrays
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optbench.problem import Batch, Best, Net, Problem, Splits, split
+
+
+def scanner_network(outputs: int, dropout: float, size: tuple[int, int]) -> nn.Sequential:
+    """(N, 1, *size) -> (N, outputs): three convolutions with pooling, dropout, one linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(16 * ((size[0] + 1) // 16) * ((size[1] + 1) // 16), outputs),
+    )
+
+
+@dataclass(frozen=True)
+class MriSyntheticSeverity(Problem):
+    """Simulated severity in [0, 1] from a synthetic 32x32 MRI slice: a CNN with dropout, L1."""
+
+    dropout: float = 0.25
+
+    track = "supervised"
+    loss_name = "l1"
+    passes = 60.0
+    batch = 64
+    stochastic = True
+    start = 0.490987
+    best = Best(0.0, "bound")
+
+    def network(self) -> nn.Module:
+        return scanner_network(1, self.dropout, (32, 32))
+
+    def data(self) -> Splits:
+        """1050 / 225 / 225 pictures (N, 1, 32, 32), standardised on train; severities (N, 1)."""
+        return Splits(*((x, severity[:, None]) for x, severity in _phantoms()))
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, severity = batch
+        return F.l1_loss(net(x), severity)
+
+
+@dataclass(frozen=True)
+class MriSyntheticSeverityMse(MriSyntheticSeverity):
+    """Simulated severity in [0, 1] from a synthetic 32x32 MRI slice: a CNN with dropout, MSE."""
+
+    loss_name = "mse"
+    start = 0.325321
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, severity = batch
+        return F.mse_loss(net(x), severity)
+
+
+@dataclass(frozen=True)
+class MriSyntheticClass(Problem):
+    """Simulated severity above one half, from a synthetic 32x32 MRI slice: a CNN with dropout, cross-entropy."""
+
+    dropout: float = 0.25
+
+    track = "supervised"
+    loss_name = "cross-entropy"
+    passes = 60.0
+    batch = 64
+    stochastic = True
+    start = 0.693564
+    best = Best(0.0, "bound")
+
+    def network(self) -> nn.Module:
+        return scanner_network(2, self.dropout, (32, 32))
+
+    def data(self) -> Splits:
+        """1050 / 225 / 225 pictures (N, 1, 32, 32), standardised on train; labels 0 or 1."""
+        return Splits(*((x, (severity > 0.5).long()) for x, severity in _phantoms()))
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, y = batch
+        return F.cross_entropy(net(x), y)
+
+    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
+        x, y = batch
+        return {"accuracy": accuracy(net(x), y)}
+
+
+@cache
+def _phantoms() -> list[Batch]:
+    archive = arrays("atrophy_phantom_1500x32.npz")
+    x, severity = torch.as_tensor(archive["images"]).float().unsqueeze(1), torch.as_tensor(archive["severity"])
+    parts = split(len(x))
+    deviation, mean = torch.std_mean(x[parts[0]])
+    return [((x[part] - mean) / deviation, severity[part]) for part in parts]

@@ -1,0 +1,72 @@
+"""A small recurrent network on the characters of As You Like It (Elman 1990)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from optbench.problems.shakespeare import SYMBOLS, windows
+from optbench.problems.shared import measured_start
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optbench.problem import Batch, Best, Net, Problem, Splits
+
+CONTEXT = 32  # characters
+STATED = {64: (4.28828, 0.0)}  # units: start, best known
+
+
+class Elman(nn.Module):
+    """(N, T) characters -> (N, T, symbols) scores of the next one.
+
+    Written out as a loop, since torch.nn.RNN cannot be batched over networks by torch.vmap.
+    """
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.symbol = nn.Embedding(SYMBOLS, units)
+        self.memory = nn.Linear(units, units)
+        self.head = nn.Linear(units, SYMBOLS)
+        nn.init.orthogonal_(self.memory.weight)  # keeps the gradient's length over many steps (Le et al. 2015)
+
+    def forward(self, x: Tensor) -> Tensor:
+        drive = self.symbol(x)  # (N, T, units)
+        state = torch.zeros_like(drive[:, 0])
+        states = []
+        for now in drive.unbind(1):
+            state = torch.tanh(now + self.memory(state))
+            states.append(state)
+        scores: Tensor = self.head(torch.stack(states, 1))
+        return scores
+
+
+@dataclass(frozen=True)
+class RnnShakespeare(Problem):
+    """A recurrent network that predicts the next character of As You Like It, cross-entropy in nats."""
+
+    units: int = 64
+
+    track = "unsupervised"
+    loss_name = "cross-entropy"
+    passes = 20.0
+    batch = 32
+
+    @property
+    def start(self) -> float:
+        known = STATED.get(self.units)
+        return known[0] if known else measured_start(self)
+
+    @property
+    def best(self) -> Best:
+        known = STATED.get(self.units)
+        return Best(known[1], "best known") if known else Best(0.0, "bound")
+
+    def network(self) -> nn.Module:
+        return Elman(self.units)
+
+    def data(self) -> Splits:
+        return Splits(*windows(CONTEXT))
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, following = batch
+        return F.cross_entropy(net(x).flatten(0, 1), following.flatten())

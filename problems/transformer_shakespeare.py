@@ -1,0 +1,109 @@
+"""A character-level transformer on As You Like It (Vaswani et al. 2017; pre-norm as in GPT-2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from optbench.problems.shakespeare import SYMBOLS, windows
+from optbench.problems.shared import measured_start
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optbench.problem import Batch, Best, Net, Problem, Splits
+
+CONTEXT = 32  # characters
+STATED = {(32, 2): (4.33682, 0.0)}  # (width, layers): start, best known
+
+
+class Attention(nn.Module):
+    """(N, T, W) -> (N, T, W): each position looks at itself and what came before, through `heads` views."""
+
+    future: Tensor
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.mix, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.register_buffer("future", torch.ones(CONTEXT, CONTEXT, dtype=torch.bool).triu(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, t, w = x.shape
+        q, k, v = (
+            self.mix(x).view(n, t, 3, self.heads, w // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        )  # (N, H, T, .)
+        scores = (q @ k.transpose(-1, -2)) / math.sqrt(w // self.heads)
+        weights = scores.masked_fill(self.future[:t, :t], -math.inf).softmax(-1)
+        mixed: Tensor = self.out((weights @ v).transpose(1, 2).reshape(n, t, w))
+        return mixed
+
+
+class Block(nn.Module):
+    """Attention and a two-layer network, each added to what came in."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(nn.LayerNorm(width), Attention(width, heads))
+        self.network = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(x)
+        out: Tensor = x + self.network(x)
+        return out
+
+
+class Transformer(nn.Module):
+    """(N, T) characters -> (N, T, symbols) scores of the next one."""
+
+    def __init__(self, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.symbol = nn.Embedding(SYMBOLS, width)
+        self.position = nn.Parameter(0.02 * torch.randn(CONTEXT, width))
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, SYMBOLS))
+        nn.init.normal_(self.symbol.weight, std=0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.blocks(self.symbol(x) + self.position[: x.shape[1]]))
+        return scores
+
+
+@dataclass(frozen=True)
+class TransformerShakespeare(Problem):
+    """A two-layer transformer that predicts the next character of As You Like It, cross-entropy in nats."""
+
+    width: int = 32
+    layers: int = 2
+    heads: int = 4
+
+    track = "unsupervised"
+    loss_name = "cross-entropy"
+    passes = 15.0
+    batch = 32
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.layers < 1 or self.heads < 1 or self.width % self.heads:
+            raise ValueError(f"transformer: width {self.width} is not a positive multiple of heads {self.heads}")
+
+    @property
+    def start(self) -> float:
+        known = STATED.get((self.width, self.layers)) if self.heads == 4 else None
+        return known[0] if known else measured_start(self)
+
+    @property
+    def best(self) -> Best:
+        known = STATED.get((self.width, self.layers)) if self.heads == 4 else None
+        return Best(known[1], "best known") if known else Best(0.0, "bound")
+
+    def network(self) -> nn.Module:
+        return Transformer(self.width, self.layers, self.heads)
+
+    def data(self) -> Splits:
+        return Splits(*windows(CONTEXT))
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        x, following = batch
+        return F.cross_entropy(net(x).flatten(0, 1), following.flatten())
