@@ -72,7 +72,8 @@ def _fill(
                 results.append(record)
                 progress.add(record, took / len(records))
     say(progress.summary())
-    reasons = {f"{r.problem} x {r.label}: {r.status}, {r.error}" for r in results.records.values() if r.status in FAILED}
+    failed = [record for record in results.records.values() if record.status in FAILED]
+    reasons = {f"{record.problem} x {record.label}: {record.status}, {record.error}" for record in failed}
     for reason in sorted(reasons)[:10]:
         say(f"  {reason}")
     if len(reasons) > 10:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -52,7 +53,7 @@ def _processor() -> str:
 
 
 def device(name: str) -> str:
-    """"cpu" or "cuda" for what the user asked. Raises RequestError where there is no GPU."""
+    """ "cpu" or "cuda" for what the user asked. Raises RequestError where there is no GPU."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
@@ -84,10 +85,8 @@ class PeakMemory:
             return
         clear = Path("/proc/self/clear_refs")
         if clear.exists():
-            try:
+            with contextlib.suppress(PermissionError):  # refused: the mark is the process's own, an upper bound
                 clear.write_text("5")  # Linux: start the high-water mark again from here
-            except PermissionError:
-                pass  # then the mark is the process's own, an upper bound
         self._before = psutil.Process().memory_info().rss
 
     def peak(self) -> int:

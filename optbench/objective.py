@@ -93,9 +93,7 @@ class Objective:
         self._forward_units, self._backward_units = flops(problem, self._samples, device)
         self._units = self.forward = self.backward = self.evaluations = 0
         self._limit = round(passes * self._pass_units)
-        self._checkpoints = [
-            math.ceil(self._limit * 1000 ** (k / (CHECKPOINTS - 1) - 1)) for k in range(CHECKPOINTS)
-        ]
+        self._checkpoints = [math.ceil(self._limit * 1000 ** (k / (CHECKPOINTS - 1) - 1)) for k in range(CHECKPOINTS)]
         self._next = self._checkpoints[0]
 
         self._groups: list[tuple[slice, nn.Parameter]] = []

@@ -19,11 +19,12 @@ from typing import Any, ClassVar, NamedTuple, Protocol, get_args, get_type_hints
 
 import torch
 
-from optbench import problems
 from optbench.objective import Objective
 from optbench.optimizers import OPTIMIZERS, Entry
 from optbench.optimizers.torch_optim import TorchOptim, arguments
 from optbench.problem import DOORS, TRACKS, Problem
+from optbench.problems import PROBLEMS
+from optbench.problems import Entry as ProblemEntry
 from optbench.trial import RequestError, spec
 
 
@@ -46,13 +47,13 @@ class Built(NamedTuple):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """" (did you mean ...?)" with the closest known name, or a pointer to the list."""
+    """ " (did you mean ...?)" with the closest known name, or a pointer to the list."""
     found = difflib.get_close_matches(name, list(known), 1, 0.5)
     return f"did you mean {found[0]!r}?" if found else "`python -m optbench list` shows what there is"
 
 
 def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """"adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values."""
+    """ "adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values."""
     found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text.strip())
     if not found:
         raise RequestError(f"{text!r} is not of the form name or name[key=value,...]")
@@ -87,12 +88,12 @@ class Catalog:
     def __init__(self, files: Iterable[str] = ()) -> None:
         self.files = tuple(str(Path(file).resolve()) for file in files)
         self.optimizers: dict[str, Entry] = dict(OPTIMIZERS)
-        self.problems: dict[str, problems.Entry] = dict(problems.PROBLEMS)
+        self.problems: dict[str, ProblemEntry] = dict(PROBLEMS)
         self._classes: dict[str, type] = {}
         for point in importlib.metadata.entry_points(group="optbench.optimizers"):
             self.optimizers.setdefault(point.name, Entry(point.value, "plugin", f"from {point.value}"))
         for point in importlib.metadata.entry_points(group="optbench.problems"):
-            self.problems.setdefault(point.name, problems.Entry(point.value, {}, "", f"from {point.value}"))
+            self.problems.setdefault(point.name, ProblemEntry(point.value, {}, "", f"from {point.value}"))
         for file in self.files:
             self._add(file)
 
@@ -163,7 +164,7 @@ class Catalog:
             summary = (cls.__doc__ or "").strip().split("\n")[0] or f"from {Path(file).name}"
             path = f"{file}:{cls.__name__}"
             if issubclass(cls, Problem):
-                self.problems[name] = problems.Entry(path, {}, getattr(cls, "track", ""), summary)
+                self.problems[name] = ProblemEntry(path, {}, getattr(cls, "track", ""), summary)
             elif hasattr(cls, "minimise") or issubclass(cls, torch.optim.Optimizer):
                 self.optimizers[name] = Entry(path, "plugin", summary)
             else:
@@ -270,5 +271,5 @@ def _sources(cls: Any) -> bytes:
 
 
 def snake(name: str) -> str:
-    """"MyMethod" -> "my_method": how a plugin file's class is asked for."""
+    """ "MyMethod" -> "my_method": how a plugin file's class is asked for."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import io
 import json
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ from optbench.run import blank, run_group
 from optbench.trial import Record, Trial
 
 _EXIT_MEMORY, _EXIT_DEAF, _EXIT_ORPHAN = 85, 86, 87
-_REFUSED_MOST = 10_000  # calls after Stop before an optimizer counts as deaf to it
+_REFUSED_MOST = 1_000  # calls after Stop before an optimizer counts as deaf to it
 _TAIL = 400  # characters of a failed trial's output that go into its record
 
 
@@ -41,14 +42,16 @@ class Limits:
 def sweep(
     groups: Sequence[Sequence[Trial]], catalog: Catalog, spool: Path, workers: int, limits: Limits, threads: int = 1
 ) -> Iterator[tuple[list[Record], float]]:
-    """Records of every group as it ends, with the seconds it took its worker. What a group had measured when it was stopped
-    is in its records. A lane group that fails as a whole is run again trial by trial.
+    """Records of every group as it ends, with the seconds it took its worker.
+
+    What a group had measured when it was stopped is in its records. A lane group that fails as a whole is run again trial by trial.
     """
     spool.mkdir(exist_ok=True)
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
-        context.set_forkserver_preload(["optbench.sweep", "optbench.optimizers.torch_optim"])
+        # The FLOP counter draws in torch._dynamo at its first use: a second a worker, were it not inherited.
+        context.set_forkserver_preload(["optbench.sweep", "torch._dynamo"])
     pool = ProcessPool(
         max_workers=workers,
         context=context,
@@ -81,7 +84,9 @@ def sweep(
         spool.rmdir()
 
 
-def _outcome(future: Any, group: Sequence[Trial], catalog: Catalog, where: Path, limits: Limits) -> tuple[list[Record], float]:
+def _outcome(
+    future: Any, group: Sequence[Trial], catalog: Catalog, where: Path, limits: Limits
+) -> tuple[list[Record], float]:
     """The records of a group that has ended, one way or another, and the seconds it took."""
     records: list[Record] = []
     took = limits.timeout * len(group)
@@ -131,7 +136,7 @@ def _salvage(records: Sequence[Record], where: Path) -> None:
 # In the worker
 
 
-class _Tail:
+class _Tail(io.TextIOBase):
     """A text stream that keeps the end of what is printed, however much that is."""
 
     def __init__(self) -> None:
@@ -140,12 +145,6 @@ class _Tail:
     def write(self, text: str) -> int:
         self._parts.append(text[-_TAIL:])
         return len(text)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def isatty(self) -> bool:
-        return False
 
     def text(self) -> str:
         return "".join(self._parts).strip()[-_TAIL:]
@@ -196,7 +195,7 @@ def _work(trials: list[Trial], where: str) -> tuple[list[Record], float]:
             spool.write(json.dumps([lane, point]) + "\n")
             spool.flush()
 
-        sys.stdout = sys.stderr = printed  # type: ignore[assignment]  # a stream as far as print() is concerned
+        sys.stdout = sys.stderr = printed
         records = run_group(trials, _catalog, on_point=keep, on_start=begin)
     _objective = None  # its memory is free again
     for record in records:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optbench.trial import RequestError
 
-_OPTIMIZER = '''"""{name}: a (1+1) evolution strategy with the one-fifth success rule (Rechenberg 1973), to start from."""
+_OPTIMIZER = '''"""{name}: a (1+1) evolution strategy with the one-fifth rule (Rechenberg 1973), to start from."""
 
 from dataclasses import dataclass
 from typing import ClassVar

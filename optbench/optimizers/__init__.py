@@ -31,7 +31,7 @@ OPTIMIZERS: dict[str, Entry] = {
     ),
     "adam": Entry("torch.optim:Adam", "gradient", "Adam (Kingma & Ba 2015)", {"lr": 0.01}, _LR),
     "adamw": Entry(
-        "torch.optim:AdamW", "gradient", "Adam with decoupled weight decay (Loshchilov & Hutter 2019)", {"lr": 0.01}, _LR
+        "torch.optim:AdamW", "gradient", "Adam, weight decay decoupled (Loshchilov & Hutter 2019)", {"lr": 0.01}, _LR
     ),
     "rmsprop": Entry("torch.optim:RMSprop", "gradient", "RMSprop (Tieleman & Hinton 2012)", {"lr": 0.003}, _LR),
     "lbfgs": Entry(

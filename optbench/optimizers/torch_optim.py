@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -55,7 +55,8 @@ class TorchOptim:
     @property
     def lanes(self) -> bool:
         """True where the class works element by element, found out by trying it."""
-        return elementwise(self.cls, tuple(sorted(self.settings.items())))
+        cls: Any = self.cls  # hashable, whatever its stub says
+        return elementwise(cls, tuple(sorted(self.settings.items())))
 
     def minimise(self, f: Objective) -> None:
         optimizer = self._on(f.parameters())
@@ -67,7 +68,7 @@ class TorchOptim:
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * now
             f.next_step()  # the closures of one step share a minibatch
-            optimizer.step(f.closure)
+            optimizer.step(f.closure)  # type: ignore[arg-type]  # annotated as float, called with a tensor
 
     def _on(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         return self.cls(parameters, **self.settings)
@@ -78,8 +79,8 @@ def arguments(cls: type[torch.optim.Optimizer]) -> list[str]:
     return [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "params", "kwargs")]
 
 
-@lru_cache(maxsize=64)
-def elementwise(cls: type[torch.optim.Optimizer], settings: tuple[tuple[str, Any], ...]) -> bool:
+@cache
+def elementwise(cls: Any, settings: tuple[tuple[str, Any], ...]) -> bool:
     """Whether rows of one matrix are trained as if each were alone: six steps down random bowls, both ways."""
     draw = torch.Generator().manual_seed(0)
     start, centre = torch.randn(2, 3, 8, generator=draw)

@@ -1,0 +1,129 @@
+"""Suites, specs and names: what is asked for, and how a bad request is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from optbench.plan import Suite, builtin, groups, plan, read_suite
+from optbench.plugins import Catalog, parse
+from optbench.trial import Record, RecordError, RequestError, Trial, read_line, spec
+
+CATALOG = Catalog()
+GOOD = 'problems = ["sphere"]\noptimizers = ["adam"]\n'
+
+
+def suite(**changes) -> Suite:
+    return Suite(**{"name": "t", "problems": ("sphere",), "optimizers": ("adam",), "seeds": 2, **changes})
+
+
+def test_specs_expand_to_every_combination() -> None:
+    assert parse("adam") == [("adam", {})]
+    assert parse("adam[lr=0.01,0.1,schedule=cosine]") == [
+        ("adam", {"lr": 0.01, "schedule": "cosine"}),
+        ("adam", {"lr": 0.1, "schedule": "cosine"}),
+    ]
+    assert parse("adam[betas=(0.9,0.99),(0.5,0.9)]")[1] == ("adam", {"betas": (0.5, 0.9)})
+    assert parse("torch.optim:NAdam[lr=1e-3]") == [("torch.optim:NAdam", {"lr": 0.001})]
+
+
+@pytest.mark.parametrize("settings", [{"lr": 0.1}, {"betas": (0.9, 0.999), "lr": 1e-05}, {"nesterov": True, "a": None}])
+def test_a_spec_reads_back_as_what_it_was_written_from(settings) -> None:
+    assert parse(spec("x", settings)) == [("x", settings)]
+
+
+def test_a_plan_is_the_product_and_names_each_trial_once() -> None:
+    trials = plan(suite(problems=("sphere", "line_mse"), optimizers=("adam[lr=0.1,1.0]", "pso", "pso")), CATALOG)
+    assert len(trials) == 2 * 3 * 2 == len({trial.key for trial in trials})
+    assert trials[0].passes == CATALOG.problem("sphere").passes
+    assert plan(suite(budgets={"sphere": 7}, passes=9), CATALOG)[0].passes == 7
+
+
+def test_groups_keep_to_seeds_methods_and_networks_that_allow_it() -> None:
+    wide = suite(problems=("sphere", "cnn_digits"), optimizers=("adam", "nelder_mead"), seeds=5)
+    widths = {}
+    for group in groups(plan(wide, CATALOG), CATALOG, 4):
+        widths.setdefault((group[0].problem, group[0].optimizer), []).append(len(group))
+        assert len({(t.problem, t.hyper, t.optimizer) for t in group}) == 1
+    assert widths[("sphere", "adam")] == [4, 1]
+    assert widths[("sphere", "nelder_mead")] == widths[("cnn_digits", "adam")] == [1] * 5
+
+
+@pytest.mark.parametrize("name", builtin())
+def test_built_in_suites_are_sound_and_write_themselves_back(name: str, tmp_path) -> None:
+    found = read_suite(name)
+    for text in found.problems:
+        CATALOG.problem(text)
+    assert all(optimizer in CATALOG.optimizers for text in found.optimizers for optimizer, _ in parse(text))
+    path = tmp_path / f"{name}.toml"
+    path.write_text(found.toml())
+    assert read_suite(str(path)) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "seedz = 3\n", r"line 3: unknown key 'seedz', did you mean 'seeds'"),
+        (GOOD + 'seeds = "3"\n', r"line 3: seeds is a str, it must be a int"),
+        (GOOD + "seeds = true\n", r"line 3: seeds is a bool"),
+        ('problems = []\noptimizers = ["adam"]\n', r"line 1: problems must list at least one"),
+        ('problems = ["sphere", 3]\noptimizers = ["adam"]\n', r"line 1: problems holds 3"),
+        ('problems = ["sphere"\noptimizers = ["adam"]\n', r"line 2"),
+        (GOOD + "[budgets]\nspere = 3\n", r"line 4: a budget for 'spere'"),
+        (GOOD + '[budgets]\nsphere = "3"\n', r"line 4: the budget of 'sphere' is '3'"),
+        ("problems = 3\n", r"line 1: problems is a int"),
+    ],
+)
+def test_a_wrong_suite_file_is_refused_by_line(text: str, message: str, tmp_path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(RequestError, match=message):
+        read_suite(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"problems": ("spere",)}, "unknown problem 'spere', did you mean 'sphere"),
+        ({"optimizers": ("addam",)}, "unknown optimizer 'addam', did you mean 'adam"),
+        ({"optimizers": ("adam[lrr=1]",)}, "unknown setting 'lrr', did you mean 'lr'"),
+        ({"optimizers": ("adam[lr=-1.0]",)}, "Invalid learning rate: -1.0"),
+        ({"optimizers": ("adam[schedule=cosin]",)}, "schedule='cosin' is none of"),
+        ({"optimizers": ("adam[warmup=2]",)}, "warmup=2"),
+        ({"optimizers": ("adam[batch=0]",)}, "batch=0"),
+        ({"optimizers": ("nelder_mead[batch=3]",)}, "full batch only"),
+        ({"optimizers": ("pso[swarm=0]",)}, "swarm=0"),
+        ({"optimizers": ("pso[swarm=ten]",)}, "is not int"),
+        ({"optimizers": ("adam[0.1]",)}, "has no key"),
+        ({"optimizers": ("adam[lr=0.1",)}, "not of the form"),
+        ({"optimizers": ("torch.optim:Addam",)}, "did you mean 'Adam'"),
+        ({"optimizers": ("torch.optm:Adam",)}, "cannot import 'torch.optm'"),
+        ({"optimizers": ("math:sqrt",)}, "no minimise"),
+        ({"problems": ("sphere[dims=3]",)}, "unknown setting 'dims', did you mean 'dim'"),
+        ({"seeds": 0}, "seeds = 0"),
+        ({"passes": -1.0}, "passes = -1"),
+        ({"passes": float("nan")}, "passes = nan"),
+        ({"timeout": 0.0}, "timeout = 0"),
+    ],
+)
+def test_a_bad_request_is_refused_with_the_nearest_choice(changes, message: str) -> None:
+    with pytest.raises(RequestError, match=message) as refused:
+        plan(suite(**changes), CATALOG)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_suite_is_refused() -> None:
+    with pytest.raises(RequestError, match="unknown suite 'quik', did you mean 'quick'"):
+        read_suite("quik")
+
+
+def test_records_read_back_and_what_is_none_is_refused() -> None:
+    trial = Trial("sphere", "adam", (("lr", 0.1),), 3, 10.0)
+    record = Record(trial.key, "sphere", "adam", {"lr": 0.1}, 3, 10.0, "cpu", "spent", curve=[{"loss": float("inf")}])
+    back = read_line(record.line())
+    assert back.key == trial.key and back.label == trial.label == "adam[lr=0.1]"
+    assert back.curve[0]["loss"] != back.curve[0]["loss"]  # what is not finite comes back as NaN
+    for line in ("{", "[]", "{}", record.line().replace('"spent"', '"great"'), record.line()[:-40]):
+        with pytest.raises(RecordError):
+            read_line(line)
+    with pytest.raises(RecordError, match="version 99"):
+        read_line(record.line().replace('"version":1', '"version":99'))
