@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,3 +71,181 @@ def expected_cost(costs: npt.ArrayLike, granted: npt.ArrayLike) -> float:
     if not hit.any():
         return float("inf")
     return float((cost[hit].sum() + budget[~hit].sum()) / hit.sum())
+
+
+def anytime_score(costs: Array, budgets: npt.ArrayLike) -> Array:
+    """(..., targets) costs -> (...) scores in [0, 1]: the area under the share of targets hit, over log cost.
+
+    Each target contributes 1 - log(cost) / log(budget), costs counted from one pass on; a miss contributes 0. So 1 is
+    every target within the first pass, 0 is none by the budget: finite and worst for failures, and a function of the
+    trial alone. Averaged over trials it is the area under their ECDF of (problem, target, seed).
+    """
+    budget = np.maximum(np.asarray(budgets, dtype=float), 1.0 + 1e-9)[..., None]
+    part = 1.0 - np.log(np.maximum(costs, 1.0)) / np.log(budget)
+    return np.asarray(np.where(np.isfinite(costs), np.clip(part, 0.0, 1.0), 0.0).mean(axis=-1))
+
+
+def iqm(values: npt.ArrayLike) -> float:
+    """The interquartile mean: a quarter trimmed at each end (Agarwal et al. 2021)."""
+    return float(stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=None))
+
+
+def iqm_interval(
+    strata: Sequence[npt.ArrayLike], rng: np.random.Generator, level: float = 0.95, resamples: int = 2000
+) -> Interval:
+    """The IQM over all values with a stratified bootstrap percentile interval: seeds are redrawn within each problem.
+
+    strata: one array of seeds a problem. With one value a stratum there is nothing to redraw: the level is then 0.
+    """
+    groups = [np.asarray(values, dtype=float) for values in strata]
+    whole = np.concatenate(groups)
+    if all(len(values) < 2 for values in groups):
+        return Interval(iqm(whole), math.nan, math.nan, 0.0)
+    drawn = np.concatenate([values[rng.integers(len(values), size=(resamples, len(values)))] for values in groups], 1)
+    cut = int(0.25 * drawn.shape[1])
+    drawn.sort(axis=1)
+    means = drawn[:, cut : drawn.shape[1] - cut].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(iqm(whole), float(low), float(high), level)
+
+
+def superiority(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """P(a draw of `a` is below a draw of `b`), ties half: the Mann-Whitney probability. Two infinities tie."""
+    x, y = np.asarray(a, dtype=float)[:, None], np.asarray(b, dtype=float)[None, :]
+    return float(((x < y) + 0.5 * (x == y)).mean())
+
+
+def improvement(
+    a: Sequence[npt.ArrayLike],
+    b: Sequence[npt.ArrayLike],
+    rng: np.random.Generator,
+    level: float = 0.95,
+    resamples: int = 1000,
+) -> Interval:
+    """Probability of improvement (Agarwal et al. 2021): `superiority` of a (lower is better), averaged over problems.
+
+    a, b: one array of losses a problem, in the same order. The interval redraws seeds within each problem.
+    """
+    means = np.zeros(resamples)
+    estimate = 0.0
+    for x, y in zip(a, b, strict=True):
+        left, right = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        wins = (left[:, None] < right[None, :]) + 0.5 * (left[:, None] == right[None, :])
+        estimate += float(wins.mean()) / len(a)
+        # How often each value is drawn is all that a resample changes: counts @ wins @ counts.
+        p = rng.multinomial(len(left), np.full(len(left), 1 / len(left)), size=resamples)
+        q = rng.multinomial(len(right), np.full(len(right), 1 / len(right)), size=resamples)
+        means += ((p @ wins) * q).sum(axis=1) / (len(left) * len(right) * len(a))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    known = level if max(len(np.atleast_1d(x)) for x in (*a, *b)) > 1 else 0.0
+    return Interval(estimate, float(low), float(high), known)
+
+
+def ecdf(costs: npt.ArrayLike) -> tuple[Array, Array]:
+    """(cost, share): the share of all (problem, target, seed) hit by each finite cost, misses in the denominator."""
+    whole = np.asarray(costs, dtype=float).ravel()
+    hit, counts = np.unique(whole[np.isfinite(whole)], return_counts=True)
+    return hit, np.cumsum(counts) / max(len(whole), 1)
+
+
+def profile(costs: Array) -> Array:
+    """Dolan & More (2002) performance ratios: (instances, optimizers) costs over the least of each instance.
+
+    Infinite where an optimizer failed, and everywhere on an instance that nobody solved. NaN counts as infinite.
+    """
+    cost = np.where(np.isnan(costs), np.inf, costs)
+    least = cost.min(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(cost == least, 1.0, cost / least)
+    return np.where(np.isfinite(cost), ratio, np.inf)
+
+
+def mean_ranks(scores: Array) -> Array:
+    """(problems, optimizers) scores, higher is better -> mean rank of each optimizer, 1 the best, ties shared."""
+    return np.asarray(stats.rankdata(-scores, axis=1).mean(axis=0))
+
+
+def friedman(scores: Array) -> float:
+    """p of Friedman's test that all optimizers (columns) rank alike over problems (rows); 1 where it says nothing."""
+    problems, optimizers = scores.shape
+    ranks = stats.rankdata(scores, axis=1)
+    if problems < 2 or optimizers < 2 or (ranks == ranks[:, :1]).all():
+        return 1.0
+    if optimizers == 2:
+        return signed_rank(scores[:, 0] - scores[:, 1])
+    return float(stats.friedmanchisquare(*scores.T).pvalue)
+
+
+def signed_rank(differences: npt.ArrayLike) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test, exact where it can be, zeros split evenly (Pratt); 1 for no data."""
+    d = np.asarray(differences, dtype=float)
+    if not len(d) or not d.any():
+        return 1.0
+    exact = len(d) <= 50 and d.all() and len(np.unique(np.abs(d))) == len(d)
+    method: Literal["exact", "approx"] = "exact" if exact else "approx"
+    return float(stats.wilcoxon(d, zero_method="pratt", method=method, correction=not exact).pvalue)
+
+
+def holm(p_values: npt.ArrayLike) -> Array:
+    """Holm's (1979) adjusted p-values: the chance of one false claim among all stays below the level."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted
+
+
+class Posterior(NamedTuple):
+    """Probabilities that the first is practically better, that the two are equivalent, that the second is better."""
+
+    better: float
+    same: float
+    worse: float
+
+
+def bayes_signed_rank(
+    differences: npt.ArrayLike, rope: float, rng: np.random.Generator, draws: int = 20_000, prior: float = 0.5
+) -> Posterior:
+    """Bayesian signed-rank test with a region of practical equivalence (Benavoli et al. 2014, 2017).
+
+    differences: first minus second, one a problem, higher is better. A Dirichlet process with one pseudo-observation of
+    weight `prior` at zero; the shares are those of posterior draws in which each region holds the most mass.
+    """
+    z = np.concatenate([[0.0], np.asarray(differences, dtype=float)])
+    weights = rng.dirichlet(np.concatenate([[prior], np.ones(len(z) - 1)]), size=draws)  # (draws, n + 1)
+    walsh = z[:, None] + z[None, :]
+    above = ((weights @ np.heaviside(walsh - 2 * rope, 0.5)) * weights).sum(axis=1)
+    below = ((weights @ np.heaviside(-walsh - 2 * rope, 0.5)) * weights).sum(axis=1)
+    most = np.argmax(np.stack([1.0 - above - below, above, below]), axis=0)
+    same, better, worse = (float((most == k).mean()) for k in range(3))
+    return Posterior(better, same, worse)
+
+
+def welch_worse(before: npt.ArrayLike, after: npt.ArrayLike, floor: float) -> float:
+    """One-sided p of Welch's test that `after` is lower than `before` (higher is better).
+
+    floor: a standard deviation added to both sides, so that values that are equal by rounding or by a shared
+    checkpoint do not pass for certainty.
+    """
+    a, b = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    if len(a) < 2 or len(b) < 2:
+        return 1.0
+    va, vb = ((x.var(ddof=1) + floor**2) / len(x) for x in (a, b))
+    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    return float(stats.t.sf((a.mean() - b.mean()) / math.sqrt(va + vb), freedom))
+
+
+def best_of(validation: npt.ArrayLike, test: npt.ArrayLike) -> Array:
+    """Expected test value of the setting that validates best among k drawn without replacement, k = 1..m.
+
+    (m,) validation and test losses -> (m,). Exact (Dodge et al. 2019, without replacement). Settings that were lost are
+    infinite, and the expectation is infinite for every k at which one may be chosen.
+    """
+    order = np.argsort(np.asarray(validation, dtype=float), kind="stable")
+    value = np.asarray(test, dtype=float)[order]
+    m = len(value)
+    out = np.empty(m)
+    for k in range(1, m + 1):
+        chance = np.array([math.comb(m - 1 - r, k - 1) / math.comb(m, k) for r in range(m)])
+        out[k - 1] = (chance[chance > 0] * value[chance > 0]).sum()
+    return out

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from optbench.report.cells import higher_is_better
 from optbench.report.study import Study
 from optbench.stats import Array, median_intervals
 
@@ -21,48 +23,73 @@ class Band:
     middle: Array
     high: Array
     comparable: bool = True
-    coverage: float = 0.0
 
 
-def grid(study: Study, problem: str, axis: str, points: int = POINTS) -> Array:
-    """Zero, then log-spaced costs up to the largest that any trial of the problem reached, (points,)."""
-    rows = [row for label in study.labels for row in study.cells.get((problem, label), ())]
-    costs = [cost for row in rows for cost in study.curve(row, axis) if len(cost)]
-    if not costs:
-        return np.zeros(1)
-    whole = np.concatenate(costs)
-    positive = whole[np.isfinite(whole) & (whole > 0)]
-    if not len(positive):
-        return np.zeros(1)
-    low = float(np.median([cost[cost > 0].min() for cost in costs if (cost > 0).any()]))
-    return np.concatenate([[0.0], np.geomspace(low, float(positive.max()), points - 1)])
+class Bands:
+    """All curves of one problem against one cost ("passes", "samples", "seconds"), as steps on a common grid.
 
-
-def band(
-    study: Study, problem: str, label: str, costs: Array, axis: str = "passes", column: str = "loss"
-) -> Band | None:
-    """The cell's curves as steps on `costs`, cut where the longest of its trials ended; None without any point.
-
-    A trial that ended by itself holds its last value. A lost one is infinite once its curve ends; one that left no
-    curve is infinite everywhere.
+    A trial that ended by itself holds its last value. A lost one is infinite (the worst, for metrics where higher is
+    better) once its curve ends; one that left no curve is infinite everywhere.
     """
-    rows = study.cells.get((problem, label))
-    if rows is None or column not in study.points:
-        return None
-    rows, comparable = study.timed(rows) if axis == "seconds" else (rows, True)
-    values = np.full((len(costs), len(rows)), np.inf)
-    end = -np.inf
-    for k, row in enumerate(rows):
-        at, value = study.curve(row, axis, column)
-        if not len(at) or not np.isfinite(value).any():
-            continue
-        place = np.searchsorted(at, costs * (1 + 1e-9), side="right") - 1
-        values[:, k] = np.where(place >= 0, value[np.maximum(place, 0)], np.inf)
-        if study.lost[row]:
-            values[costs > at[-1], k] = np.inf
-        end = max(end, float(at[-1]))
-    if end < 0:
-        return None
-    cut = slice(0, max(int(np.searchsorted(costs, end * (1 + 1e-9), side="right")), 1))
-    low, middle, high, coverage = median_intervals(values[cut])
-    return Band(costs[cut], low, middle, high, comparable, coverage)
+
+    def __init__(self, study: Study, problem: str, axis: str, points: int = POINTS) -> None:
+        self.study, self.problem, self.axis, self.points = study, problem, axis, points
+        self.cells = {
+            label: study.timed(rows) if axis == "seconds" else (rows, True)
+            for label in study.labels
+            if (rows := study.cells.get((problem, label))) is not None
+        }
+
+    @cached_property
+    def _curves(self) -> dict[int, Array]:
+        """Row of `trials` -> its costs, for trials with a point."""
+        everyone = [row for rows, _ in self.cells.values() for row in rows]
+        return {row: cost for row in everyone if len(cost := self.study.curve(row, self.axis)[0])}
+
+    @cached_property
+    def grid(self) -> Array:
+        """Zero, then log-spaced costs up to the largest any trial reached, (G,); zero alone without a cost."""
+        firsts, last = [], 0.0
+        for cost in self._curves.values():
+            positive = cost[cost > 0]
+            if len(positive):
+                firsts.append(positive[0])
+                last = max(last, float(positive[-1]))
+        if not firsts or not np.isfinite(last):
+            return np.zeros(1)
+        return np.concatenate([[0.0], np.geomspace(min(float(np.median(firsts)), last), last, self.points - 1)])
+
+    @cached_property
+    def _places(self) -> dict[int, tuple[Array, np.ndarray]]:
+        """Row -> (point of the table that holds at each grid cost, whether the trial has a value there)."""
+        edge = self.grid * (1 + 1e-9)
+        out = {}
+        for row, cost in self._curves.items():
+            place = np.searchsorted(cost, edge, side="right") - 1
+            known = place >= 0
+            if self.study.lost[row]:
+                known &= edge <= cost[-1] * (1 + 1e-9) ** 2
+            out[row] = (np.maximum(place, 0) + self.study.bounds[row], known)
+        return out
+
+    def band(self, label: str, column: str = "loss") -> Band | None:
+        """The band of one optimizer, cut where the longest of its trials ended; None without any finite value."""
+        if label not in self.cells or column not in self.study.points:
+            return None
+        rows, comparable = self.cells[label]
+        data = self.study.points[column].to_numpy()
+        sign = -1.0 if higher_is_better(column) else 1.0
+        values = np.full((len(self.grid), len(rows)), np.inf)
+        end = -1.0
+        for k, row in enumerate(rows):
+            if row in self._places:
+                place, known = self._places[row]
+                values[:, k] = np.where(known, sign * data[place], np.inf)
+                end = max(end, float(self._curves[row][-1]))
+        if end < 0 or not np.isfinite(values).any():
+            return None
+        cut = slice(0, max(int(np.searchsorted(self.grid, end * (1 + 1e-9), side="right")), 1))
+        low, middle, high, _ = median_intervals(values[cut])
+        if sign < 0:
+            low, middle, high = -high, -middle, -low
+        return Band(self.grid[cut], low, middle, high, comparable)

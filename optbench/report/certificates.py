@@ -85,3 +85,14 @@ def _below(study: Study, problem: str, lower: float) -> list[str]:
     trials = study.trials
     lowest = trials.loc[(trials["problem"] == problem) & (trials["final"] < lower - slack), "label"]
     return [label for label in study.labels if label in set(lowest)]
+
+
+def proofs(table: pd.DataFrame, most: int = 4) -> list[str]:
+    """One sentence for the verdict on what was proved."""
+    exact = rows(table[table["exact"].astype(bool)]) if len(table) else []
+    out = [
+        f"{row['label']} proves the optimum of {row['problem']} over {row['scope'] or 'its scope'}: "
+        f"{number(row['upper'])}."
+        for row in exact
+    ]
+    return [*dict.fromkeys(out)][:most]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.report.bands import Band, band, grid
+from optbench.report.bands import Band, Bands
 from optbench.report.study import Study
 from optbench.report.style import PAPER, Look, legend, log, pyplot, short
 from optbench.stats import Array
@@ -55,10 +55,11 @@ def _gap_name(study: Study, problems: list[str]) -> str:
 def _panel(
     axis_: Any, study: Study, looks: Mapping[str, Look], axis: str, problem: str, handles: dict[str, Any]
 ) -> None:
-    costs = grid(study, problem, axis)
+    every = Bands(study, problem, axis)
+    costs = every.grid
     best, _source = study.best(problem)
     zero = best if not math.isnan(best) else 0.0
-    bands = {label: found for label in study.labels if (found := band(study, problem, label, costs, axis)) is not None}
+    bands = {label: found for label in study.labels if (found := every.band(label)) is not None}
     floor = _floor(list(bands.values()), zero)
     shared = axis == "seconds" and any(not found.comparable for found in bands.values())
     axis_.set_title(short(problem, 30) + (" (shared clock)" if shared else ""))

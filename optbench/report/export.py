@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pandas as pd
 from optbench.report.words import DASH, MINUS
 
 DPI = 200
-_FORMATS = ("svg", "png")
+_FORMATS = ("svg", "pdf", "png")  # the PNG last: it is what the page shows
 
 
 def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
@@ -33,16 +35,48 @@ def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
 
 
 def _undated(kind: str) -> dict[str, Any]:
-    return {"Date": None} if kind == "svg" else {"Software": None}
+    return {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
 
 
 def tables(folder: Path, data: Mapping[str, pd.DataFrame], shown: Mapping[str, pd.DataFrame]) -> None:
-    """`data` in full as CSV, `shown` (formatted text) as LaTeX."""
+    """`data` in full as CSV, `shown` (formatted text) as LaTeX and Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in data.items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     for name, table in shown.items():
         (folder / f"{name}.tex").write_text(latex(table), encoding="utf-8")
+        (folder / f"{name}.md").write_text(markdown(table), encoding="utf-8")
+
+
+def tidy(folder: Path, trials: pd.DataFrame, points: pd.DataFrame) -> str:
+    """trials.parquet, points.parquet and benchopt.parquet; returns where the points are, or what is missing."""
+    if importlib.util.find_spec("pyarrow") is None:
+        return "records.jsonl (Parquet files need pyarrow: pip install pyarrow)"
+    flat = trials.assign(hyper=[json.dumps(hyper, sort_keys=True, default=str) for hyper in trials["hyper"]])
+    flat["certificate"] = [json.dumps(value, default=str) if value else None for value in flat["certificate"]]
+    flat.to_parquet(folder / "trials.parquet", index=False)
+    points.to_parquet(folder / "points.parquet", index=False)
+    points.rename(columns=BENCHOPT)[list(BENCHOPT.values())].to_parquet(folder / "benchopt.parquet", index=False)
+    return "tables/points.parquet"
+
+
+# The columns that benchopt's own tools read; `stop_val` is the cost, here in passes.
+BENCHOPT = {
+    "problem": "data_name",
+    "label": "solver_name",
+    "seed": "idx_rep",
+    "passes": "stop_val",
+    "seconds": "time",
+    "loss": "objective_value",
+}
+
+
+def named_points(trials: pd.DataFrame, points: pd.DataFrame, best: Mapping[str, float]) -> pd.DataFrame:
+    """A row a point with its trial's names; `fopt`, `f_minus_fopt` and `best_f_minus_fopt` are COCO's columns."""
+    out = points.join(trials[["key", "problem", "label", "seed", "status", "alone"]], on="trial")
+    fopt = out["problem"].map(best).astype(float)
+    lowest = out["loss"].groupby(out["trial"]).cummin()
+    return out.assign(fopt=fopt, f_minus_fopt=out["loss"] - fopt, best_f_minus_fopt=lowest - fopt)
 
 
 _LATEX = {

@@ -16,8 +16,6 @@ from optbench.report.words import number, target_name
 
 def targets(study: Study, table: pd.DataFrame) -> Any:
     """A heat map a target: median passes to it, optimizers x problems; white where the median trial misses it."""
-    import seaborn as sns
-
     plt = pyplot()
     taus = [tau for tau in study.taus if len(table) and (table["tau"] == tau).any()]
     if not taus:
@@ -37,17 +35,14 @@ def targets(study: Study, table: pd.DataFrame) -> Any:
         part = table[table["tau"] == taus[k]].pivot(index="label", columns="problem", values="passes")
         part = part.reindex(index=study.labels, columns=[p for p in study.problems if p in part.columns])
         numbers = part.to_numpy(dtype=float)
-        text = np.vectorize(_cell_text, otypes=[object])(numbers)
         shade = np.log10(np.clip(np.where(np.isfinite(numbers), numbers, np.nan), floor, None))
-        sns.heatmap(
-            shade, ax=panel, annot=text if numbers.size <= 400 else None, fmt="", cmap=_pale("cividis_r"),
-            vmin=low, vmax=high,
-            cbar=False, linewidths=0.4, linecolor="#dddddd", annot_kws={"fontsize": 6},
-            xticklabels=[short(p, 18) for p in part.columns],
-            yticklabels=[short(label, 22) for label in part.index] if k % columns == 0 else False,
-        )  # fmt: skip
+        panel.pcolormesh(shade, cmap=_pale("cividis_r"), vmin=low, vmax=high, edgecolors="#dddddd", linewidth=0.4)
+        panel.set_xticks(np.arange(len(part.columns)) + 0.5, [short(name, 18) for name in part.columns])
+        names = [short(label, 22) if k % columns == 0 else "" for label in part.index]
+        panel.set_yticks(np.arange(len(part.index)) + 0.5, names)
+        panel.invert_yaxis()
         panel.grid(False)
-        _missing_text(panel, numbers, text)
+        _numbers(panel, numbers)
         panel.set_title(f"passes to the {target_name(taus[k])} (median of seeds)")
         plt.setp(panel.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
         panel.set(xlabel="", ylabel="")
@@ -55,24 +50,22 @@ def targets(study: Study, table: pd.DataFrame) -> Any:
 
 
 def _pale(name: str) -> Any:
-    """The lighter three quarters of a colour map, so that the numbers on it stay legible."""
+    """The lighter part of a colour map, so that the numbers on it stay legible."""
     import matplotlib
     from matplotlib.colors import ListedColormap
 
-    return ListedColormap(matplotlib.colormaps[name](np.linspace(0, 0.75, 128)))
+    return ListedColormap(matplotlib.colormaps[name](np.linspace(0, 0.6, 128)))
 
 
-def _cell_text(value: float) -> str:
-    return "" if math.isnan(value) else number(value, never="✗")
-
-
-def _missing_text(panel: Any, numbers: np.ndarray, text: np.ndarray) -> None:
-    """Seaborn writes nothing on empty cells; a miss deserves its cross."""
+def _numbers(panel: Any, numbers: np.ndarray) -> None:
+    """The number in every cell, a cross for a miss; none where there are too many to be read."""
     if numbers.size > 400:
         return
     for (i, j), value in np.ndenumerate(numbers):
-        if math.isinf(value):
-            panel.text(j + 0.5, i + 0.5, text[i, j], ha="center", va="center", fontsize=6, color=GREY)
+        if not math.isnan(value):
+            colour = "black" if math.isfinite(value) else GREY
+            text = number(value, never="✗")
+            panel.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=6, color=colour)
 
 
 def _floor(costs: pd.Series) -> float:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import struct
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from optbench.report import export
 
 
 def render(context: Mapping[str, Any]) -> str:
@@ -21,14 +24,32 @@ def render(context: Mapping[str, Any]) -> str:
     )
     template = environment.from_string((source / "page.html.j2").read_text(encoding="utf-8"))
     style = (source / "page.css").read_text(encoding="utf-8")
-    return template.render(context, style=style)
+    script = (source / "page.js").read_text(encoding="utf-8")
+    return template.render(context, style=style, script=script)
 
 
-def picture(path: Path) -> str:
-    """A PNG as a data URI."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+def picture(path: Path) -> dict[str, Any]:
+    """A PNG as a data URI with its size in CSS pixels, so that nothing moves while the page loads."""
+    raw = path.read_bytes()
+    width, height = struct.unpack(">II", raw[16:24])  # of the IHDR chunk
+    scale = 130 / export.DPI
+    uri = "data:image/png;base64," + base64.b64encode(raw).decode("ascii")
+    return {"picture": uri, "width": round(width * scale), "height": round(height * scale)}
 
 
 def rows(table: pd.DataFrame) -> dict[str, Sequence[Any]]:
     """A table as the template takes it: {"head": [...], "rows": [[...], ...]}."""
     return {"head": [str(name) for name in table.columns], "rows": table.to_numpy(dtype=object).tolist()}
+
+
+def markdown(values: Mapping[str, Any], texts: Mapping[str, pd.DataFrame]) -> str:
+    """report.md: the same words, tables in pipes, figures by name; names are escaped by the filter `md`."""
+    import jinja2
+
+    source = (resources.files("optbench.report") / "page.md.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        autoescape=False, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["md"] = export.md
+    tables = {name: export.markdown(table) if len(table) else "" for name, table in texts.items()}
+    return environment.from_string(source).render(values, tables=tables)

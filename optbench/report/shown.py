@@ -8,17 +8,21 @@ from typing import Any
 import pandas as pd
 
 from optbench.report import words
+from optbench.report.standing import Standing
 from optbench.report.study import Study
 from optbench.report.words import DASH, between, number, percent, scaled, target_name
 from optbench.stats import Interval, coverage
 
 
-def summary(study: Study, costs: pd.DataFrame, finals: pd.DataFrame, statuses: pd.DataFrame) -> pd.DataFrame:
+def summary(
+    study: Study, standing: Standing, costs: pd.DataFrame, finals: pd.DataFrame, statuses: pd.DataFrame
+) -> pd.DataFrame:
     """A row an optimizer: trials, those lost, trials that reached each target, and the median share left."""
     rows = []
     for label in study.labels:
         part = statuses[statuses["label"] == label]
         row: dict[str, Any] = {"optimizer": label, "family": study.families[label], "problems": len(part)}
+        row["score (IQM)"] = between(standing.iqm[label]) if label in standing.iqm else DASH
         row["trials"] = int(part["planned"].sum())
         row["lost"] = int(finals.loc[finals["label"] == label, "lost"].sum())
         for tau in study.taus:
@@ -89,3 +93,45 @@ def statuses(table: pd.DataFrame, every: bool = False) -> pd.DataFrame:
     well = table[[name for name in names if name in ("spent", "finished")]].sum(axis=1)
     rows = table if every else table[well < table["planned"]]
     return rows.rename(columns={"label": "optimizer"})
+
+
+def pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """Every pair: what the evidence says of the first against the second."""
+    out = []
+    for row in words.rows(table):
+        chance = Interval(row["p_improvement"], row["p_improvement_low"], row["p_improvement_high"], 0.0)
+        if math.isfinite(chance.low):
+            chance = chance._replace(level=0.95)
+        out.append(
+            {
+                "first": row["first"],
+                "second": row["second"],
+                "the first is": {"open": "not told apart", "same": "practically the same"}.get(
+                    row["claim"], row["claim"]
+                ),
+                "problems won, lost, of": f"{row['wins']}, {row['losses']}, {row['problems']}",
+                "P(better)": number(row["p_better"]),
+                "P(same)": number(row["p_same"]),
+                "P(worse)": number(row["p_worse"]),
+                "Wilcoxon p": number(row["signed_rank_p"]),
+                "Holm p": number(row["holm_p"]),
+                "P(first ends lower)": between(chance),
+            }
+        )
+    return pd.DataFrame(out)
+
+
+def tuning(table: pd.DataFrame) -> pd.DataFrame:
+    """Expected best of k at a few k."""
+    out = []
+    for row in words.rows(table):
+        if row["k"] in (1, 2, 3, 5, 10, 20, 50):
+            out.append(
+                {"optimizer": row["optimizer"], "problem": row["problem"], "k": row["k"]}
+                | {
+                    "expected loss": number(row["expected"], never="∞"),
+                    "tuning cost (passes)": number(row["tuning_passes"]),
+                }
+                | {"selected on": row["selected_on"], "reported on": row["reported_on"]}
+            )
+    return pd.DataFrame(out)

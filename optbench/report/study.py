@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.load import MISSING, Results
-from optbench.stats import Array
+from optbench.stats import Array, anytime_score
 from optbench.trial import FAILED
 
 LOST = (*FAILED, MISSING, "inapplicable")  # statuses with infinite cost and infinite loss, whatever the curve says
@@ -110,6 +110,20 @@ class Study:
     @cached_property
     def passes_to(self) -> Array:
         return self.costs("passes")
+
+    @cached_property
+    def score(self) -> Array:
+        """(trials,) anytime scores in [0, 1]; NaN on problems that state no targets."""
+        goals = np.array([[math.isfinite(self.target(p, tau)) for tau in self.taus] for p in self.problems], dtype=bool)
+        place = {name: k for k, name in enumerate(self.problems)}
+        own = np.array([place[name] for name in self.trials["problem"]], dtype=int)
+        budgets = self.trials["budget"].to_numpy(dtype=float)
+        out = np.full(len(self.trials), np.nan)
+        for k in range(len(self.problems)):
+            rows = np.flatnonzero(own == k)
+            if len(self.taus) and goals[k].any():
+                out[rows] = anytime_score(self.passes_to[rows][:, goals[k]], budgets[rows])
+        return out
 
     def target(self, problem: str, tau: float) -> float:
         """The loss to reach, or NaN where the problem states no such target."""

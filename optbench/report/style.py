@@ -49,6 +49,7 @@ def pyplot() -> Any:
             "font.family": "DejaVu Sans",
             "font.size": 8,
             "axes.titlesize": 8,
+            "axes.titley": 1.0,  # a place of its own costs a layout of all tick labels at every draw
             "axes.labelsize": 8,
             "legend.fontsize": 7,
             "xtick.labelsize": 7,

@@ -1,4 +1,4 @@
-"""The first thing on the page: who reached what, at which cost, in plain sentences."""
+"""The first thing on the page: who won, how sure we are, who reached what at which cost, in plain sentences."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optbench.report.standing import ALPHA, LEAST, SURE, Standing
 from optbench.report.study import Study
-from optbench.report.words import between, listed, plural, target_name
+from optbench.report.words import between, listed, number, percent, plural, target_name
 from optbench.stats import median_interval
 
+SHOWN = 8  # optimizers that get a sentence each; the others are summed up
 
-def verdict(study: Study, costs: pd.DataFrame) -> list[str]:
+
+def verdict(study: Study, standing: Standing, costs: pd.DataFrame) -> list[str]:
     """Plain sentences, never empty."""
     out = completeness(study)
     if not len(study.trials):
         return out
     if not len(costs):
         return [*out, "No targets are stated, so no cost to target can be given; see the final losses below."]
-    tau = headline(study)
-    out += [_reached(study, costs, label, tau) for label in _ordered(study, costs, tau)]
+    if not np.isfinite(study.passes_to).any():
+        return [*out, f"No trial reached any target on any of {plural(len(study.problems), 'problem')}."]
+    out += _winner(standing)
+    out += _reached(study, costs, standing.order)
+    out += _lost(study)
+    out += [
+        f"By mean rank {b} stands before {a}, yet {a} does better on most problems when the two are compared alone: "
+        "that rank order is made by the other entrants, and no claim here rests on it."
+        for a, b in standing.switches()[:2]
+    ]
     return out
 
 
@@ -30,18 +41,17 @@ def completeness(study: Study) -> list[str]:
     total = len(study.trials)
     if not total:
         return ["There are no records and no plan: nothing has been measured yet."]
-    out = []
     missing = study.incomplete()
     if missing == total:
-        out.append(f"None of the {plural(total, 'planned trial')} has a record yet.")
-    elif missing:
+        return [f"None of the {plural(total, 'planned trial')} has a record yet."]
+    out = []
+    if missing:
         out.append(
             f"The run is incomplete: {missing} of {plural(total, 'planned trial')} left no record. "
             "They count as not having reached any target."
         )
-    lost = int(study.lost.sum()) - missing
-    if lost and lost == total - missing:
-        out.append(f"Every one of the {plural(lost, 'recorded trial')} failed or does not apply; nothing was compared.")
+    if (lost := int(study.lost.sum()) - missing) == total - missing:
+        out.append(f"Every one of the {plural(lost, 'recorded trial')} failed or does not apply: nothing was compared.")
     return out
 
 
@@ -50,33 +60,95 @@ def headline(study: Study) -> float:
     return 0.01 if 0.01 in study.taus else study.taus[-1]
 
 
-def _ordered(study: Study, costs: pd.DataFrame, tau: float) -> list[str]:
-    """Labels by trials that hit the target, most first."""
-    part = costs[costs["tau"] == tau].groupby("label")["hits"].sum()
-    return sorted((label for label in study.labels if label in part.index), key=lambda label: -part[label])
+def _winner(standing: Standing) -> list[str]:
+    """Whether somebody won, pair by pair over problems."""
+    if len(standing.labels) < 2:
+        return ["One optimizer took part, so nobody can win."]
+    leader = standing.winner or standing.order[0]
+    score = f"score {between(standing.iqm[leader])}, where 1 is every target at once and 0 is none by the budget"
+    count = plural(len(standing.problems), "problem")
+    if standing.winner:
+        others = [standing.pairs[leader, other] for other in standing.labels if other != leader]
+        surest = min(pair.posterior.better for pair in others)
+        weakest = max(pair.p for pair in others)
+        what = "the other" if len(others) == 1 else f"each of the {len(others)} others"
+        return [
+            f"{leader} wins: over {count} it reaches the targets sooner than {what} ({score}; in every pair a "
+            f"probability of at least {number(surest)} of being practically better, and p ≤ {number(weakest)})."
+        ]
+    most = max(pair.problems for pair in standing.pairs.values())
+    if most < LEAST:
+        return [
+            f"No winner is claimed: {count} cannot carry a claim about problems in general (it takes {LEAST}). "
+            f"The highest on these is {leader} ({score})."
+        ]
+    tied = standing.group(leader, "same")
+    unclear = [label for label in standing.order if label != leader and label not in tied]
+    unclear = [label for label in unclear if standing.pairs[leader, label].claim == "open"]
+    out = [f"No single winner over {count}. The highest is {leader} ({score})."]
+    if tied:
+        out.append(f"{leader} and {listed(tied)} are practically the same.")
+    if unclear:
+        best = standing.pairs[leader, unclear[0]]
+        out.append(
+            f"The evidence does not tell {leader} from {listed(unclear)} (against {unclear[0]}: better on {best.wins}, "
+            f"worse on {best.losses} of {best.problems}, probability {number(best.posterior.better)} of being "
+            f"practically better, p = {number(best.p)}; a claim needs {SURE:g} and p < {ALPHA:g})."
+        )
+    beaten = standing.group(leader, "better")
+    if beaten:
+        out.append(f"Pair by pair, at the 5 % level each and uncorrected, it is better than {listed(beaten)}.")
+    return out
 
 
-def _reached(study: Study, costs: pd.DataFrame, label: str, tau: float) -> str:
-    cells = costs[(costs["label"] == label) & (costs["tau"] == tau)]
-    solved = cells[2 * cells["hits"] > cells["trials"]]
-    share = f"{label} reached the {target_name(tau)} on {len(solved)} of {plural(len(cells), 'problem')}"
-    share += f" ({int(cells['hits'].sum())} of {plural(int(cells['trials'].sum()), 'trial')})"
-    if not len(solved):
-        return share + "."
+def _reached(study: Study, costs: pd.DataFrame, order: list[str]) -> list[str]:
+    """Who reached the headline target where, and at what cost."""
+    tau = headline(study)
+    part = costs[costs["tau"] == tau]
+    solved = {label: part[(part["label"] == label) & (2 * part["hits"] > part["trials"])] for label in order}
+    # Most problems first, then the least cost.
+    ranked = sorted(order, key=lambda label: (-len(solved[label]), solved[label]["passes"].median()))
+    some = [label for label in ranked if len(solved[label])]
+    out = [_sentence(study, label, tau, part[part["label"] == label], solved[label]) for label in some[:SHOWN]]
+    if more := some[SHOWN:]:
+        counts = [f"{label} on {len(solved[label])}" for label in more]
+        out.append(f"Further, {listed(counts)}.")
+    if none := [label for label in ranked if not len(solved[label])]:
+        out.append(f"On no problem did most trials of {listed(none, 'or')} reach the {target_name(tau)}.")
+    return out
+
+
+def _sentence(study: Study, label: str, tau: float, cells: pd.DataFrame, solved: pd.DataFrame) -> str:
+    hits, trials = int(cells["hits"].sum()), int(cells["trials"].sum())
+    text = f"{label} reached the {target_name(tau)} on {len(solved)} of {plural(len(cells), 'problem')}"
     median = median_interval(solved["passes"])
-    if len(solved) == 1:
-        return f"{share}, at {between(median)} passes."
-    return f"{share}, at a median of {between(median)} passes over those."
+    where = "at" if len(solved) == 1 else "at a median of"
+    text += f" {where} {between(median)} passes ({hits} of {plural(trials, 'trial')})"
+    sizes = {name: int(study.facts.get(name, {}).get("dim") or 0) for name in cells["problem"]}
+    largest = max(sizes[name] for name in solved["problem"])
+    return text + (f", none above {largest} parameters." if 0 < largest < max(sizes.values()) else ".")
 
 
-def solved_problems(study: Study, label: str, tau: float) -> list[str]:
-    """Problems where more than half of the label's planned trials hit the target."""
-    k = study.taus.index(tau)
+def _lost(study: Study) -> list[str]:
+    """One sentence for all that failed; inapplicable trials are told apart, for they are nobody's failure."""
+    status = study.trials["status"]
     out = []
-    for problem in study.problems:
-        cell = study.cells.get((problem, label))
-        if cell is not None and 2 * int(np.isfinite(study.passes_to[cell, k]).sum()) > len(cell):
-            out.append(problem)
+    failed = study.trials[study.lost & ~status.isin(["inapplicable", "missing"]).to_numpy()]
+    if len(failed):
+        counts = failed.groupby("label", sort=False).size().sort_values(ascending=False, kind="stable")
+        worst = [f"{label} {count}" for label, count in counts.head(5).items()]
+        out.append(
+            f"{plural(len(failed), 'trial')} of {len(study.trials)} ({percent(len(failed) / len(study.trials))}) "
+            f"diverged, failed or were stopped ({listed(worst)}{' among others' if len(counts) > 5 else ''}); "
+            "they count as never having reached a target."
+        )
+    unfit = study.trials[(status == "inapplicable").to_numpy()]
+    if len(unfit):
+        who = [
+            f"{label} on {plural(part['problem'].nunique(), 'problem')}"
+            for label, part in unfit.groupby("label", sort=False)
+        ]
+        out.append(f"Not applicable, and counted as not reached: {listed(who)}.")
     return out
 
 

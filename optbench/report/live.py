@@ -1,0 +1,110 @@
+"""What the page's own plots are drawn from: bands on every axis, packed small, and the plotting library."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optbench.report.bands import Bands
+from optbench.report.study import Study
+from optbench.report.style import Look
+from optbench.stats import Array
+
+AXES = ("passes", "samples", "seconds")  # FLOPs are passes times the problem's FLOPs a pass
+MANY = 300  # cells beyond which the page keeps fewer points and metrics
+_DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
+_SYMBOLS = {
+    "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
+    "<": "triangle-left", ">": "triangle-right", "*": "star", "h": "hexagon",
+}  # fmt: skip
+
+
+def data(study: Study, looks: Mapping[str, Look]) -> dict[str, Any]:
+    """Everything the interactive plot needs, as plain JSON values; infinity and NaN are null."""
+    many = len(study.cells) > MANY
+    columns = _metrics(study)[: 2 if many else 6]
+    return {
+        "labels": [
+            {"name": label, "colour": looks[label].colour, "dash": _DASHES[looks[label].dash]}
+            | {"symbol": _SYMBOLS[looks[label].marker], "family": study.families[label]}
+            for label in study.labels
+        ],
+        "metrics": columns,
+        "problems": [_problem(study, problem, columns, 30 if many else 60) for problem in study.problems],
+    }
+
+
+def _metrics(study: Study) -> list[str]:
+    """The loss, then test and valid metrics, then the rest."""
+    skip = {"trial", "passes", "forward", "backward", "seconds", "loss"}
+    names = [name for name in study.points.columns if name not in skip and study.points[name].notna().any()]
+    return [
+        "loss",
+        *sorted(names, key=lambda name: (not name.startswith("test_"), not name.startswith("valid_"), name)),
+    ]
+
+
+def _problem(study: Study, problem: str, columns: list[str], points: int) -> dict[str, Any]:
+    fact = study.facts.get(problem, {})
+    best, source = study.best(problem)
+    start = fact.get("start")
+    out: dict[str, Any] = {"name": problem, "best": _null(best), "source": source, "axes": {}}
+    out["start"] = start if isinstance(start, int | float) else None
+    flops = fact.get("flops_per_pass")
+    out["flops"] = flops if isinstance(flops, int | float) and flops > 0 else None
+    for axis in AXES:
+        every = Bands(study, problem, axis, points)
+        curves: dict[str, Any] = {}
+        shared = False
+        for k, label in enumerate(study.labels):
+            found = {name: band for name in columns if (band := every.band(label, name)) is not None}
+            if not found:
+                continue
+            shared |= not all(band.comparable for band in found.values())
+            curves[str(k)] = {
+                name: [_short(band.middle), _short(band.low), _short(band.high)] for name, band in found.items()
+            }
+        out["axes"][axis] = {"cost": _short(every.grid), "curves": curves, "shared": shared}
+    return out
+
+
+def _short(values: Array) -> list[float | None]:
+    """Four significant digits, which is finer than a pixel; null where not finite."""
+    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values]
+
+
+def _null(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def packed(text: str | bytes) -> str:
+    """gzip and base64, the same bytes every time; the page unpacks it with the browser's own DecompressionStream."""
+    raw = text.encode() if isinstance(text, str) else text
+    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode("ascii")
+
+
+def packed_json(value: Any) -> str:
+    return packed(json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} in the page's data")
+
+
+def library() -> bytes | None:
+    """The source of plotly.js as the plotly package ships it, or None where plotly is not installed."""
+    found = importlib.util.find_spec("plotly")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / "package_data" / "plotly.min.js"
+    return path.read_bytes() if path.is_file() else None
