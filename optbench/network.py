@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
+from optbench.population import Population, RandomState
 from optbench.problem import Batch, Net, Problem, Splits, fresh
 
 
@@ -65,6 +66,7 @@ class Rows:
         self.dim = sum(self.sizes)
         self.matrix = torch.stack([flatten(net) for net in [first, *others]]).detach().to(device)
         self._bind()
+        self._population = Population(lambda row, batch: problem.loss(self.stand_in(row), batch))
         # Beside it an idle copy that scores points, so that scoring leaves the network in training as it was.
         self.scorer: nn.Module = fresh(problem, seeds[0])[0].to(device).eval()
 
@@ -90,18 +92,16 @@ class Rows:
 
     def losses(self, points: Tensor, batch: Batch) -> Tensor:
         """(P, D) points on one shared batch -> (P,) losses, without gradients."""
+        if len(points) > 1 and self.problem.vmaps:
+            return self._population.losses(points, batch, self.problem.stochastic)
+        state = RandomState(self.matrix.device.type) if self.problem.stochastic else None
+        found = []
         with torch.no_grad():
-            if len(points) == 1 or not self.problem.vmaps:
-                return torch.stack([self.plain(point, batch) for point in points])
-            return vmap(
-                lambda row: self.problem.loss(self.stand_in(row), batch),
-                randomness="same",
-                chunk_size=self._block(batch),
-            )(points)
-
-    def _block(self, batch: Batch) -> int:
-        """Candidates a vmapped call takes at once: so many that their activations stay near the cache."""
-        return max(1, min(64, 65_536 // max(1, len(batch[0]))))
+            for point in points:
+                if state:
+                    state.restore()  # every candidate draws the same numbers
+                found.append(self.plain(point, batch))
+        return torch.stack(found)
 
     def plain(self, point: Tensor, batch: Batch) -> Tensor:
         """The loss at one (D,) point through the plain module."""
