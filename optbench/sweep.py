@@ -44,7 +44,8 @@ def sweep(
 ) -> Iterator[tuple[list[Record], float]]:
     """Records of every group as it ends, with the seconds it took its worker.
 
-    What a group had measured when it was stopped is in its records. A lane group that fails as a whole is run again trial by trial.
+    What a group had measured when it was stopped is in its records. A lane group that fails as a whole is run again
+    trial by trial.
     """
     spool.mkdir(exist_ok=True)
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
