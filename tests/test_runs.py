@@ -32,12 +32,12 @@ EVIL = {
     "raises": ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
     "returns_nan": ("\n        while True: f.value(f.start(3) * math.nan)", "spent", None),
     "advises_nan": ("\n        f.value(f.start(3)); f.recommend(f.start() * math.nan)", "diverged", "loss was nan"),
-    "never_returns": ("\n        f.value(f.start(3))\n        while True: time.sleep(0.01)", "timeout", "within 6 s"),
+    "never_returns": ("\n        f.value(f.start(3))\n        while True: time.sleep(0.01)", "timeout", "within 10 s"),
     "exits": ("\n        f.value(f.start(3)); os._exit(7)", "killed", "code 7"),
     "asks_to_exit": ("\n        f.value(f.start(3)); sys.exit(3)", "failed", "SystemExit: 3"),
     "kills_itself": ("os.kill(os.getpid(), 9)", "killed", "signal 9"),
     "allocates": (
-        "\n        held = []\n        while True: held.append(torch.ones(2**24)); time.sleep(0.01)",
+        "\n        held = []\n        while True: held.append(torch.ones(2**24)); time.sleep(0.001)",
         "killed",
         "more than 1 GiB",
     ),
@@ -69,7 +69,7 @@ def quiet(*_: object) -> None:
 def evil_records(tmp_path_factory) -> dict[str, list[Record]]:
     folder = tmp_path_factory.mktemp("evil")
     plugin = write_evil(folder / "evil.py")
-    suite = Suite("evil", ("sphere",), tuple(EVIL), seeds=2, passes=50, timeout=6, memory=1)
+    suite = Suite("evil", ("sphere",), tuple(EVIL), seeds=2, passes=50, timeout=10, memory=1)
     records = run_suite(suite, folder / "out", Options(workers=2, plugins=(str(plugin),)), quiet)
     found: dict[str, list[Record]] = {}
     for record in records:
