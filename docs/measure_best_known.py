@@ -20,12 +20,12 @@ TIMES = 10  # the default budget
 COST = 2.6  # passes of a forward and a backward, roughly
 
 
-def adam(problem: Problem, lr: float, seed: int) -> float:
+def adam(problem: Problem, lr: float, seed: int, times: float = TIMES) -> float:
     """Training loss after Adam with a cosine schedule, in eval mode; the lowest of twenty looks on the way."""
     data = problem.data().train
     samples = len(data[0])
     size = problem.batch or samples
-    steps = int(TIMES * problem.passes * samples / size / COST)
+    steps = int(times * problem.passes * samples / size / COST)
     net = fresh(problem, seed)[0]
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -42,11 +42,11 @@ def adam(problem: Problem, lr: float, seed: int) -> float:
     return best
 
 
-def lbfgs(problem: Problem, seed: int) -> float:
+def lbfgs(problem: Problem, seed: int, times: float = TIMES) -> float:
     """Training loss after full-batch L-BFGS with a strong Wolfe line search."""
     data = problem.data().train
     net = fresh(problem, seed)[0].eval()
-    evaluations = int(TIMES * problem.passes / COST)
+    evaluations = int(times * problem.passes / COST)
     optimizer = torch.optim.LBFGS(
         net.parameters(), max_iter=evaluations, max_eval=evaluations, history_size=20, line_search_fn="strong_wolfe"
     )

@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from optbench.problems import PROBLEMS
+from optbench.problems.cartpole import CartPole
+from optbench.problems.shakespeare import SYMBOLS
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import roc_auc_score
@@ -17,9 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Problem, batches, fresh
-from optbench.problems import PROBLEMS
-from optbench.problems.cartpole import CartPole
-from optbench.problems.shakespeare import SYMBOLS
 
 SHARE = 3  # a step costs at most a forward and two backwards: passes are counted on the careful side
 
@@ -86,7 +86,9 @@ def idle(problem: Problem) -> float:
     """The test loss of a policy that does nothing, or leaves it to chance."""
     _, test = splits(problem)
     with torch.no_grad():
-        return problem.loss(lambda x: torch.zeros(len(x), 1) if isinstance(problem, CartPole) else x[:, 0] * 0, test).item()
+        return problem.loss(
+            lambda x: torch.zeros(len(x), 1) if isinstance(problem, CartPole) else x[:, 0] * 0, test
+        ).item()
 
 
 def logistic_accuracy(problem: Problem) -> float:
@@ -156,7 +158,9 @@ LEVELS = {
     "line_l1": Level(0.01),
     "logistic_cancer": Level(0.05, metric="accuracy", known=logistic_accuracy),
     "mlp_digits": Level(0.01, metric="accuracy", known=logistic_accuracy),
-    "cnn_digits": Level(0.01, metric="accuracy", known=lambda p: 0.90),  # logistic regression 0.948 with 20 times the work
+    "cnn_digits": Level(
+        0.01, metric="accuracy", known=lambda p: 0.90
+    ),  # logistic regression 0.948 with 20 times the work
     "mlp_diabetes": Level(0.001),
     "mlp_concrete": Level(0.01, metric="r2", known=ridge),
     "universal": Level(0.02),
@@ -168,7 +172,9 @@ LEVELS = {
     "cnn_fashion": Level(0.01, metric="accuracy", known=lambda p: 0.792),  # logistic regression with C = 0.01
     "mri_synthetic_severity": Level(0.005, share=0.75),
     "mri_synthetic_severity_mse": Level(0.005, share=0.5),
-    "mri_synthetic_class": Level(0.003, metric="accuracy", known=lambda p: 0.80),  # .87 at 64x64 with twice the pictures
+    "mri_synthetic_class": Level(
+        0.003, metric="accuracy", known=lambda p: 0.80
+    ),  # .87 at 64x64 with twice the pictures
     "autoencoder_fashion": Level(0.003, mean_picture, 0.5, known=components),
     "vae_fashion": Level(0.005, mean_picture),
     "denoise_fashion": Level(0.01, mean_picture, 0.5, known=filtered),
@@ -176,7 +182,7 @@ LEVELS = {
     "rnn_shakespeare": Level(0.01, known=bigrams),
     "cartpole": Level(0.03, idle, 2.0, metric="survived", known=lambda p: 0.975),  # a loss below zero: twice as low
     "pendulum": Level(0.01, idle),
-    "pendulum_dynamics": Level(0.01, idle),
+    "pendulum_dynamics": Level(0.05, idle),
 }
 
 
