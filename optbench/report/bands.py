@@ -48,16 +48,19 @@ class Bands:
 
     @cached_property
     def grid(self) -> Array:
-        """Zero, then log-spaced costs up to the largest any trial reached, (G,); zero alone without a cost."""
+        """Zero, then the costs at which points were taken, or as many log-spaced ones, (G,); zero alone without any."""
         firsts, last = [], 0.0
         for cost in self._curves.values():
             positive = cost[cost > 0]
             if len(positive):
-                firsts.append(positive[0])
+                firsts.append(float(positive[0]))
                 last = max(last, float(positive[-1]))
         if not firsts or not np.isfinite(last):
             return np.zeros(1)
-        return np.concatenate([[0.0], np.geomspace(min(float(np.median(firsts)), last), last, self.points - 1)])
+        met = np.unique(np.concatenate([cost[cost > 0] for cost in self._curves.values()]))
+        if len(met) <= 1.5 * self.points:  # shared checkpoints: the curves are exact on them
+            return np.concatenate([[0.0], met])
+        return np.concatenate([[0.0], np.geomspace(min(firsts), last, self.points - 1)])
 
     @cached_property
     def _places(self) -> dict[int, tuple[Array, np.ndarray]]:
@@ -88,7 +91,7 @@ class Bands:
                 end = max(end, float(self._curves[row][-1]))
         if end < 0 or not np.isfinite(values).any():
             return None
-        cut = slice(0, max(int(np.searchsorted(self.grid, end * (1 + 1e-9), side="right")), 1))
+        cut = slice(0, int(np.searchsorted(self.grid, end * (1 - 1e-9))) + 1)  # the last value is in it
         low, middle, high, _ = median_intervals(values[cut])
         if sign < 0:
             low, middle, high = -high, -middle, -low

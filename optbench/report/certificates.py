@@ -13,7 +13,7 @@ from optbench.report.words import listed, number, rows
 
 def whole_space(scope: str) -> bool:
     """Whether a certificate speaks of all weights. Whatever does not say so speaks of a part, as a weight grid does."""
-    return scope.lower().strip().startswith(("all ", "every ", "any "))
+    return scope.lower().strip().startswith(("continuous weights", "all ", "every ", "any "))
 
 
 def reference(study: Study, problem: str) -> str:

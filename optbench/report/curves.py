@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.report.bands import Band, Bands
+from optbench.report.bands import Bands
 from optbench.report.study import Study
 from optbench.report.style import PAPER, Look, legend, log, pyplot, short
 from optbench.stats import Array
@@ -56,27 +56,27 @@ def _panel(
     axis_: Any, study: Study, looks: Mapping[str, Look], axis: str, problem: str, handles: dict[str, Any]
 ) -> None:
     every = Bands(study, problem, axis)
-    costs = every.grid
     best, _source = study.best(problem)
     zero = best if not math.isnan(best) else 0.0
     bands = {label: found for label in study.labels if (found := every.band(label)) is not None}
-    floor = _floor(list(bands.values()), zero)
+    floor, top = limits([found.middle - zero for found in bands.values()])
     shared = axis == "seconds" and any(not found.comparable for found in bands.values())
     axis_.set_title(short(problem, 30) + (" (shared clock)" if shared else ""))
-    first = float(costs[1]) if len(costs) > 1 else 1.0
+    first = float(every.grid[1]) if len(every.grid) > 1 else 1.0
+    shade = 0.13 if len(bands) <= 6 else 0.05
     drawn = False
     for label, found in bands.items():
         x = np.maximum(found.cost, first / 2)  # zero has no place on a log axis
-        middle, low, high = (_shown(values - zero, floor) for values in (found.middle, found.low, found.high))
+        middle, low, high = (_shown(values - zero, floor, top) for values in (found.middle, found.low, found.high))
         if not np.isfinite(middle).any():
             continue
         drawn = True
         look = looks[label]
         finite = np.isfinite(low) & np.isfinite(high)
-        axis_.fill_between(x, low, high, where=finite, step="post", color=look.colour, alpha=0.13, linewidth=0)
+        axis_.fill_between(x, low, high, where=finite, step="post", color=look.colour, alpha=shade, linewidth=0)
         (line,) = axis_.plot(
             x, middle, drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
-            markevery=max(1, len(x) // 5), label=label,
+            markevery=[*range(0, len(x) - 1, max(1, len(x) // 5)), len(x) - 1], label=label,
         )  # fmt: skip
         handles.setdefault(label, line)
     if not drawn:
@@ -84,21 +84,27 @@ def _panel(
         axis_.set_xticks([])
         axis_.set_yticks([])
         return
+    axis_.set_ylim(floor / 2, top)
     log(axis_)
     for tau in study.taus:
         goal = study.target(problem, tau) - zero
-        if goal >= floor:
+        if floor <= goal <= top:
             axis_.axhline(goal, color="#999999", linewidth=0.5, linestyle=(0, (1, 2)), zorder=0)
 
 
-def _floor(bands: list[Band], zero: float) -> float:
-    """The smallest gap drawn: at least 1e-8 of the largest, so that one exact zero hides nothing."""
-    gaps = [values for found in bands for values in (found.middle - zero,)]
+def limits(gaps: list[Array]) -> tuple[float, float]:
+    """(floor, top) of a log axis for these curves: a hundred times the start hides no more of a divergence than that,
+    and eight decades below the start (or the smallest gap) leave one exact zero a place to be drawn."""
+    starts = [float(gap[0]) for gap in gaps if len(gap) and np.isfinite(gap[0]) and gap[0] > 0]
     whole = np.concatenate(gaps) if gaps else np.ones(1)
-    whole = whole[np.isfinite(whole) & (whole > 0)]
-    return max(float(whole.min()), 1e-8 * float(whole.max())) if len(whole) else 1e-8
+    positive = whole[np.isfinite(whole) & (whole > 0)]
+    if not len(positive):
+        return 1e-8, 1.0
+    start = max(starts) if starts else float(positive.max())
+    top = min(float(positive.max()) * 2, 100 * start)
+    return min(max(float(positive.min()), 1e-8 * start), top / 10), top
 
 
-def _shown(gap: Array, floor: float) -> Array:
-    """Gaps with whatever is at or below the floor drawn on it, and infinities left out."""
-    return np.where(np.isfinite(gap), np.maximum(gap, floor), np.nan)
+def _shown(gap: Array, floor: float, top: float) -> Array:
+    """Gaps with whatever is at or below the floor drawn on it, above the top just out of sight; infinities left out."""
+    return np.where(np.isfinite(gap), np.clip(gap, floor, 2 * top), np.nan)

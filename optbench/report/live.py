@@ -55,6 +55,7 @@ def _metrics(study: Study) -> list[str]:
 def _problem(study: Study, problem: str, columns: list[str], points: int) -> dict[str, Any]:
     fact = study.facts.get(problem, {})
     best, source = study.best(problem)
+    zero = 0.0 if math.isnan(best) else best
     start = fact.get("start")
     out: dict[str, Any] = {"name": problem, "best": _null(best), "source": source, "axes": {}}
     out["start"] = start if isinstance(start, int | float) else None
@@ -70,7 +71,9 @@ def _problem(study: Study, problem: str, columns: list[str], points: int) -> dic
                 continue
             shared |= not all(band.comparable for band in found.values())
             curves[str(k)] = {
-                name: [_short(band.middle), _short(band.low), _short(band.high)] for name, band in found.items()
+                # Losses go as gaps, or rounding would hide how close to the best they come.
+                name: [_short(v - (zero if name == "loss" else 0.0)) for v in (band.middle, band.low, band.high)]
+                for name, band in found.items()
             }
         out["axes"][axis] = {"cost": _short(every.grid), "curves": curves, "shared": shared}
     return out

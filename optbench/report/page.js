@@ -85,12 +85,26 @@
     const goal = (problem) => {
       const left = 10 ** -Number(choice("pick-target"));
       if (problem.best === null || problem.start === null) return null;
-      return { left, loss: problem.best + left * (problem.start - problem.best) };
+      const gap = left * (problem.start - problem.best);
+      return { left, gap, loss: problem.best + gap };
     };
 
-    const traces = (now, metric, zero, logged) => {
+    // Log axes: what is at or below the floor is drawn on it, so that an exact optimum stays in sight.
+    const limits = (now, metric) => {
+      const middles = [...shown].map((k) => now.curves[k] && now.curves[k][metric]).filter(Boolean).map((bands) => bands[0]);
+      const positive = middles.flat().filter((v) => v !== null && v > 0);
+      if (!positive.length) return [1e-8, 1];
+      const starts = middles.map((m) => m[0]).filter((v) => v !== null && v > 0);
+      const least = positive.reduce((a, b) => Math.min(a, b)), most = positive.reduce((a, b) => Math.max(a, b));
+      const from = starts.length ? starts.reduce((a, b) => Math.max(a, b)) : most;
+      const top = Math.min(2 * most, 100 * from);
+      return [Math.min(Math.max(least, 1e-8 * from), top / 10), top];
+    };
+
+    // `add` is what turns the stored value into the one shown: losses are stored as gaps to the best.
+    const traces = (now, metric, add, logged, floor) => {
       const out = [];
-      const clean = (values) => values.map((v) => (v === null || (logged.y && v - zero <= 0) ? null : v - zero));
+      const clean = (values) => values.map((v) => (v === null ? null : logged.y ? Math.max(v + add, floor) : v + add));
       const first = now.cost.length > 1 ? now.cost[1] / 2 : 1;
       data.labels.forEach((label, k) => {
         const bands = now.curves[k] && now.curves[k][metric];
@@ -110,7 +124,7 @@
           x, y: middle, name: safe(label.name), mode: "lines+markers", connectgaps: false,
           line: { color: label.colour, dash: label.dash, shape: "hv", width: 2 },
           marker: { symbol: label.symbol, size: 6, maxdisplayed: 8, color: label.colour },
-          customdata: middle.map((_, i) => [digits(bands[1][i]), digits(bands[2][i]), digits(bands[0][i])]),
+          customdata: middle.map((_, i) => [1, 2, 0].map((j) => (bands[j][i] === null ? "never" : digits(bands[j][i] + add)))),
           hovertemplate: "%{customdata[2]} [%{customdata[0]}, %{customdata[1]}] at %{x:.4g}",
         });
       });
@@ -123,19 +137,20 @@
       const logged = { x: byId("log-x").checked, y: byId("log-y").checked };
       const isLoss = metric === "loss";
       const above = isLoss && logged.y && now.problem.best !== null;
-      const zero = above ? now.problem.best : 0;
+      const add = isLoss && !above && now.problem.best !== null ? now.problem.best : 0;
+      const [floor, top] = limits(now, metric);
       const target = isLoss ? goal(now.problem) : null;
       const ink = css("--ink"), line = css("--line");
       const axis = (title, log) => ({ title: { text: safe(title) }, type: log ? "log" : "linear", gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, exponentformat: "power" });
-      const shapes = target ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: target.loss - zero, y1: target.loss - zero, line: { color: ink, width: 1, dash: "dot" } }] : [];
+      const shapes = target ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: target.gap + add, y1: target.gap + add, line: { color: ink, width: 1, dash: "dot" } }] : [];
       const unit = { passes: "passes", samples: "samples forward and backward", flops: "FLOPs", seconds: "seconds" }[now.wanted];
       const layout = {
         margin: { l: 60, r: 12, t: 12, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
         xaxis: axis(unit + (now.shared ? " (shared clock: not comparable)" : ""), logged.x),
-        yaxis: axis(above ? "training loss above " + now.problem.source : isLoss ? "training loss" : metric.replaceAll("_", " "), logged.y),
-        hovermode: "closest", showlegend: false, shapes, hoverlabel: { namelength: -1 },
+        yaxis: { ...axis(above ? "training loss above " + now.problem.source : isLoss ? "training loss" : metric.replaceAll("_", " "), logged.y), ...(logged.y && isLoss ? { range: [Math.log10((floor + (above ? 0 : add)) / 1.5), Math.log10(top + (above ? 0 : add))] } : {}) },
+        hovermode: "closest", showlegend: false, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: ink }, shapes, hoverlabel: { namelength: -1 },
       };
-      Plotly.react("plot", traces(now, metric, zero, logged), layout, { responsive: true, displaylogo: false, toImageButtonOptions: { format: "svg" } });
+      Plotly.react("plot", traces(now, metric, add, logged, floor), layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], toImageButtonOptions: { format: "svg" } });
       reach(now, target);
     };
 
@@ -143,7 +158,7 @@
     const reach = (now, target) => {
       byId("pick-target").disabled = target === null;
       byId("target-text").textContent = target ? `${digits(100 * target.left)} % still to go: loss ≤ ${digits(target.loss)}` : "needs the training loss, a start and a best known loss";
-      const first = (values) => { const k = target ? values.findIndex((v) => v !== null && v <= target.loss) : -1; return k < 0 ? Infinity : now.cost[k]; };
+      const first = (values) => { const k = target ? values.findIndex((v) => v !== null && v <= target.gap) : -1; return k < 0 ? Infinity : now.cost[k]; };
       const rows = [...shown].sort((a, b) => a - b).filter((k) => now.curves[k] && now.curves[k].loss).map((k) => [k, ...now.curves[k].loss.map(first)]);
       rows.sort((a, b) => order(a[1], b[1]));
       byId("reached").replaceChildren(...(target ? rows : []).map(([k, middle, low, high]) => {

@@ -19,7 +19,8 @@ def summary(
 ) -> pd.DataFrame:
     """A row an optimizer: trials, those lost, trials that reached each target, and the median share left."""
     rows = []
-    for label in study.labels:
+    unscored = [label for label in study.labels if label not in standing.iqm]
+    for label in [*standing.order, *unscored]:
         part = statuses[statuses["label"] == label]
         row: dict[str, Any] = {"optimizer": label, "family": study.families[label], "problems": len(part)}
         row["score (IQM)"] = between(standing.iqm[label]) if label in standing.iqm else DASH
@@ -27,7 +28,7 @@ def summary(
         row["lost"] = int(finals.loc[finals["label"] == label, "lost"].sum())
         for tau in study.taus:
             cells = costs[(costs["label"] == label) & (costs["tau"] == tau)]
-            row[f"{target_name(tau)}: hits"] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
+            row[f"hits {100 * tau:g} %"] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
         left = finals.loc[finals["label"] == label, "left"].dropna()
         row["median share left"] = percent(float(left.median())) if len(left) else DASH
         rows.append(row)

@@ -17,6 +17,7 @@ from optbench.stats import (
     friedman,
     holm,
     improvement,
+    iqm,
     iqm_interval,
     mean_ranks,
     signed_rank,
@@ -86,7 +87,8 @@ class Standing:
     @cached_property
     def order(self) -> list[str]:
         """By IQM, best first; ties in the order of the labels."""
-        return sorted(self.labels, key=lambda label: -self.iqm[label].estimate)
+        middle = {label: iqm(np.concatenate(list(self.scores[label].values()))) for label in self.labels}
+        return sorted(self.labels, key=lambda label: -middle[label])
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], Pair]:
@@ -150,7 +152,7 @@ class Standing:
 
     def improvements(self, first: str, interval: bool = True) -> dict[str, Interval]:
         """P(a trial of `first` ends at a lower loss than one of the other), by the other, over their problems."""
-        finals = self.study.trials["final"].to_numpy()
+        finals = _settled(self.study)
         out = {}
         for other in self.labels:
             common = [p for p in self.study.problems if {(p, first), (p, other)} <= self.study.cells.keys()]
@@ -182,6 +184,13 @@ class Standing:
                     | {"p_improvement_high": chance.high}
                 )
         return pd.DataFrame(rows)
+
+
+def _settled(study: Study) -> Array:
+    """Final losses to compare: within a millionth of the way from start to best they all are the best, and tie."""
+    trials = study.trials
+    left = trials["left"].to_numpy(dtype=float)
+    return np.asarray(np.where(np.isnan(left), trials["final"], np.maximum(left, 1e-6)))
 
 
 def compare(first: pd.Series, second: pd.Series) -> Pair:

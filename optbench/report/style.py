@@ -70,14 +70,24 @@ def pyplot() -> Any:
 
 def log(axes: Any, both: bool = True) -> None:
     """Logarithmic axes with few ticks and no minor ones (they are most of the time that matplotlib takes)."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
     axes.set_xscale("log")
+    _ticks(axes.xaxis, *axes.get_xlim())
     if both:
         axes.set_yscale("log")
-    for axis in (axes.xaxis, axes.yaxis) if both else (axes.xaxis,):
-        axis.set_major_locator(LogLocator(numticks=6))
-        axis.set_minor_locator(NullLocator())
+        _ticks(axes.yaxis, *axes.get_ylim())
+
+
+def _ticks(axis: Any, low: float, high: float) -> None:
+    """Powers of ten, or 1-2-5 steps where the axis spans too few of them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    narrow = high < 30 * low
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=6))
+    axis.set_minor_locator(NullLocator())
+    if narrow and low >= 1e-3 and high <= 1e5:
+        axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
+    elif narrow:
+        axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.0e}"))
 
 
 def short(text: str, width: int = 28) -> str:

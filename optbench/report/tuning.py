@@ -57,7 +57,9 @@ def _median(study: Study, last: pd.DataFrame, cell: np.ndarray, column: str) -> 
 
 def best_of_k(table: pd.DataFrame) -> pd.DataFrame:
     """Expected `value` of the best of k settings by `select`, and what trying k of them cost in passes."""
-    rows = []
+    rows: list[dict[str, Any]] = []
+    if not len(table):
+        return pd.DataFrame(rows)
     for (problem, optimizer), part in table.groupby(["problem", "optimizer"], sort=False):
         expected = best_of(part["select"], part["value"])
         each = float(part["passes"].mean())

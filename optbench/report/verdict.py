@@ -76,16 +76,18 @@ def _winner(standing: Standing) -> list[str]:
             f"{leader} wins: over {count} it reaches the targets sooner than {what} ({score}; in every pair a "
             f"probability of at least {number(surest)} of being practically better, and p ≤ {number(weakest)})."
         ]
+    level = [label for label in standing.order if standing.iqm[label].estimate == standing.iqm[leader].estimate]
+    highest = f"The highest is {leader}" if len(level) == 1 else f"{listed(level)} share the highest"
     most = max(pair.problems for pair in standing.pairs.values())
     if most < LEAST:
         return [
             f"No winner is claimed: {count} cannot carry a claim about problems in general (it takes {LEAST}). "
-            f"The highest on these is {leader} ({score})."
+            f"{highest} ({score})."
         ]
     tied = standing.group(leader, "same")
     unclear = [label for label in standing.order if label != leader and label not in tied]
     unclear = [label for label in unclear if standing.pairs[leader, label].claim == "open"]
-    out = [f"No single winner over {count}. The highest is {leader} ({score})."]
+    out = [f"No single winner over {count}. {highest} ({score})."]
     if tied:
         out.append(f"{leader} and {listed(tied)} are practically the same.")
     if unclear:
