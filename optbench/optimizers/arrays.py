@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -18,6 +18,16 @@ Array = NDArray[np.float64]
 def start(f: Objective, points: int | None = None) -> Array:
     """(D,) or (points, D): initialisations of the network, float64."""
     return f.start(points)[0].double().cpu().numpy()
+
+
+def spread(f: Objective, points: int = 16) -> float:
+    """Deviation of a parameter over initial networks, as root mean square over parameters; 1 where it is 0."""
+    return float(np.sqrt(start(f, points).var(0, ddof=1).mean())) or 1.0
+
+
+def stack(points: Sequence[Array]) -> Array:
+    """Points (D,) as rows (P, D)."""
+    return np.stack(points)
 
 
 def values(f: Objective) -> Callable[[Array], Array]:
