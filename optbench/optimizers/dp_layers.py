@@ -88,18 +88,17 @@ def _layer(before: Layer, net: Net, k: int, activation: str, grid: Grid) -> Laye
     total = 0
     for parent, columns in enumerate(before.columns):
         units = responses(columns.T, grid, net.biases[k], activation)
-        size = comb(len(units.rows) + count - 1, count)
-        total += size
+        total += comb(len(units.rows) + count - 1, count)
         numbers = count * (samples + units.weights.shape[1])
         way_out = "use beam=1000, a coarser grid, fewer samples or a narrower layer"
         check_memory(total, numbers, grid.cap, f"the activations of layer {k + 1}", way_out)
-        chosen = np.array(list(combinations_with_replacement(range(len(units.rows)), count)))  # (size, K)
+        chosen = np.array(list(combinations_with_replacement(range(len(units.rows)), count)))  # (multisets, K)
         cost = units.cost[chosen].sum(1) + before.cost[parent]
-        parts.append(Layer(units.rows[chosen], cost, np.full(size, parent), units.weights[chosen]))
+        parts.append(Layer(units.rows[chosen], cost, np.full(len(chosen), parent), units.weights[chosen]))
     names = ("columns", "cost", "parent", "weights")
     whole = Layer(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-    keyed = keys(whole.columns.reshape(total, -1), quantum(float(np.abs(whole.columns).max())))
-    return _cut(whole, merge(keyed, whole.cost, np.zeros(total, np.int64)))
+    keyed = keys(whole.columns.reshape(len(whole.columns), -1), quantum(float(np.abs(whole.columns).max())))
+    return _cut(whole, merge(keyed, whole.cost, np.zeros(len(keyed), np.int64)))
 
 
 def _cut(layer: Layer, index: Ints) -> Layer:

@@ -33,7 +33,7 @@ def keys(rows: Array, spacing: float) -> Ints:
 def merge(rows: Ints, cost: Array, last: Ints) -> Ints:
     """Which of the keyed rows (M, n) to keep: of equal ones the cheapest, then the one with the smallest `last`, (M',).
 
-    Keeping the smallest last index loses nothing: whatever may follow a larger one may follow it too.
+    Keeping the smallest last index loses nothing to symmetry breaking: whatever may follow a larger one may follow it.
     """
     hashed = _hash(rows)
     order = np.lexsort((last, cost, hashed))

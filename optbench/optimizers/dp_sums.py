@@ -33,7 +33,7 @@ class Units:
 
 @dataclass(frozen=True)
 class Stage:
-    """Distinct partial sums of j units, how each was made, and the last choice (0 where order is free)."""
+    """Distinct partial sums of j units, how each was made, and its last choice."""
 
     rows: Array  # (M, n)
     cost: Array  # (M,)
