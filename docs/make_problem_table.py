@@ -44,7 +44,7 @@ DIFFICULTY = """
 ## Difficulty
 
 *Start* is the median training loss of fresh networks over seeds 0 to 8. *Lowest* is an optimum (closed form, linear
-program, dynamic programming or certified second-order solve, verified by a test), a bound (nothing can be lower), or the
+program, dynamic programming or certified second-order solve, verified by a test), a bound (nothing is lower), or the
 best known (`python docs/measure_best_known.py NAME`: ten times the default budget). *Curvature* is the condition number
 of the Hessian at the first fresh network where it is positive definite there, else "indefinite" or "singular" (up to
 {small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples (McCandlish et al. 2018,

@@ -36,6 +36,13 @@ PROBLEMS: dict[str, Entry] = {
         "noisy_quadratic:NoisyQuadratic", "function", "DeepOBS's noisy quadratic, 100 dimensions, two-speed spectrum"
     ),
     "step_1d": _at("step_1d:Step1d", "supervised", "step network on a noisy staircase, exact optimum by dp_step, MSE"),
+    "step_bmi": _at("step_bmi:StepBmi", "supervised", "step network on diabetes against bmi, exact optimum, L1"),
+    "step_bmi_classes": _at(
+        "step_bmi:StepBmiClasses", "supervised", "step network on thirds of diabetes, cross-entropy"
+    ),
+    "sine_grid": _at("sine_grid:SineGrid", "supervised", "tanh network on a sine, exact over an integer grid, MSE"),
+    "xor_sign": _at("xor_sign:XorSign", "supervised", "sign network on exclusive or, exact over an integer grid, BCE"),
+    "parity3": _at("parity3:Parity3", "supervised", "sign network on the parity of three bits, exact over a grid, BCE"),
     "line_mse": _at("line:Line", "supervised", "line fit on diabetes, MSE, optimum in closed form"),
     "line_l1": _at("line:LineL1", "supervised", "line fit on diabetes, L1, optimum by linear program"),
     "logistic_cancer": _at(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from optbench.problems.shared import measured_start
+from optbench.problems.shared import measured_start, some_targets
 from torch import Tensor, nn
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
@@ -74,7 +74,7 @@ class Sphere(Function):
     """The sphere: the easiest smooth function there is."""
 
     loss_name = "sphere"
-    passes = 600.0
+    passes = 300.0
     box = (-5.0, 5.0)
     starts: ClassVar[Mapping[int, float]] = {10: 72.554, 2: 16.1759}
 
@@ -115,9 +115,13 @@ class Rastrigin(Function):
     """Rastrigin: a bowl under a regular grid of local minima."""
 
     loss_name = "rastrigin"
-    passes = 2000.0
+    passes = 3000.0
     box = (-5.12, 5.12)
     starts: ClassVar[Mapping[int, float]] = {10: 180.073924, 2: 36.888153}
+
+    @property
+    def targets(self) -> dict[float, float]:
+        return some_targets(self, 0.5, 0.1) if self.dim > 2 else super().targets
 
     def formula(self, x: Tensor) -> Tensor:
         return (10 + x.square() - 10 * torch.cos(2 * math.pi * x)).sum()
