@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
 
-STATED = {(16, 64): (0.198356, 0.0055125)}  # (code, hidden): start, best known
+STATED = {
+    (16, 64): (0.198356, 0.0055125)
+}  # (code, hidden): start, best known (Adam with a cosine schedule, 1000 passes)
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class AutoencoderFashion(Problem):
 
     track = "unsupervised"
     loss_name = "mse"
-    passes = 100.0
+    passes = 60.0
     batch = 64
 
     @property

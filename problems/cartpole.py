@@ -47,7 +47,7 @@ class CartPole(Problem):
 
     track = "reinforcement"
     loss_name = "reward"
-    passes = 300.0
+    passes = 200.0
 
     @property
     def start(self) -> float:

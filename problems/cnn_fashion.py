@@ -31,7 +31,7 @@ class CnnFashion(Problem):
 
     track = "supervised"
     loss_name = "cross-entropy"
-    passes = 60.0
+    passes = 30.0
     batch = 64
     stochastic = True
     best = Best(0.0, "bound")

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
 
 NOISE = 0.3  # standard deviation; pictures are in [0, 1]
-STATED = {8: (0.091652, 0.0124656)}  # channels: start, best known
+STATED = {8: (0.091652, 0.0124656)}  # channels: start, best known (Adam with a cosine schedule, 300 passes)
 
 
 class Denoiser(nn.Module):

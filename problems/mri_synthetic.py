@@ -43,11 +43,11 @@ class MriSyntheticSeverity(Problem):
 
     track = "supervised"
     loss_name = "l1"
-    passes = 60.0
+    passes = 40.0
     batch = 64
     stochastic = True
     start = 0.490987
-    best = Best(0.0, "bound")
+    best = Best(0.0430823, "best known")  # Adam, lr 0.003 with a cosine schedule, 600 passes
 
     def network(self) -> nn.Module:
         return scanner_network(1, self.dropout, (32, 32))
@@ -67,6 +67,7 @@ class MriSyntheticSeverityMse(MriSyntheticSeverity):
 
     loss_name = "mse"
     start = 0.325321
+    best = Best(0.00201326, "best known")  # the same
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
         x, severity = batch
@@ -81,7 +82,7 @@ class MriSyntheticClass(Problem):
 
     track = "supervised"
     loss_name = "cross-entropy"
-    passes = 60.0
+    passes = 40.0
     batch = 64
     stochastic = True
     start = 0.693564

@@ -19,7 +19,7 @@ from optbench.problem import Batch, Best, Net, Problem, Splits, generator
 
 GRAVITY, TICK, TORQUE, SPEED = 10.0, 0.05, 2.0, 8.0  # m/s2, s, N m, rad/s; mass 1 kg, length 1 m
 SPREAD = 0.5  # standard deviation of the torque around the policy's
-STATED = {(100, 16): (652.107, 0.0)}  # (steps, hidden): start, best known
+STATED = {(100, 16): (652.107, 260.57965)}  # (steps, hidden): start, best known (CMA-ES, 3000 passes)
 
 
 def step(state: Tensor, torque: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class Pendulum(Problem):
 
     track = "reinforcement"
     loss_name = "reward"
-    passes = 300.0
+    passes = 200.0
 
     def __post_init__(self) -> None:
         stated("gradient", self.gradient, ("score", "dynamics"))

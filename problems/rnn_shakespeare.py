@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from optbench.problem import Batch, Best, Net, Problem, Splits
 
 CONTEXT = 32  # characters
-STATED = {64: (4.28828, 0.0)}  # units: start, best known
+STATED = {64: (4.28828, 1.39036)}  # units: start, best known (Adam with a cosine schedule, 200 passes)
 
 
 class Elman(nn.Module):
@@ -48,7 +48,7 @@ class RnnShakespeare(Problem):
 
     track = "unsupervised"
     loss_name = "cross-entropy"
-    passes = 20.0
+    passes = 15.0
     batch = 32
 
     @property

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from optbench.problem import Batch, Best, Net, Problem, Splits
 
 CONTEXT = 32  # characters
-STATED = {(32, 2): (4.33682, 0.0)}  # (width, layers): start, best known
+STATED = {(32, 2): (4.33682, 1.28309)}  # (width, layers): start, best known (Adam with a cosine schedule, 150 passes)
 
 
 class Attention(nn.Module):
@@ -81,7 +81,7 @@ class TransformerShakespeare(Problem):
 
     track = "unsupervised"
     loss_name = "cross-entropy"
-    passes = 15.0
+    passes = 10.0
     batch = 32
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
 
-STATED = {(8, 64): (137.541, 0.0)}  # (code, hidden): start, best known
+STATED = {(8, 64): (137.541, 69.5615)}  # (code, hidden): start, best known (L-BFGS, 1000 passes)
 
 
 class Vae(nn.Module):
@@ -44,7 +44,7 @@ class VaeFashion(Problem):
 
     track = "unsupervised"
     loss_name = "elbo"
-    passes = 100.0
+    passes = 60.0
     batch = 64
     stochastic = True
 
