@@ -119,6 +119,12 @@ class Objective:
         return min(1.0, self._units / self._limit) if self._limit else 1.0
 
     @property
+    def grid(self) -> tuple[float, ...] | None:
+        """The values that the problem's weights may take, where it states a weight grid."""
+        found: tuple[float, ...] | None = getattr(self._problem, "grid", None)
+        return found
+
+    @property
     def dtype(self) -> torch.dtype:
         return self._problem.dtype
 
@@ -253,7 +259,7 @@ class Objective:
             loss=self._problem.loss_name,
             full_batch=self._full,
             stochastic=self._problem.stochastic,
-            grid=getattr(self._problem, "grid", None),
+            grid=self.grid,
         )
 
     def recommend(self, x: Tensor) -> None:

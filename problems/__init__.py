@@ -40,7 +40,18 @@ PROBLEMS: dict[str, Entry] = {
     "step_bmi_classes": _at(
         "step_bmi:StepBmiClasses", "supervised", "step network on thirds of diabetes, cross-entropy"
     ),
-    "sine_grid": _at("sine_grid:SineGrid", "supervised", "tanh network on a sine, exact over an integer grid, MSE"),
+    "sine_grid_k3_l3": _at(
+        "sine_grid:SineGrid", "supervised", "1-3-1 tanh network on a sine, exact over -3..3, MSE", K=3, L=3
+    ),
+    "sine_grid_k4_l2": _at(
+        "sine_grid:SineGrid", "supervised", "1-4-1 tanh network on a sine, exact over -2..2, MSE", K=4, L=2
+    ),
+    "sine_grid_k4_l3": _at(
+        "sine_grid:SineGrid", "supervised", "1-4-1 tanh network on a sine, exact over -3..3, MSE", K=4, L=3
+    ),
+    "sine_grid_k5_l2": _at(
+        "sine_grid:SineGrid", "supervised", "1-5-1 tanh network on a sine, exact over -2..2, MSE", K=5, L=2
+    ),
     "xor_sign": _at("xor_sign:XorSign", "supervised", "sign network on exclusive or, exact over an integer grid, BCE"),
     "parity3": _at("parity3:Parity3", "supervised", "sign network on the parity of three bits, exact over a grid, BCE"),
     "line_mse": _at("line:Line", "supervised", "line fit on diabetes, MSE, optimum in closed form"),

@@ -11,8 +11,9 @@ import sys
 
 import numpy as np
 from numpy.typing import NDArray
-from optbench.problems.shared import Array, arrays
 from scipy.ndimage import gaussian_filter, map_coordinates
+
+from optbench.problems.shared import Array, arrays
 
 COUNT, SIZE, SEED = 1500, 32, 0
 FIELD = 160.0  # mm, the side of the picture

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.fashion import thumbnails
+from optbench.problems.shared import measured_start
 
 STATED = {
     (16, 64): (0.198356, 0.0055125)

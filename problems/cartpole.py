@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.problems.shared import measured_start
 
 GRAVITY, CART, POLE, HALF, FORCE, TICK = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02  # m/s2, kg, kg, m, N, s
 MASS, MOMENT = CART + POLE, POLE * HALF

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optbench.problems.mlp_digits import digits
-from optbench.problems.shared import accuracy, measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.mlp_digits import digits
+from optbench.problems.shared import accuracy, measured_start
 
 STARTS = {8: 2.30661}  # channels: start
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from optbench.problems.fashion import Pictures, pictures, scaled
-from optbench.problems.shared import accuracy, measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, split
+from optbench.problems.fashion import Pictures, pictures, scaled
+from optbench.problems.shared import accuracy, measured_start
 
 STARTS = {8: 2.30503}  # channels: start
 IMAGES, LABELS = 2051, 2049  # what the first four bytes of an idx file say

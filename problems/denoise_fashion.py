@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.problems.fashion import thumbnails
+from optbench.problems.shared import measured_start
 
 NOISE = 0.3  # standard deviation; pictures are in [0, 1]
 STATED = {8: (0.091652, 0.0124656)}  # channels: start, best known (Adam with a cosine schedule, 300 passes)

@@ -10,11 +10,11 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-from optbench.problems.shared import arrays
 from torch import Tensor
 from torch.nn import functional as F
 
 from optbench.problem import split
+from optbench.problems.shared import arrays
 
 
 class Pictures(NamedTuple):

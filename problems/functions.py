@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from optbench.problems.shared import measured_start, some_targets
 from torch import Tensor, nn
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import measured_start, some_targets
 
 
 class Point(nn.Module):

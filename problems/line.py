@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from optbench.problems.shared import regression, some_targets
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import regression, some_targets
 
 
 @dataclass(frozen=True)

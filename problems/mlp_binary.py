@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from optbench.problems.shared import arrays, classification, measured_start, stated
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import arrays, classification, measured_start, stated
 
 FEATURES = {"cancer": 30, "alzheimer": 135, "parkinson": 751}
 STARTS = {("cancer", 8): 0.688937, ("alzheimer", 8): 0.731423, ("parkinson", 8): 0.666204}  # (table, hidden): start

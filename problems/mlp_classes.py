@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from optbench.problems.shared import accuracy, classification, measured_start, stated
 from sklearn.datasets import load_iris, load_wine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import accuracy, classification, measured_start, stated
 
 FEATURES = {"iris": 4, "wine": 13}
 STARTS = {("iris", 8): 1.11588, ("wine", 8): 1.13557}  # (table, hidden): start

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from optbench.problems.shared import accuracy, measured_start
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, split
+from optbench.problems.shared import accuracy, measured_start
 
 STARTS = {32: 2.315}  # hidden width: start
 

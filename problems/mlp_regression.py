@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from optbench.problems.shared import measured_start, read, regression, some_targets, stated
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import measured_start, read, regression, some_targets, stated
 
 FEATURES = {"diabetes": 10, "concrete": 8}
 STATED = {

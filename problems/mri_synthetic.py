@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from optbench.problems.shared import accuracy, arrays
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, split
+from optbench.problems.shared import accuracy, arrays
 
 
 def scanner_network(outputs: int, dropout: float, size: tuple[int, int]) -> nn.Sequential:

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from optbench.problems.mri_synthetic import scanner_network
-from optbench.problems.shared import accuracy, measured_start
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, split
+from optbench.problems.mri_synthetic import scanner_network
+from optbench.problems.shared import accuracy, measured_start
 
 PARTS = ("train", "valid", "test")
 

@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from optbench.problems.cartpole import advantage
-from optbench.problems.shared import measured_start, stated
 from torch import Tensor, nn
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.problems.cartpole import advantage
+from optbench.problems.shared import measured_start, stated
 
 GRAVITY, TICK, TORQUE, SPEED = 10.0, 0.05, 2.0, 8.0  # m/s2, s, N m, rad/s; mass 1 kg, length 1 m
 SPREAD = 0.5  # standard deviation of the torque around the policy's

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from optbench.problems.shakespeare import SYMBOLS, windows
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shakespeare import SYMBOLS, windows
+from optbench.problems.shared import measured_start
 
 CONTEXT = 32  # characters
 STATED = {64: (4.28828, 1.39036)}  # units: start, best known (Adam with a cosine schedule, 200 passes)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from optbench.problems.shared import read
 
 from optbench.problem import Batch
+from optbench.problems.shared import read
 
 SYMBOLS = 68  # distinct characters of the text
 SHARES = (0.4, 0.05, 0.05)  # of the text, from its beginning: train, valid, test; half of it keeps a pass short

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import measured_start
 
 # {(K, L): the least loss on the grid}, proved by dynamic programming
 ON_GRID = {

@@ -7,13 +7,13 @@ from functools import cache
 
 import numpy as np
 import torch
-from optbench.problems.shared import accuracy, measured_start
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.layers import Step
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import accuracy, measured_start
 
 KS = (2, 4, 8, 16)  # for which the optimum is stated
 LEAST_L1 = (0.664109813050989, 0.635170325975461, 0.617483451640976, 0.586516731460666)

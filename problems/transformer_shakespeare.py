@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from optbench.problems.shakespeare import SYMBOLS, windows
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shakespeare import SYMBOLS, windows
+from optbench.problems.shared import measured_start
 
 CONTEXT = 32  # characters
 STATED = {(32, 2): (4.33682, 1.28309)}  # (width, layers): start, best known (Adam with a cosine schedule, 150 passes)

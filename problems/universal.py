@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import measured_start
 
 STARTS = {(16, 2): 0.634636}  # (width, depth): start
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.problems.fashion import thumbnails
+from optbench.problems.shared import measured_start
 
 STATED = {(8, 64): (137.541, 69.5615)}  # (code, hidden): start, best known (L-BFGS, 1000 passes)
 

@@ -8,12 +8,12 @@ from math import prod
 from typing import ClassVar
 
 import torch
-from optbench.problems.shared import measured_start
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.layers import Sign
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.shared import measured_start
 
 # {(inputs, hidden layers, L): the least loss on the grid}, proved by dynamic programming
 ON_GRID = {

@@ -11,6 +11,9 @@ Space = Mapping[str, tuple[Any, ...]]
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _LR: Space = MappingProxyType({"lr": (1e-4, 1.0, "log"), "schedule": ("constant", "cosine")})
 _LR_MOMENTUM: Space = MappingProxyType({**_LR, "momentum": (0.5, 0.99, "linear")})
+_CMA = "optbench.optimizers.cma_es:CMAES"
+_EVOTORCH = "optbench.optimizers.evotorch_search"
+_GLOBAL = "optbench.optimizers.scipy_global"
 
 
 class Entry(NamedTuple):
@@ -62,6 +65,36 @@ OPTIMIZERS: dict[str, Entry] = {
         "colony",
         "ant colony for continuous domains (Socha & Dorigo 2008)",
         space={"q": (1e-4, 0.5, "log"), "xi": (0.5, 1.0, "linear")},
+    ),
+    "spso2011": Entry(
+        "optbench.optimizers.spso2011:SPSO2011", "swarm", "standard particle swarm 2011 (Zambrano-Bigiarini 2013)"
+    ),
+    "mmas": Entry(
+        "optbench.optimizers.mmas:MMAS", "colony", "max-min ant system on a weight grid (Stuetzle & Hoos 2000)"
+    ),
+    "openai_es": Entry(
+        "optbench.optimizers.openai_es:OpenAIES", "evolution", "evolution strategy of Salimans et al. 2017", space=_LR
+    ),
+    "spsa": Entry("optbench.optimizers.spsa:SPSA", "evolution", "simultaneous perturbation (Spall 1992)"),
+    "cma_es": Entry(_CMA, "evolution", "CMA-ES (Hansen & Ostermeier 2001)", extra="cma"),
+    "sep_cma_es": Entry(
+        _CMA, "evolution", "CMA-ES with variances alone (Ros & Hansen 2008)", {"diagonal": True}, extra="cma"
+    ),
+    "snes": Entry(f"{_EVOTORCH}:SNES", "evolution", "separable natural evolution (Wierstra 2014)", extra="evotorch"),
+    "xnes": Entry(f"{_EVOTORCH}:XNES", "evolution", "full natural evolution (Glasmachers 2010)", extra="evotorch"),
+    "pgpe": Entry(f"{_EVOTORCH}:PGPE", "evolution", "PGPE with ClipUp (Toklu et al. 2020)", extra="evotorch"),
+    "cem": Entry(f"{_EVOTORCH}:CEM", "evolution", "cross-entropy method (Rubinstein 1999)", extra="evotorch"),
+    "differential_evolution": Entry(
+        f"{_GLOBAL}:DifferentialEvolution", "evolution", "scipy's differential evolution (Storn & Price 1997)"
+    ),
+    "powell": Entry(f"{_GLOBAL}:Powell", "direct search", "scipy's Powell line searches (1964), full batch"),
+    "dual_annealing": Entry(
+        f"{_GLOBAL}:DualAnnealing", "direct search", "scipy's dual annealing (Xiang et al. 1997), full batch"
+    ),
+    "dp_grid": Entry(
+        "optbench.optimizers.dp_grid:DPGrid",
+        "dynamic programming",
+        "exact training of a small network over a weight grid",
     ),
     "dp_step": Entry(
         "optbench.optimizers.dp_step:DPStep",

@@ -34,6 +34,7 @@ class MMAS:
 
     needs: ClassVar[str] = "value"
     lanes: ClassVar[bool] = True
+    checked_on: ClassVar[tuple[str, ...]] = ("sine_grid_k3_l3",)  # a problem with a grid
     full_batch: ClassVar[bool] = True  # the best ants of the whole run are compared
 
     def __post_init__(self) -> None:
