@@ -16,8 +16,6 @@ from typing import NamedTuple
 
 import torch
 from measure_best_known import adam, lbfgs
-from optbench.problems import PROBLEMS
-from optbench.problems.universal import Universal
 from torch import Tensor
 from torch.func import functional_call, grad, jacrev, vmap
 
@@ -25,6 +23,8 @@ from optbench.load import read
 from optbench.network import flops
 from optbench.plugins import Catalog
 from optbench.problem import Batch, Problem, fresh
+from optbench.problems import PROBLEMS
+from optbench.problems.universal import Universal
 
 OUT = Path(__file__).with_name("problems.md")
 SMALL = 400  # parameters up to which the whole Hessian is computed
@@ -45,12 +45,12 @@ DIFFICULTY = """
 
 *Start* is the median training loss of fresh networks over seeds 0 to 8. *Lowest* is an optimum (closed form, linear
 program, dynamic programming or certified second-order solve, verified by a test), a bound (nothing is lower), or the
-best known (`python docs/measure_best_known.py NAME`: ten times the default budget). *Curvature* is the condition number
-of the Hessian at the first fresh network where it is positive definite there, else "indefinite" or "singular" (up to
-{small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples (McCandlish et al. 2018,
-arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) for the taus shown; *reached* is how
-many of the optimizers, run with their default settings at the default budget, reach each of them in at least half of
-their seeds: failures count, pairs that do not fit do not.
+best known (`python docs/measure_best_known.py NAME PASSES`; the problem's file says by what, at how many passes).
+*Curvature* is the condition number of the Hessian at the first fresh network where it is positive definite there, else
+"indefinite" or "singular" (up to {small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples
+(McCandlish et al. 2018, arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) for the taus
+shown; *reached* is how many of the optimizers, run with their default settings at the default budget, reach each of
+them in at least half of their seeds: failures count, pairs that do not fit do not.
 """
 
 UNIVERSAL = """
@@ -121,6 +121,8 @@ def shares(folders: list[str]) -> dict[str, dict[float, str]]:
         results = read(folder)
         lowest = results.points.groupby("trial")["loss"].min()
         for row, trial in results.trials.iterrows():
+            if trial["status"] == "missing":
+                continue
             runs[trial["problem"], trial["label"]].append((lowest.get(row, float("inf")), trial["status"]))
     found: dict[str, dict[float, str]] = {}
     for name in dict.fromkeys(problem for problem, _ in runs):
@@ -161,8 +163,8 @@ def approximation() -> list[str]:
         for width in (4, 8, 16, 32):
             problem = Universal(width, depth)
             parameters = sum(p.numel() for p in problem.network().parameters())
-            first = median(min(adam(problem, lr, seed, times=1) for lr in (0.01, 0.03)) for seed in range(3))
-            second = median(lbfgs(problem, seed, times=1) for seed in range(3))
+            first = median(min(adam(problem, lr, seed, problem.passes) for lr in (0.01, 0.03)) for seed in range(3))
+            second = median(lbfgs(problem, seed, problem.passes) for seed in range(3))
             lines.append(f"| {width} | {depth} | {parameters} | {first**0.5:.2e} | {second**0.5:.2e} |")
     return lines
 

@@ -8,13 +8,13 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from optbench.problems import cartpole, pendulum
-from optbench.problems.cartpole import CartPole, advantage
-from optbench.problems.pendulum import Pendulum
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from optbench.problem import fresh
+from optbench.problems import cartpole, pendulum
+from optbench.problems.cartpole import CartPole, advantage
+from optbench.problems.pendulum import Pendulum
 
 STEPS = 10_000
 

@@ -11,10 +11,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from optbench.problems import PROBLEMS, shared
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from optbench.problem import DOORS, TRACKS, Problem, fresh, split
+from optbench.problems import PROBLEMS, shared
 
 
 def build(name: str) -> Problem:

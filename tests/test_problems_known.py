@@ -7,13 +7,21 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from optbench.problems import PROBLEMS
-from optbench.problems.functions import Function
-from optbench.problems.line import Line, LineL1
-from optbench.problems.logistic_cancer import PENALTY, LogisticCancer
 from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
+
+from optbench.problem import fresh
+from optbench.problems import PROBLEMS
+from optbench.problems.functions import Function, Rosenbrock
+from optbench.problems.line import Line, LineL1
+from optbench.problems.logistic_cancer import PENALTY, LogisticCancer
+from optbench.problems.mlp_binary import auc
+from optbench.problems.noisy_quadratic import NoisyQuadratic, root
+from optbench.problems.transformer_shakespeare import TransformerShakespeare
+from optbench.problems.universal import f
+from optbench.problems.vae_fashion import VaeFashion
 
 FUNCTIONS = [name for name, entry in PROBLEMS.items() if entry.path.startswith("optbench.problems.functions:")]
 
@@ -56,8 +64,6 @@ def test_function_value_by_hand(name: str) -> None:
 
 
 def test_rosenbrock_refuses_one_dimension() -> None:
-    from optbench.problems.functions import Rosenbrock
-
     with pytest.raises(ValueError, match="rosenbrock: dim 1, at least 2"):
         Rosenbrock(dim=1)
 
@@ -122,3 +128,52 @@ def test_logistic_optimum_is_certified_and_agrees_with_scikit_learn() -> None:
     model = LogisticRegression(C=1 / (PENALTY * len(x)), tol=1e-9, max_iter=5000).fit(x.numpy(), y.numpy())
     theirs = torch.tensor(np.r_[model.coef_[0], model.intercept_])
     assert objective(theirs).item() == pytest.approx(problem.best.value, rel=1e-8)
+
+
+def test_noisy_quadratic_is_minimised_by_the_mean_with_deepobs_spectrum() -> None:
+    """L(mean) = tr(Q Cov) / 2; the eigenvalues are those that DeepOBS draws one set after the other from seed 42."""
+    (x,) = NoisyQuadratic().data().train
+    q = root().double() @ root().double().T
+    covariance = torch.cov(x.double().T, correction=0)
+    assert NoisyQuadratic().best.value == pytest.approx((q * covariance).sum().item() / 2, rel=1e-6)
+    stream = np.random.RandomState(42)
+    drawn = np.concatenate([stream.uniform(0, 1, 90), stream.uniform(30, 60, 10)])
+    assert np.allclose(torch.linalg.eigvalsh(q).numpy(), np.sort(drawn), atol=1e-3)
+
+    net = NoisyQuadratic().network()
+    with torch.no_grad():
+        assert (net.theta == 1).all()
+        net.theta.copy_(x.mean(0))
+        assert NoisyQuadratic().loss(net, (x,)).item() == pytest.approx(NoisyQuadratic().best.value, rel=1e-6)
+
+
+def test_area_under_the_curve_equals_scikit_learns_with_ties() -> None:
+    stream = torch.Generator().manual_seed(0)
+    score, y = torch.randint(0, 6, (60,), generator=stream).float(), torch.randint(0, 2, (60,), generator=stream)
+    assert auc(score, y).item() == pytest.approx(roc_auc_score(y, score))
+
+
+def test_universal_function_by_hand() -> None:
+    """f(1/4) = sin(pi/2) + sin(3 pi / 2) / 2 = 1/2; f(1/12) = 1/2 + 1/2."""
+    assert f(torch.tensor([0.25, 1 / 12], dtype=torch.float64)).tolist() == pytest.approx([0.5, 1.0])
+
+
+def test_vae_loss_by_hand() -> None:
+    """A network that outputs zeros: 196 ln 2 nats of pixels and no divergence; mean 1 and log variance 0 add 1/2 each."""
+    problem = VaeFashion(code=3)
+    batch = (torch.rand(4, 196, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 3))
+    assert problem.loss(lambda x, noise: torch.zeros(4, 202), batch).item() == pytest.approx(196 * np.log(2), rel=1e-6)
+    means = torch.cat([torch.zeros(4, 196), torch.ones(4, 3), torch.zeros(4, 3)], 1)
+    assert problem.metrics(lambda x, noise: means, batch)["divergence"].item() == pytest.approx(1.5)
+
+
+def test_transformer_does_not_see_the_future() -> None:
+    """Changing a character changes no prediction before it, and the ones from it on."""
+    problem = TransformerShakespeare()
+    net = fresh(problem, 0)[0].eval()
+    x = problem.data().train[0][:3].clone()
+    before = net(x)
+    x[:, 20] = (x[:, 20] + 1) % 68
+    after = net(x)
+    assert torch.equal(before[:, :20], after[:, :20])
+    assert ((before[:, 20:] - after[:, 20:]).abs().amax((0, 2)) > 0).all()

@@ -10,9 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from optbench.problems import PROBLEMS
-from optbench.problems.cartpole import CartPole
-from optbench.problems.shakespeare import SYMBOLS
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import roc_auc_score
@@ -20,6 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Problem, batches, fresh
+from optbench.problems import PROBLEMS
+from optbench.problems.cartpole import CartPole
+from optbench.problems.shakespeare import SYMBOLS
 
 SHARE = 3  # a step costs at most a forward and two backwards: passes are counted on the careful side
 

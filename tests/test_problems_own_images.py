@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from optbench.problems.cnn_fashion import CnnFashionFull, _idx
-from optbench.problems.own_images import OwnImagesClass, OwnImagesRegression
 from PIL import Image
 
 from optbench.problem import Splits, fresh
+from optbench.problems.cnn_fashion import CnnFashionFull, _idx
+from optbench.problems.own_images import OwnImagesClass, OwnImagesRegression
 
 Table = Callable[..., str]
 BRIGHT = {0: 40.0, 1: 120.0}  # the two classes of the images below

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from optbench.problems import PROBLEMS, atrophy_phantom, shared
 
 from optbench.command import run_request
 from optbench.load import load
+from optbench.problems import PROBLEMS, atrophy_phantom, shared
 from optbench.testing import check
 
 ROOT = Path(__file__).parent.parent
