@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from optbench.problems.sine_grid import SineGrid
-from optbench.problems.xor_sign import XorSign
 from recording import Formula, Recording, rastrigin, run, sphere
 from scipy.optimize import dual_annealing
 from torch import Tensor
@@ -24,6 +22,8 @@ from optbench.optimizers.openai_es import OpenAIES, centred_ranks
 from optbench.optimizers.scipy_global import DifferentialEvolution, DualAnnealing, Powell, _box
 from optbench.optimizers.spsa import SPSA
 from optbench.optimizers.spso2011 import SPSO2011, in_ball
+from optbench.problems.sine_grid import SineGrid
+from optbench.problems.xor_sign import XorSign
 
 SEEDS = (0, 1, 2)
 

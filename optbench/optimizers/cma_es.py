@@ -39,7 +39,7 @@ class CMAES:
         if not self.diagonal and (size := 3 * 8 * f.dim**2) > LARGEST:
             raise Inapplicable(
                 f"covariance matrices in D = {f.dim} take {size / 2**30:.1f} GiB, {LARGEST / 2**30:.0f} at most: "
-                "use diagonal=True (sep_cma)"
+                "use diagonal=True (sep_cma_es)"
             )
         cma = import_module("cma")
         options: dict[str, Any] = {"seed": math.nan, "verbose": -9, "CMA_diagonal": self.diagonal, "maxiter": math.inf}

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from optbench.problems.mlp_digits import MlpDigits
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
@@ -27,6 +26,7 @@ from torch.nn import functional as F
 from optbench.objective import Objective, Stop
 from optbench.optimizers.particle_swarm import ParticleSwarm
 from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.problems.mlp_digits import MlpDigits
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")
