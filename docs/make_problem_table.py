@@ -48,7 +48,7 @@ program, dynamic programming or certified second-order solve, verified by a test
 best known (`python docs/measure_best_known.py NAME PASSES`; the problem's file says by what, at how many passes).
 *Curvature* is the condition number of the Hessian at the first fresh network where it is positive definite there, else
 "indefinite" or "singular" (up to {small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples
-(McCandlish et al. 2018, arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) for the taus
+(McCandlish et al. 2018, arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) at the taus
 shown; *reached* is how many of the optimizers, run with their default settings at the default budget, reach each of
 them in at least half of their seeds: failures count, pairs that do not fit do not.
 """

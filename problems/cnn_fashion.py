@@ -73,7 +73,7 @@ class CnnFashionFull(CnnFashion):
     folder: str = "/usr/share/datasets/fashion-mnist"  # where Debian's dataset-fashion-mnist puts it
 
     passes = 15.0
-    start = 0.0
+    start = 2.30474
 
     def data(self) -> Splits:
         """Raises FileNotFoundError that says which file is missing and where it comes from, ValueError on a bad one."""
@@ -109,4 +109,4 @@ def _idx(path: Path, kind: int, shape: tuple[int, ...]) -> np.ndarray:
     body = np.frombuffer(content, dtype=np.uint8, offset=4 * len(found))
     if found != (kind, *shape) or body.size != np.prod(shape):
         raise ValueError(f"{path} holds {found[1:]} and {body.size} bytes, the full Fashion-MNIST {shape}")
-    return body.reshape(shape)
+    return body.reshape(shape).copy()

@@ -159,7 +159,7 @@ def test_universal_function_by_hand() -> None:
 
 
 def test_vae_loss_by_hand() -> None:
-    """A network that outputs zeros: 196 ln 2 nats of pixels and no divergence; mean 1 and log variance 0 add 1/2 each."""
+    """A network of zeros: 196 ln 2 nats of pixels, no divergence; mean 1 and log variance 0 add 1/2 each."""
     problem = VaeFashion(code=3)
     batch = (torch.rand(4, 196, generator=torch.Generator().manual_seed(0)), torch.zeros(4, 3))
     assert problem.loss(lambda x, noise: torch.zeros(4, 202), batch).item() == pytest.approx(196 * np.log(2), rel=1e-6)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from optbench.problem import Splits, fresh
+from optbench.problems import cnn_fashion
 from optbench.problems.cnn_fashion import CnnFashionFull, _idx
 from optbench.problems.own_images import OwnImagesClass, OwnImagesRegression
 
@@ -137,6 +138,24 @@ def test_no_table_is_said_so(tmp_path: Path) -> None:
 def test_the_full_fashion_says_which_file_is_missing_and_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"train-images-idx3-ubyte\.gz.*dataset-fashion-mnist.*folder=DIR"):
         CnnFashionFull(folder=str(tmp_path)).data()
+
+
+def test_the_full_fashion_is_read_from_its_four_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of the right kind with fewer pictures: the pixels and labels arrive, 90 % of them to train on."""
+    monkeypatch.setattr(cnn_fashion, "PARTS", {"train": 20, "t10k": 10})
+    stream = np.random.default_rng(0)
+    for part, count in cnn_fashion.PARTS.items():
+        pixels = stream.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        head = struct.pack(">4I", 2051, count, 28, 28), struct.pack(">2I", 2049, count)
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(head[0] + pixels.tobytes()))
+        labels = np.arange(count, dtype=np.uint8) % 10
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(head[1] + labels.tobytes()))
+    problem = CnnFashionFull(folder=str(tmp_path))
+    splits = problem.data()
+    assert [tuple(part[0].shape) for part in splits if part] == [(18, 1, 28, 28), (2, 1, 28, 28), (10, 1, 28, 28)]
+    assert splits.test is not None and splits.test[1].tolist() == list(range(10))
+    assert torch.equal(splits.test[0][:, 0], torch.tensor(pixels / np.float32(255)))
+    assert problem.loss(fresh(problem, 0)[0].eval(), splits.train).item() == pytest.approx(problem.start, rel=0.02)
 
 
 def test_idx_files_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
