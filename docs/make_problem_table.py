@@ -121,7 +121,7 @@ def shares(folders: list[str]) -> dict[str, dict[float, str]]:
         results = read(folder)
         lowest = results.points.groupby("trial")["loss"].min()
         for row, trial in results.trials.iterrows():
-            if trial["status"] == "missing":
+            if trial["status"] == "missing" or trial["budget"] != catalog.problem(trial["problem"]).passes:
                 continue
             runs[trial["problem"], trial["label"]].append((lowest.get(row, float("inf")), trial["status"]))
     found: dict[str, dict[float, str]] = {}

@@ -70,6 +70,9 @@ PROBLEMS: dict[str, Entry] = {
         "8-16-1 network on the strength of concrete, MSE",
         table="concrete",
     ),
+    "teacher": _at(
+        "teacher:Teacher", "supervised", "a tanh network imitates another of its own shape, optimum 0 at any size"
+    ),
     "universal": _at(
         "universal:Universal",
         "supervised",
