@@ -21,8 +21,9 @@ from optbench.problem import Batch, Net, Problem, Splits, fresh
 @lru_cache(maxsize=16)
 def splits(problem: Problem, device: str) -> Splits:
     """The problem's data on the device, loaded once a process."""
-    moved = [part and tuple(tensor.to(device) for tensor in part) for part in problem.data()]
-    return Splits(*moved)
+    train, *others = problem.data()
+    moved = [part and tuple(tensor.to(device) for tensor in part) for part in others]
+    return Splits(tuple(tensor.to(device) for tensor in train), *moved)
 
 
 @lru_cache(maxsize=256)

@@ -223,7 +223,7 @@ def _construct(cls: Any, settings: Mapping[str, Any], text: str) -> Any:
         raise RequestError(f"{text}: setting {missing[0]!r} has no default, write {text}[{missing[0]}=...]")
     try:
         return cls(**checked)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ModuleNotFoundError) as error:  # the last: a wrapped package that is not installed
         raise RequestError(f"{text}: {error}") from None
 
 
