@@ -101,6 +101,16 @@ OPTIMIZERS: dict[str, Entry] = {
         "dynamic programming",
         "exact training of a step network on one input by optimal segmentation (Bellman 1961)",
     ),
+    "ddp": Entry(
+        "optbench.optimizers.ddp:DDP",
+        "dynamic programming",
+        "differential dynamic programming, Gauss-Newton, full batch (Liu et al. 2021)",
+    ),
+    "sgd_by_hand": Entry(
+        "optbench.optimizers.sgd_by_hand:SGDByHand",
+        "dynamic programming",
+        "backpropagation written out as a recursion over the value function's gradient",
+    ),
     "random_search": Entry(
         "optbench.optimizers.random_search:RandomSearch", "random", "the floor: fresh draws of the initialisation"
     ),
