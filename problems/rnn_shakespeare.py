@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shakespeare import SYMBOLS, windows
-from optbench.problems.shared import measured_start
+from optbench.problems.shared import measured_start, some_targets
 
 CONTEXT = 32  # characters
 STATED = {64: (4.28828, 1.39036)}  # units: start, best known (Adam with a cosine schedule, 200 passes)
@@ -60,6 +60,10 @@ class RnnShakespeare(Problem):
     def best(self) -> Best:
         known = STATED.get(self.units)
         return Best(known[1], "best known") if known else Best(0.0, "bound")
+
+    @property
+    def targets(self) -> dict[float, float]:
+        return some_targets(self, 0.5, 0.2)
 
     def network(self) -> nn.Module:
         return Elman(self.units)
