@@ -33,6 +33,7 @@ from optbench.optimizers.ddp_sweep import (
 from optbench.optimizers.exact import Chain, read
 from optbench.optimizers.sgd_by_hand import SGDByHand
 from optbench.problem import fresh
+from optbench.problems.sine_grid import SineGrid
 
 LOSS = ("mse", "bce", "cross-entropy")
 
@@ -266,6 +267,14 @@ def test_the_loss_never_rises_and_ends_far_below_its_start(loss: str, dtype: tor
     f.finish()
     losses = [point["loss"] for point in f.curves[0]]
     assert all(b <= a for a, b in pairwise(losses)) and losses[-1] < losses[0] / 50
+
+
+def test_the_best_known_fit_of_three_units() -> None:
+    """What sine_grid states for continuous weights at K = 3: several starts end there, and none below."""
+    f = Objective(SineGrid(3, 3), [1], 3e4)
+    DDP().minimise(f)
+    f.finish()
+    assert f.curves[0][-1]["loss"] == pytest.approx(SineGrid(3, 3).best.value, rel=1e-6)
 
 
 def test_what_a_sweep_costs() -> None:
