@@ -143,7 +143,11 @@ def _points(records: list[Record]) -> pd.DataFrame:
     names = dict.fromkeys((*_AXES, *(name for point in ends for name in point)))
     columns: dict[str, Any] = {"trial": np.repeat(np.arange(len(records)), lengths)}
     for name in names:
-        columns[name] = np.array([_number(point.get(name, math.nan)) for point in everything], dtype=float)
+        values = [point.get(name, math.nan) for point in everything]
+        try:
+            columns[name] = np.array(values, dtype=float)
+        except (TypeError, ValueError):  # somebody's metric is no number: the others of its column still are
+            columns[name] = np.array([_number(value) for value in values], dtype=float)
     return pd.DataFrame(columns)
 
 

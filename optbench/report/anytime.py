@@ -10,7 +10,7 @@ import numpy as np
 
 from optbench.report.standing import ALPHA, Standing
 from optbench.report.study import Study
-from optbench.report.style import GREY, PAPER, Look, legend, log, pyplot, short
+from optbench.report.style import GREY, MOST, PAPER, Look, legend, log, pyplot, short
 from optbench.report.verdict import headline
 from optbench.report.words import target_name
 from optbench.stats import Array, ecdf, profile
@@ -35,7 +35,7 @@ def summary(study: Study, standing: Standing, looks: Mapping[str, Look]) -> Any:
     if not np.isfinite(study.passes_to).any():
         return None
     plt = pyplot()
-    labels = standing.order
+    labels = standing.order[:MOST]
     rows = math.ceil(len(labels) / 4)
     figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3 + 0.17 * rows), layout="constrained")
     handles = _ecdf(axes[0], study, labels, looks)
@@ -92,8 +92,8 @@ def scores(standing: Standing, looks: Mapping[str, Look]) -> Any:
     if not standing.labels:
         return None
     plt = pyplot()
-    order = standing.order
-    chances = standing.improvements(order[0])
+    order = standing.order[:MOST]
+    chances = standing.improvements(order[0], order[1:])
     figure, axes = plt.subplots(
         1, 2 if chances else 1, figsize=(PAPER, 0.17 * len(order) + 0.75), layout="constrained", squeeze=False
     )

@@ -96,7 +96,9 @@ def _parts(whole: Study) -> Parts:
 
 def _figures(parts: Parts, looks: dict[str, style.Look]) -> dict[str, Any]:
     """{name: figure, or None where there is nothing to draw}."""
-    whole, data = parts.study, parts.data
+    data, most = parts.data, parts.standing.order
+    whole = parts.study.only(most[: style.MOST]) if len(most) > style.MOST else parts.study
+    data = data | {name: _of(data[name], whole.labels) for name in ("costs", "finals", "speeds")}
     drawn: dict[str, Any] = {
         "scores": anytime.scores(parts.standing, looks),
         "summary": anytime.summary(whole, parts.standing, looks),
@@ -107,6 +109,10 @@ def _figures(parts: Parts, looks: dict[str, style.Look]) -> dict[str, Any]:
     }
     drawn |= curves.figures(whole, looks, "passes") | curves.figures(whole, looks, "seconds")
     return drawn | tuning.figures(data["settings"], data["best_of_k"])
+
+
+def _of(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    return table[table["label"].isin(labels)] if len(table) else table
 
 
 def _live(whole: Study, looks: dict[str, style.Look]) -> dict[str, str] | None:

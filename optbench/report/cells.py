@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.study import Study
-from optbench.stats import Interval, expected_cost, median_interval
+from optbench.stats import Array, Interval, expected_cost, median_interval
 
 
 def costs(study: Study) -> pd.DataFrame:
@@ -50,6 +50,10 @@ def finals(study: Study) -> pd.DataFrame:
     metrics = [name for name in study.points.columns if name.startswith(("valid_", "test_"))]
     last = study.points.groupby("trial").last(skipna=False)[metrics].reindex(study.trials.index)
     last[study.lost] = np.nan
+    ends = {name: last[name].to_numpy(dtype=float) for name in metrics}
+    final, gap, left, lowest, budget = (
+        study.trials[name].to_numpy(dtype=float) for name in ("final", "gap", "left", "lowest", "budget")
+    )
     rows = []
     for problem in study.problems:
         best, source = study.best(problem)
@@ -57,22 +61,20 @@ def finals(study: Study) -> pd.DataFrame:
             cell = study.cells.get((problem, label))
             if cell is None:
                 continue
-            trials = study.trials.iloc[cell]
             row: dict[str, Any] = {"problem": problem, "label": label, "trials": len(cell)}
-            row["lost"] = int(study.lost[cell].sum())
-            row["budget"] = float(trials["budget"].max())
-            row |= _interval("loss", median_interval(trials["final"]))
-            row |= _interval("gap", _or_nan(trials["gap"]))
-            row |= _interval("left", _or_nan(trials["left"]))
-            row |= {"best": best, "best_source": source, "lowest": float(trials["lowest"].min())}
-            row |= {name: _worst_median(name, last[name].iloc[cell].to_numpy()) for name in metrics}
+            row |= {"lost": int(study.lost[cell].sum()), "budget": float(budget[cell].max())}
+            row |= _interval("loss", median_interval(final[cell]))
+            row |= _interval("gap", _or_nan(gap[cell]))
+            row |= _interval("left", _or_nan(left[cell]))
+            row |= {"best": best, "best_source": source, "lowest": float(lowest[cell].min())}
+            row |= {name: _worst_median(name, ends[name][cell]) for name in metrics}
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _or_nan(values: pd.Series) -> Interval:
+def _or_nan(values: Array) -> Interval:
     """The median interval; NaN where the reference that the values are measured from is unknown."""
-    if values.isna().all():
+    if np.isnan(values).all():
         return Interval(math.nan, math.nan, math.nan, 0.0)
     return median_interval(values)
 
@@ -91,32 +93,34 @@ def higher_is_better(metric: str) -> bool:
 
 def speeds(study: Study) -> pd.DataFrame:
     """Throughput and memory: a row a cell, medians over the trials that ran; from lone trials where there are some."""
-    trials = study.trials
-    ceiling = [(env.get("ceiling_flops_per_second") or {}) for env in study.environments]
-    top = dict(zip(study.names, ceiling, strict=True))
+    names = ("seconds", "forward", "backward", "evaluations", "flops", "lanes", "warmup_seconds", "peak_bytes")
+    data = {name: study.trials[name].to_numpy(dtype=float) for name in names}
+    device, folder = (study.trials[name].to_numpy() for name in ("device", "folder"))
+    environments = zip(study.names, study.environments, strict=True)
+    ceilings = {name: environment.get("ceiling_flops_per_second") or {} for name, environment in environments}
     rows = []
     for problem in study.problems:
         for label in study.labels:
             cell = study.cells.get((problem, label))
             if cell is None:
                 continue
-            ran = cell[(trials["seconds"].to_numpy()[cell] > 0)]
+            ran = cell[data["seconds"][cell] > 0]
             if not len(ran):
                 continue
             used, alone = study.timed(ran)
-            part = trials.iloc[used]
-            seconds = part["seconds"].astype(float)
-            flops = (part["flops"].astype(float) / seconds).median()
-            first = part.iloc[0]
-            peak = _ceiling(top.get(first["folder"], {}), str(first["device"]))
+            own = {name: values[used] for name, values in data.items()}
+            flops = float(np.median(own["flops"] / own["seconds"]))
+            peak = _ceiling(ceilings[folder[used[0]]], str(device[used[0]]))
+            memory = own["peak_bytes"][np.isfinite(own["peak_bytes"])]
             rows.append(
-                {"problem": problem, "label": label, "device": first["device"], "comparable": alone}
-                | {"trials": len(used), "lanes": int(part["lanes"].max())}
-                | {"samples_per_second": ((part["forward"] + part["backward"]).astype(float) / seconds).median()}
-                | {"candidates_per_second": (part["evaluations"].astype(float) / seconds).median()}
+                {"problem": problem, "label": label, "device": device[used[0]], "comparable": alone}
+                | {"trials": len(used), "lanes": int(own["lanes"].max())}
+                | {"samples_per_second": float(np.median((own["forward"] + own["backward"]) / own["seconds"]))}
+                | {"candidates_per_second": float(np.median(own["evaluations"] / own["seconds"]))}
                 | {"flops_per_second": flops, "share_of_ceiling": flops / peak}
-                | {"seconds": seconds.median(), "warmup_seconds": part["warmup_seconds"].median()}
-                | {"peak_bytes": part["peak_bytes"].max()}
+                | {"seconds": float(np.median(own["seconds"]))}
+                | {"warmup_seconds": float(np.median(own["warmup_seconds"]))}
+                | {"peak_bytes": float(memory.max()) if len(memory) else math.nan}
             )
     return pd.DataFrame(rows)
 
@@ -128,16 +132,16 @@ def _ceiling(ceilings: dict[str, Any], device: str) -> float:
 
 def statuses(study: Study) -> pd.DataFrame:
     """A row a cell: how its planned trials ended, and the commonest reasons."""
+    status, error = study.trials["status"].tolist(), study.trials["error"].tolist()
     rows = []
     for problem in study.problems:
         for label in study.labels:
             cell = study.cells.get((problem, label))
             if cell is None:
                 continue
-            part = study.trials.iloc[cell]
-            reasons = Counter(str(text) for text in part["error"] if isinstance(text, str) and text)
+            reasons = Counter(error[k] for k in cell if isinstance(error[k], str) and error[k])
             row: dict[str, Any] = {"problem": problem, "label": label, "planned": len(cell)}
-            row |= {str(status): int(count) for status, count in part["status"].value_counts().items()}
+            row |= Counter(status[k] for k in cell)
             row["reasons"] = "; ".join(
                 text if count == 1 else f"{text} ({count} trials)" for text, count in reasons.most_common(3)
             )

@@ -9,6 +9,7 @@ import pandas as pd
 from optbench.report import certificates, page, verdict
 from optbench.report.standing import ALPHA, LEAST, ROPE, SURE
 from optbench.report.study import Study
+from optbench.report.style import MOST
 from optbench.report.words import listed, number, plural
 from optbench.stats import median_interval
 
@@ -51,6 +52,7 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
         "comparison": comparison,
         "summary": page.rows(texts["summary"]),
         "coverage": _coverage(whole),
+        "crowd": _crowd(len(whole.labels)),
         "pairs_about": _pairs_about(),
         "pairs": page.rows(texts["pairs"]),
         "tuning_about": _tuning_about(parts.data["best_of_k"]),
@@ -76,6 +78,12 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
 
 def _title(environment: dict[str, Any]) -> str:
     return str(environment.get("suite") or "results")
+
+
+def _crowd(optimizers: int) -> str:
+    if optimizers <= MOST:
+        return ""
+    return f"The figures show the {MOST} optimizers of the highest score; tables and interactive curves hold all."
 
 
 def _pairs_about() -> str:

@@ -59,7 +59,7 @@ def _pale(name: str) -> Any:
 
 def _numbers(panel: Any, numbers: np.ndarray) -> None:
     """The number in every cell, a cross for a miss; none where there are too many to be read."""
-    if numbers.size > 400:
+    if numbers.size > 240:
         return
     for (i, j), value in np.ndenumerate(numbers):
         if not math.isnan(value):

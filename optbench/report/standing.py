@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -135,7 +136,10 @@ class Standing:
         """Holm-adjusted signed-rank p of every pair on the common problems, in both directions."""
         table = self.complete
         keys = [(a, b) for k, a in enumerate(self.labels) for b in self.labels[k + 1 :]]
-        raw = [signed_rank((table[a] - table[b]).to_numpy()) for a, b in keys]
+        if len(table) == len(self.means):  # every pair's own problems are the common ones
+            raw = [self.pairs[key].p for key in keys]
+        else:
+            raw = [signed_rank((table[a] - table[b]).to_numpy()) for a, b in keys]
         out = dict(zip(keys, map(float, holm(raw)), strict=True)) if keys else {}
         return out | {(b, a): p for (a, b), p in out.items()}
 
@@ -150,13 +154,13 @@ class Standing:
                     out.append((a, b) if alone > 0 else (b, a))
         return out
 
-    def improvements(self, first: str, interval: bool = True) -> dict[str, Interval]:
+    def improvements(self, first: str, others: Sequence[str], interval: bool = True) -> dict[str, Interval]:
         """P(a trial of `first` ends at a lower loss than one of the other), by the other, over their problems."""
-        finals = _settled(self.study)
+        finals = self._finals
         out = {}
-        for other in self.labels:
+        for other in others:
             common = [p for p in self.study.problems if {(p, first), (p, other)} <= self.study.cells.keys()]
-            if other == first or not common:
+            if not common:
                 continue
             a = [finals[self.study.cells[p, first]] for p in common]
             b = [finals[self.study.cells[p, other]] for p in common]
@@ -167,14 +171,21 @@ class Standing:
                 out[other] = Interval(mean, np.nan, np.nan, 0.0)
         return out
 
+    @cached_property
+    def _finals(self) -> Array:
+        """Final losses to compare: within a millionth of the way from start to best they all are the best, and tie."""
+        trials = self.study.trials
+        left = trials["left"].to_numpy(dtype=float)
+        return np.asarray(np.where(np.isnan(left), trials["final"], np.maximum(left, 1e-6)))
+
     def table(self) -> pd.DataFrame:
         """Every pair once, with what was found of it."""
         few = len(self.labels) <= ALL_PAIRS
-        better = {a: self.improvements(a, few or a == self.order[0]) for a in self.labels}
         rows = []
         for k, a in enumerate(self.order):
+            chances = self.improvements(a, self.order[k + 1 :], few or k == 0)
             for b in self.order[k + 1 :]:
-                pair, chance = self.pairs[a, b], better[a].get(b, Interval(np.nan, np.nan, np.nan, 0.0))
+                pair, chance = self.pairs[a, b], chances.get(b, Interval(np.nan, np.nan, np.nan, 0.0))
                 rows.append(
                     {"first": a, "second": b, "problems": pair.problems, "wins": pair.wins, "losses": pair.losses}
                     | {"p_better": pair.posterior.better, "p_same": pair.posterior.same}
@@ -184,13 +195,6 @@ class Standing:
                     | {"p_improvement_high": chance.high}
                 )
         return pd.DataFrame(rows)
-
-
-def _settled(study: Study) -> Array:
-    """Final losses to compare: within a millionth of the way from start to best they all are the best, and tie."""
-    trials = study.trials
-    left = trials["left"].to_numpy(dtype=float)
-    return np.asarray(np.where(np.isnan(left), trials["final"], np.maximum(left, 1e-6)))
 
 
 def compare(first: pd.Series, second: pd.Series) -> Pair:

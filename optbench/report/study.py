@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,10 +91,21 @@ class Study:
         part = slice(self.bounds[row], self.bounds[row + 1])
         return tuple(self._column(name)[part] for name in names)
 
+    def only(self, labels: Sequence[str]) -> Study:
+        """The same study as seen by a figure of fewer optimizers."""
+        other = copy.copy(self)
+        other.__dict__["labels"] = [label for label in self.labels if label in set(labels)]
+        return other
+
+    @cached_property
+    def _columns(self) -> dict[str, Array]:
+        columns: dict[str, Array] = {name: self.points[name].to_numpy() for name in self.points.columns}
+        if {"forward", "backward"} <= columns.keys():
+            columns["samples"] = columns["forward"] + columns["backward"]
+        return columns
+
     def _column(self, name: str) -> Array:
-        if name == "samples":
-            return self._column("forward") + self._column("backward")
-        return self.points[name].to_numpy()
+        return self._columns[name]
 
     def costs(self, axis: str = "passes") -> Array:
         """(trials, taus) cost on `axis` of the first curve point at or below each target; infinite where none is."""

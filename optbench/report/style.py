@@ -15,6 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 GREY = "#777777"
+MOST = 20  # optimizers in a printed figure; more could not be told apart
 PAPER = 7.0  # inches: the text width of a two-column paper
 
 
@@ -82,12 +83,21 @@ def _ticks(axis: Any, low: float, high: float) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     narrow = high < 30 * low
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=6))
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=5))
     axis.set_minor_locator(NullLocator())
-    if narrow and low >= 1e-3 and high <= 1e5:
-        axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-    elif narrow:
-        axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.0e}"))
+    axis.set_major_formatter(FuncFormatter(_power))
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _power(value: float, _place: int | None = None) -> str:
+    """A tick's label: plain text, since setting formulas takes longer than all else that is drawn."""
+    if value <= 0 or 0.01 <= value < 1e4:
+        return f"{value:g}"
+    digits, exponent = f"{value:.0e}".split("e")
+    raised = "10" + str(int(exponent)).translate(_RAISED)
+    return raised if digits == "1" else f"{digits}·{raised}"
 
 
 def short(text: str, width: int = 28) -> str:

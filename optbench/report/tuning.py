@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,26 +24,29 @@ def settings(study: Study) -> pd.DataFrame:
     `select` is what the choice is made on (median validation loss; the training loss where there is none) and `value`
     what is reported (median test loss; else the training loss). Lost trials are infinite in both.
     """
+    counts: Counter[tuple[str, str]] = Counter()
+    names = {key: _family(study.trials.iloc[cell[0]]) for key, cell in study.cells.items()}
+    counts.update((problem, names[problem, label]) for problem, label in study.cells)
+    if not any(count >= LEAST for count in counts.values()):
+        return pd.DataFrame()
     last = study.points.groupby("trial").last(skipna=False).reindex(study.trials.index)
     rows = []
     for (problem, label), cell in study.cells.items():
+        if counts[problem, names[problem, label]] < LEAST:
+            continue
         trial = study.trials.iloc[cell[0]]
         hyper = trial["hyper"] if isinstance(trial["hyper"], dict) else {}
         rate = next((float(hyper[name]) for name in RATES if isinstance(hyper.get(name), int | float)), math.nan)
         tuned = "valid_loss" in last and last["valid_loss"].iloc[cell].notna().any()
         tested = "test_loss" in last and last["test_loss"].iloc[cell].notna().any()
         rows.append(
-            {"problem": problem, "optimizer": _family(trial), "label": label, "rate": rate}
+            {"problem": problem, "optimizer": names[problem, label], "label": label, "rate": rate}
             | {"select": _median(study, last, cell, "valid_loss" if tuned else "loss")}
             | {"value": _median(study, last, cell, "test_loss" if tested else "loss")}
             | {"selected_on": "validation" if tuned else "training", "reported_on": "test" if tested else "training"}
             | {"final": _median(study, last, cell, "loss"), "passes": float(study.trials["passes"].iloc[cell].sum())}
         )
-    table = pd.DataFrame(rows)
-    if not len(table):
-        return table
-    counts = table.groupby(["problem", "optimizer"])["label"].transform("size")
-    return table[counts >= LEAST].reset_index(drop=True)
+    return pd.DataFrame(rows)
 
 
 def _family(trial: pd.Series) -> str:

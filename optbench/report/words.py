@@ -60,8 +60,10 @@ def target_name(tau: float) -> str:
     return f"{100 * tau:g} % target"
 
 
-def listed(items: Sequence[str], last: str = "and") -> str:
-    """ "a, b and c"."""
+def listed(items: Sequence[str], last: str = "and", most: int = 12) -> str:
+    """The items with commas and a last "and"; past `most` of them the rest is a number."""
+    if len(items) > most:
+        items = [*items[: most - 1], f"{len(items) - most + 1} others"]
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
