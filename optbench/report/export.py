@@ -13,7 +13,7 @@ import pandas as pd
 from optbench.report.words import DASH, MINUS
 
 DPI = 200
-_FORMATS = ("svg", "pdf", "png")  # the PNG last: it is what the page shows
+FORMATS = ("svg", "pdf", "png")  # the PNG last: it is what the page shows
 
 
 def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
@@ -27,7 +27,7 @@ def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
             continue
         figure.draw_without_rendering()  # lays it out, once for all formats
         figure.set_layout_engine("none")
-        for kind in _FORMATS:
+        for kind in FORMATS:
             figure.savefig(folder / f"{name}.{kind}", dpi=DPI, metadata=_undated(kind))
         plt.close(figure)
         names.append(name)
