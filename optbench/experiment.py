@@ -65,7 +65,8 @@ def _fill(
     results: store.Store, todo: Sequence[Trial], catalog: Catalog, workers: int, lanes: int, suite: Suite, say: Any
 ) -> None:
     limits = Limits(suite.timeout, suite.memory)
-    work = list(groups(list(todo), catalog, lanes))
+    # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
+    work = sorted(groups(list(todo), catalog, lanes), key=lambda group: group[0].seed)
     with Progress(todo, workers) as progress:
         for records, took in sweep(work, catalog, results.folder / ".spool", workers, limits):
             for record in records:

@@ -62,9 +62,9 @@ class Progress:
         return f"{self._statuses.total()} trials in {took:.0f} s: {counts or 'nothing left to run'}"
 
     def left(self) -> float | None:
-        """Seconds that are left, from the cells' own pace; None before anything has ended."""
+        """Seconds that are left, from the cells' own pace; None while too little has ended to tell."""
         ended = self._done.total()
-        if not ended:
+        if ended < max(1, 0.05 * self._total.total()):
             return None
         usual = sum(self._took.values()) / ended
         work = 0.0
