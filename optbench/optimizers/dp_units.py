@@ -14,7 +14,7 @@ from math import comb
 import numpy as np
 
 from optbench.optimizers.dp_bounds import Binary, Loss, Squared
-from optbench.optimizers.dp_merge import BLOCK, Array, Ints, check_memory, keys, merge
+from optbench.optimizers.dp_merge import BLOCK, Array, Ints, check_memory
 from optbench.optimizers.dp_sums import SLACK, Stage, Units, bound, empty, extend, pick, trace
 from optbench.optimizers.dp_weights import Responses
 
@@ -42,9 +42,8 @@ def check_units(units: Units, cap: float, middle: bool) -> None:
     way_out = "use beam=1000, a coarser grid or fewer samples"
     if isinstance(units.loss, Squared) and not middle:
         way_out = f"use middle=True, {way_out[4:]}"
-    for stage, each in ((half, 1), (units.count - half, len(units.biases.rows))):
-        states = comb(len(units.choices.rows) + stage - 1, stage) * each
-        check_memory(states, width, cap, f"the sums of {stage} units", way_out)
+    states = comb(len(units.choices.rows) + half - 1, half)
+    check_memory(states, width, cap, f"the sums of {half} units", way_out)
 
 
 def _held(units: Units, middle: bool) -> int:
@@ -69,7 +68,7 @@ def solve(units: Units, best: float = np.inf, middle: bool = True) -> Found:
     if not found.states[-1]:
         return found
     if isinstance(units.loss, Squared):
-        _match(units, stages, half, _with_bias(units, stages[units.count - half]), found)
+        _match(units, stages, half, found)
     else:
         _stream(units, stages, found)
     return found
@@ -106,47 +105,61 @@ def _standing(units: Units, stage: Stage) -> Array:
     return found
 
 
-def _with_bias(units: Units, stage: Stage) -> Responses:
-    """(M C, n) every sum of the stage plus every bias; `weights` holds the row of each in stage and biases."""
-    rows = (stage.rows[:, None] + units.biases.rows).reshape(-1, stage.rows.shape[1])
-    cost = (stage.cost[:, None] + units.biases.cost).ravel()
-    index = np.stack(np.divmod(np.arange(len(rows)), len(units.biases.rows)), 1)
-    kept = merge(keys(rows, units.spacing), cost, np.zeros(len(rows), np.int64))
-    return Responses(rows[kept], index[kept], cost[kept])
+def _match(units: Units, stages: list[Stage], half: int, found: Found) -> None:
+    """The least loss plus cost over a in the first half's sums, b in the rest's and c in the biases, into `found`.
 
-
-def _match(units: Units, stages: list[Stage], half: int, rest: Responses, found: Found) -> None:
-    """The least |y - a - b|^2 / n + R(a) + R(b) over a in the first half's sums and b in the rest's, into `found`.
-
-    |y - a|^2 - 2 (y - a).b + |b|^2 for a block of pairs is one matrix product, its last column carrying what depends
-    on b alone. Pairs within rounding of the best are evaluated anew, so that cancellation decides nothing.
+    |y - a - b|^2 = |y - a|^2 - 2 (y - a).b + |b|^2 for a block of pairs is one matrix product, its last column carrying
+    what depends on b alone. With the directions that biases span projected out it is a lower bound whatever the bias;
+    only pairs whose bound is not above the best are evaluated, exactly and with every bias, the most promising first.
     """
     assert isinstance(units.loss, Squared)
-    y, n = units.loss.y, len(units.loss.y)
-    stage = stages[half]
-    missing = y - stage.rows  # (M, n)
-    order = np.argsort((missing**2).sum(1), kind="stable")
-    own = (missing**2).sum(1) + n * stage.cost
-    tail = np.concatenate([2 * rest.rows, -(rest.rows**2).sum(1)[:, None] - n * rest.cost[:, None]], 1)
+    n, first, second = len(units.loss.y), stages[half], stages[units.count - half]
+    span = _complement(units.biases.rows)  # (n, n')
+    missing = (units.loss.y - units.biases.rows[0] - first.rows) @ span  # (M, n')
+    own = (missing**2).sum(1) + n * (first.cost + units.biases.cost.min())
+    rest = second.rows @ span  # (M', n')
+    tail = np.concatenate([2 * rest, -(rest**2).sum(1)[:, None] - n * second.cost[:, None]], 1)
     head = np.concatenate([missing, np.ones((len(missing), 1))], 1)
     rounding = 1e-13 * float(own.max() + np.abs(tail[:, -1]).max())
-    wide = 4096
-    tall = max(1, BLOCK // 4 // min(wide, len(tail)))
+    order = np.argsort((missing**2).sum(1), kind="stable")
+    wide = min(len(tail), 4096)
+    tall = max(1, BLOCK // 4 // wide)
     for b in range(0, len(tail), wide):
         part = np.ascontiguousarray(tail[b : b + wide].T)
         for a in range(0, len(order), tall):
             index = order[a : a + tall]
-            gain = head[index] @ part  # own - gain is n times the value
+            gain = head[index] @ part  # own - gain is n times a lower bound on the value
             limit = own[index] - n * found.value - rounding
-            reached = gain.max(1) >= limit
-            for i in np.flatnonzero(reached):
-                js = b + np.flatnonzero(gain[i] >= gain[i].max() - rounding)
-                values = units.loss.value(stage.rows[index[i]] + rest.rows[js]) + stage.cost[index[i]] + rest.cost[js]
-                j = int(values.argmin())
-                if values[j] < found.value:
-                    later, bias = (int(k) for k in rest.weights[js[j]])
-                    found.value, found.bias = float(values[j]), bias
-                    found.choices = trace(stages, half, int(index[i])) + trace(stages, units.count - half, later)
+            reached = np.flatnonzero(gain.max(1) >= limit)
+            i, j = np.nonzero(gain[reached] >= limit[reached, None])
+            i = reached[i]
+            _try_pairs(
+                units, stages, half, np.stack([index[i], b + j]), (own[index[i]] - gain[i, j] - rounding) / n, found
+            )
+
+
+def _complement(biases: Array) -> Array:
+    """(n, n') an orthonormal basis of what is orthogonal to every difference between biases (C, n)."""
+    _, size, axes = np.linalg.svd(biases - biases[0], full_matrices=True)
+    rank = int((size > 1e-9 * max(1.0, float(size.max()))).sum())
+    return axes[rank:].T
+
+
+def _try_pairs(units: Units, stages: list[Stage], half: int, pairs: Ints, least: Array, found: Found) -> None:
+    """Evaluate pairs (2, T) of states with every bias, in the order of their lower bounds `least`, into `found`."""
+    first, second = stages[half], stages[units.count - half]
+    order = np.argsort(least, kind="stable")
+    step = max(1, BLOCK // 4 // units.biases.rows.size)
+    for begin in range(0, len(order), step):
+        if least[order[begin]] > found.value:
+            return
+        i, j = pairs[:, order[begin : begin + step]]
+        z = (first.rows[i] + second.rows[j])[:, None] + units.biases.rows  # (T, C, n)
+        values = units.loss.value(z) + (first.cost[i] + second.cost[j])[:, None] + units.biases.cost
+        at, bias = np.unravel_index(int(values.argmin()), values.shape)
+        if values[at, bias] < found.value:
+            found.value, found.bias = float(values[at, bias]), int(bias)
+            found.choices = trace(stages, half, int(i[at])) + trace(stages, units.count - half, int(j[at]))
 
 
 def _stream(units: Units, stages: list[Stage], found: Found, ordered: bool = True) -> None:
