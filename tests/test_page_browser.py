@@ -187,8 +187,8 @@ def test_problems_change_and_an_inapplicable_one_is_absent(opened: Any) -> None:
 
 
 def test_tables_sort_by_number_and_back(opened: Any) -> None:
-    head = "document.querySelector('#summary th:nth-child(4)')"
-    cells = "return [...document.querySelectorAll('#summary tbody tr')].map(r => parseFloat(r.cells[3].innerText))"
+    head = "document.querySelector('#summary th:nth-child(2)')"
+    cells = "return [...document.querySelectorAll('#summary tbody tr')].map(r => parseFloat(r.cells[1].innerText))"
     script(opened, f"{head}.querySelector('button').click()")
     up = script(opened, cells)
     assert up == sorted(up)

@@ -94,3 +94,12 @@ def test_the_report_of_two_folders(tmp_path: Path, names: tuple[str, str], monke
     assert written.html == tmp_path / "out" / "report.html"
     assert "got worse" in written.html.read_text(encoding="utf-8")
     assert not (tmp_path / names[0] / "report.html").exists()
+
+
+def test_equal_seeds_do_not_make_a_small_change_certain(tmp_path: Path) -> None:
+    """Optimizers without randomness give five equal values; a change of the test's own resolution is no regression."""
+    make(tmp_path / "before", {"a": Runner(rate=3.0, noise=0.0)}, SIX)
+    make(tmp_path / "after", {"a": Runner(rate=2.87, noise=0.0)}, SIX)
+    assert compared(tmp_path / "before", tmp_path / "after").regressions == []
+    make(tmp_path / "far", {"a": Runner(rate=2.0, noise=0.0)}, SIX)
+    assert len(compared(tmp_path / "before", tmp_path / "far").regressions) == 6

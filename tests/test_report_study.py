@@ -188,3 +188,30 @@ class TestCertificates:
         text = certificates.reference(whole, "p")
         assert "bound that perhaps nothing reaches" in text
         assert "not the regret" in text
+
+
+@pytest.mark.parametrize("status", ["timeout", "killed", "failed", "diverged"])
+def test_a_lost_trial_with_a_fine_curve_is_still_lost(tmp_path: Path, status: str) -> None:
+    records = make(tmp_path, {"a": Runner(), "b": Runner()}, ["p"], seeds=1, points=9)
+    records[0].status, records[0].curve = status, records[0].curve[:6]
+    (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
+    whole = study([read(tmp_path)])
+    assert whole.trials["final"].tolist() == [math.inf, records[1].curve[-1]["loss"]]
+    assert np.isinf(whole.passes_to[0]).all()
+    band = Bands(whole, "p", "passes").band("a")
+    assert band is not None
+    assert band.middle[band.cost <= records[0].curve[-1]["passes"]].max() < math.inf
+    assert cells.finals(whole).set_index("label")["lost"].tolist() == [1, 0]
+
+
+def test_a_band_is_infinite_where_the_longer_trials_go_on_without_the_lost_one(tmp_path: Path) -> None:
+    records = make(tmp_path, {"a": Runner()}, ["p"], seeds=3, points=9)
+    for record in records[:2]:
+        record.status, record.curve = "killed", record.curve[:6]
+    (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
+    band = Bands(study([read(tmp_path)]), "p", "passes").band("a")
+    assert band is not None
+    ended = records[0].curve[-1]["passes"]
+    assert (band.middle[band.cost > ended] == math.inf).all()
+    assert (band.middle[band.cost <= ended] < math.inf).all()
+    assert (band.low < math.inf).all()

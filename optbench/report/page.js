@@ -112,11 +112,12 @@
         const x = now.cost.slice(0, bands[0].length).map((c) => (logged.x ? Math.max(c, first) : c));
         const [middle, low, high] = bands.map(clean);
         if (byId("pick-bands").checked) {
-          const both = low.map((v, i) => v !== null && high[i] !== null);
-          const at = x.filter((_, i) => both[i]);
+          const both = [...low.keys()].filter((i) => low[i] !== null && high[i] !== null);
+          // Steps, as the line has: every value holds until the next cost.
+          const at = both.flatMap((i, j) => (j + 1 < both.length ? [x[i], x[both[j + 1]]] : [x[i]]));
+          const along = (values) => both.flatMap((i, j) => (j + 1 < both.length ? [values[i], values[i]] : [values[i]]));
           out.push({
-            x: [...at, ...at.slice().reverse()],
-            y: [...high.filter((_, i) => both[i]), ...low.filter((_, i) => both[i]).reverse()],
+            x: [...at, ...at.slice().reverse()], y: [...along(high), ...along(low).reverse()],
             fill: "toself", fillcolor: label.colour, opacity: 0.13, line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false,
           });
         }

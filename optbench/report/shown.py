@@ -22,8 +22,9 @@ def summary(
     unscored = [label for label in study.labels if label not in standing.iqm]
     for label in [*standing.order, *unscored]:
         part = statuses[statuses["label"] == label]
-        row: dict[str, Any] = {"optimizer": label, "family": study.families[label], "problems": len(part)}
-        row["score (IQM)"] = between(standing.iqm[label]) if label in standing.iqm else DASH
+        score = between(standing.iqm[label]) if label in standing.iqm else DASH
+        row: dict[str, Any] = {"optimizer": label, "score (IQM)": score, "family": study.families[label]}
+        row |= {"problems": len(part)}
         row["trials"] = int(part["planned"].sum())
         row["lost"] = int(finals.loc[finals["label"] == label, "lost"].sum())
         for tau in study.taus:
