@@ -6,10 +6,10 @@ import importlib.util
 from collections.abc import Iterator
 
 import pytest
-from optbench.problems import PROBLEMS
 
 from optbench.optimizers import OPTIMIZERS
 from optbench.plugins import Catalog
+from optbench.problems import PROBLEMS
 from optbench.testing import CheckError, checks_of
 from optbench.trial import RequestError
 
