@@ -19,6 +19,7 @@ from measure_best_known import adam, lbfgs
 from torch import Tensor
 from torch.func import functional_call, grad, jacrev, vmap
 
+from optbench.layers import Sign, Step
 from optbench.load import read
 from optbench.network import flops
 from optbench.plugins import Catalog
@@ -47,7 +48,7 @@ DIFFICULTY = """
 program, dynamic programming or certified second-order solve, verified by a test), a bound (nothing is lower), or the
 best known (`python docs/measure_best_known.py NAME PASSES`; the problem's file says by what, at how many passes).
 *Curvature* is the condition number of the Hessian at the first fresh network where it is positive definite there, else
-"indefinite" or "singular" (up to {small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples
+"indefinite" or "singular" (to {small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples
 (McCandlish et al. 2018, arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) at the taus
 shown; *reached* is how many of the optimizers, run with their default settings at the default budget, reach each of
 them in at least half of their seeds: failures count, pairs that do not fit do not.
@@ -85,6 +86,8 @@ def difficulty(problem: Problem) -> Difficulty:
         return problem.loss(lambda *inputs: functional_call(net, values, inputs), batch)
 
     if problem.track == "reinforcement":  # a return has no Hessian, and one episode has no baseline
+        return Difficulty("", "")
+    if any(isinstance(module, Step | Sign) for module in net.modules()):  # backward is a stand-in there
         return Difficulty("", "")
     train = problem.data().train
     return Difficulty(_curvature(loss, start, train) if len(start) <= SMALL else "", _noise(loss, start, train))
@@ -187,5 +190,18 @@ def page(folders: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def idle(reached: dict[str, dict[float, str]]) -> list[str]:
+    """The targets that all or none of the optimizers reach: they tell nothing apart."""
+    found = []
+    for name, targets in reached.items():
+        for tau, text in targets.items():
+            count, tried = map(int, text.split("/"))
+            if count in (0, tried):
+                found.append(f"{name} at tau {tau:g}: {text}")
+    return found
+
+
 if __name__ == "__main__":
     OUT.write_text(page(sys.argv[1:]), encoding="utf-8")
+    for line in idle(shares(sys.argv[1:])):
+        print(f"tells no optimizers apart: {line}", file=sys.stderr)
