@@ -211,14 +211,23 @@ def bayes_signed_rank(
     differences: first minus second, one a problem, higher is better. A Dirichlet process with one pseudo-observation of
     weight `prior` at zero; the shares are those of posterior draws in which each region holds the most mass.
     """
+    return signed_rank_posterior(differences, rope, dirichlet(len(np.atleast_1d(differences)), rng, draws, prior))
+
+
+def dirichlet(n: int, rng: np.random.Generator, draws: int, prior: float = 0.5) -> Array:
+    """(draws, n + 1) posterior weights of the pseudo-observation and of n differences, whatever these are."""
+    return rng.dirichlet(np.concatenate([[prior], np.ones(n)]), size=draws)
+
+
+def signed_rank_posterior(differences: npt.ArrayLike, rope: float, weights: Array) -> Posterior:
+    """`bayes_signed_rank` with weights that are drawn already: many pairs of as many problems can share them."""
     z = np.concatenate([[0.0], np.asarray(differences, dtype=float)])
-    weights = rng.dirichlet(np.concatenate([[prior], np.ones(len(z) - 1)]), size=draws)  # (draws, n + 1)
     walsh = z[:, None] + z[None, :]
     above = ((weights @ np.heaviside(walsh - 2 * rope, 0.5)) * weights).sum(axis=1)
     below = ((weights @ np.heaviside(-walsh - 2 * rope, 0.5)) * weights).sum(axis=1)
     most = np.argmax(np.stack([1.0 - above - below, above, below]), axis=0)
-    same, better, worse = (float((most == k).mean()) for k in range(3))
-    return Posterior(better, same, worse)
+    same, better, worse = np.bincount(most, minlength=3) / len(weights)
+    return Posterior(float(better), float(same), float(worse))
 
 
 def welch_worse(before: npt.ArrayLike, after: npt.ArrayLike, floor: float) -> float:

@@ -11,15 +11,15 @@ import torch
 from dp_cases import MODULES, Small, Solved, every_network, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from optbench.objective import CertificateError, Objective
+from optbench.optimizers import dp_grid, dp_layers, dp_merge, dp_weights
+from optbench.optimizers.dp_grid import DPGrid
 from optbench.problems.parity3 import Parity3
 from optbench.problems.sine_grid import ON_GRID as SINES
 from optbench.problems.sine_grid import SineGrid
 from optbench.problems.xor_sign import ON_GRID as SIGNS
 from optbench.problems.xor_sign import XorSign
-
-from optbench.objective import CertificateError, Objective
-from optbench.optimizers import dp_grid, dp_layers, dp_merge, dp_weights
-from optbench.optimizers.dp_grid import DPGrid
 
 GRIDS = [(-1.0, 0.0, 1.0), (-1.0, 1.0), (0.0, 1.0), (-2.0, -0.5, 0.0, 1.0), (-2.0, -1.0, 0.0, 1.0, 2.0)]
 MOST = 30_000  # networks that one instance tries

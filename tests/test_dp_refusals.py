@@ -16,6 +16,9 @@ from optbench.objective import Anatomy, Inapplicable, Objective
 from optbench.optimizers.dp_grid import DPGrid
 from optbench.optimizers.dp_step import DPStep
 from optbench.optimizers.exact import read
+from optbench.plugins import Catalog
+from optbench.run import run_group
+from optbench.trial import Trial
 
 X = torch.tensor([[-1.0], [0.5], [1.0]], dtype=torch.float64)
 Y = torch.tensor([[1.0], [0.0], [1.0]], dtype=torch.float64)
@@ -161,8 +164,27 @@ def test_refused_memory_was_not_allocated() -> None:
         (DPGrid, {"beam": -1}, "beam=-1"),
         (DPGrid, {"penalty": float("nan")}, "penalty=nan"),
         (DPGrid, {"power": -2.0}, "power=-2"),
+        (DPGrid, {"grid": "fine"}, r"grid='fine': a tuple of numbers"),
+        (DPGrid, {"grid": (0.0, "1")}, r"a tuple of numbers"),
     ],
 )
 def test_settings(cls: type, settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         cls(**settings)
+
+
+@pytest.mark.parametrize(
+    ("problem", "optimizer", "hyper", "reason"),
+    [
+        ("mlp_digits", "dp_step", (), "needs 'exact'"),
+        ("step_bmi", "dp_grid", (), "loss 'l1': this method takes bce or mse"),
+        ("sine_grid_k3_l3", "dp_grid", (("grid", (1.0,)),), "at least two distinct values"),
+        ("sine_grid_k4_l3", "dp_grid", (("cap", 1e-4),), "cap=0.0001"),
+    ],
+)
+def test_a_suite_records_them_as_inapplicable(
+    problem: str, optimizer: str, hyper: tuple[tuple[str, Any], ...], reason: str
+) -> None:
+    (record,) = run_group([Trial(problem, optimizer, hyper, 0, 10.0)], Catalog())
+    assert record.status == "inapplicable" and record.error is not None and reason in record.error
+    assert record.forward == record.backward == 0 and record.certificate is None

@@ -12,8 +12,6 @@ import torch
 from dp_cases import Small, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optbench.problems.step_1d import BESTS, Step1d
-from optbench.problems.step_bmi import KS, StepBmi, StepBmiClasses
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
@@ -22,6 +20,8 @@ from optbench.optimizers import dp_step
 from optbench.optimizers.dp_segments import Absolute, Labels, Squared
 from optbench.optimizers.dp_step import DPStep, segment
 from optbench.problem import Problem, fresh
+from optbench.problems.step_1d import BESTS, Step1d
+from optbench.problems.step_bmi import KS, StepBmi, StepBmiClasses
 
 Array = np.ndarray
 thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)

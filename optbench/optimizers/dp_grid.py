@@ -9,7 +9,7 @@ honest recursion is the joint activation of all of them; equal states are merged
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ class DPGrid:
     wall-clock and memory.
     """
 
-    grid: tuple[float, ...] | None = None  # values of every weight and bias; None takes the problem's own
+    grid: Any = None  # a tuple of values for every weight and bias, as (-1, 0, 1); None takes the problem's own
     penalty: float = 0.0  # weight of sum |w|^power in what is minimised; 0 allows symmetry breaking
     power: float = 2.0  # 2 ridge, 1 lasso, 0 counts the weights that are not 0
     beam: int = 0  # partial networks kept a stage; 0 keeps all, which is exact
@@ -48,6 +48,9 @@ class DPGrid:
     checked_on: ClassVar[tuple[str, ...]] = ("sine_grid_k3_l3",)
 
     def __post_init__(self) -> None:
+        values = self.grid if isinstance(self.grid, tuple) else () if self.grid is None else (self.grid,)
+        numbers = all(isinstance(value, int | float) for value in values)
+        check(numbers, "grid", self.grid, "a tuple of numbers such as (-1, 0, 1), or None for the problem's own")
         check_positive("penalty", self.penalty, zero=True)
         check_positive("power", self.power, zero=True)
         check_count("beam", self.beam, 0)

@@ -25,17 +25,29 @@ def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
     for name, figure in drawn.items():
         if figure is None:
             continue
+        figure.set_dpi(DPI)
         figure.draw_without_rendering()  # lays it out, once for all formats
         figure.set_layout_engine("none")
         for kind in FORMATS:
-            figure.savefig(folder / f"{name}.{kind}", dpi=DPI, metadata=_undated(kind))
+            _save(figure, folder / f"{name}.{kind}", kind)
         plt.close(figure)
         names.append(name)
     return names
 
 
-def _undated(kind: str) -> dict[str, Any]:
-    return {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
+def _save(figure: Any, path: Path, kind: str) -> None:
+    """One format, through its own canvas: `savefig` would draw everything twice. Dates are left out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    if kind == "svg":
+        FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
+    elif kind == "pdf":
+        FigureCanvasPdf(figure).print_pdf(path, metadata={"CreationDate": None})
+    else:
+        figure.set_dpi(DPI)  # the other two leave theirs behind
+        FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
 def tables(folder: Path, data: Mapping[str, pd.DataFrame], shown: Mapping[str, pd.DataFrame]) -> None:

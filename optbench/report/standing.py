@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from optbench.stats import (
     Array,
     Interval,
     Posterior,
-    bayes_signed_rank,
+    dirichlet,
     friedman,
     holm,
     improvement,
@@ -22,6 +22,7 @@ from optbench.stats import (
     iqm_interval,
     mean_ranks,
     signed_rank,
+    signed_rank_posterior,
     superiority,
 )
 
@@ -165,7 +166,7 @@ class Standing:
             a = [finals[self.study.cells[p, first]] for p in common]
             b = [finals[self.study.cells[p, other]] for p in common]
             if interval:
-                out[other] = improvement(a, b, np.random.default_rng(0))
+                out[other] = improvement(a, b, np.random.default_rng(0), resamples=500)
             else:
                 mean = float(np.mean([superiority(x, y) for x, y in zip(a, b, strict=True)]))
                 out[other] = Interval(mean, np.nan, np.nan, 0.0)
@@ -197,11 +198,16 @@ class Standing:
         return pd.DataFrame(rows)
 
 
+@cache
+def _weights(n: int) -> Array:
+    """Posterior weights for n problems, a function of n alone, so that no pair's verdict depends on another's."""
+    return dirichlet(n, np.random.default_rng([0, n]), DRAWS)
+
+
 def compare(first: pd.Series, second: pd.Series) -> Pair:
     """Two optimizers' mean scores by problem; a function of the two alone."""
     difference: Array = (first - second).dropna().to_numpy(dtype=float)
     n = len(difference)
-    rng = np.random.default_rng([0, n])
-    posterior = bayes_signed_rank(difference, ROPE, rng, DRAWS) if n else Posterior(0.0, 0.0, 0.0)
+    posterior = signed_rank_posterior(difference, ROPE, _weights(n)) if n else Posterior(0.0, 0.0, 0.0)
     wins, losses = int((difference > ROPE).sum()), int((difference < -ROPE).sum())
     return Pair(str(first.name), str(second.name), n, wins, losses, posterior, signed_rank(difference))

@@ -113,7 +113,8 @@ class Study:
         owner = self.points["trial"].to_numpy()
         out = np.full((len(self.trials), len(self.taus)), np.inf)
         for k, tau in enumerate(self.taus):
-            goal = self.trials["problem"].map(lambda name, tau=tau: self.target(name, tau)).to_numpy(dtype=float)
+            goals = {name: self.target(name, tau) for name in self.problems}
+            goal = np.array([goals[name] for name in self.trials["problem"]], dtype=float)
             hit = loss <= goal[owner]  # NaN on either side is no hit
             np.minimum.at(out[:, k], owner[hit], cost[hit])
         out[self.lost] = np.inf

@@ -15,7 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 GREY = "#777777"
-MOST = 20  # optimizers in a printed figure; more could not be told apart
+MOST = 16  # optimizers in a printed figure; more could not be told apart
 PAPER = 7.0  # inches: the text width of a two-column paper
 
 

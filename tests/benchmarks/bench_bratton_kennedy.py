@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from optbench.problems.functions import Ackley, Function, Griewank, Rastrigin, Rosenbrock
 
 from optbench.objective import Objective, Stop
 from optbench.optimizers.particle_swarm import ParticleSwarm
+from optbench.problems.functions import Ackley, Function, Griewank, Rastrigin, Rosenbrock
 
 SEEDS = tuple(range(10))
 
