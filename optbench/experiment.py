@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from optbench import host, store
+from optbench.lanes import groups
 from optbench.network import flops, splits
 from optbench.objective import Objective
-from optbench.plan import Suite, groups, plan
+from optbench.plan import Suite, plan
 from optbench.plugins import Catalog
 from optbench.progress import Progress
 from optbench.sweep import Limits, sweep

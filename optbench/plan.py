@@ -6,8 +6,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -139,16 +138,3 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> list[Trial]:
                     fixed = tuple(sorted(hyper.items()))
                     trials[Trial(wanted, optimizer, fixed, seed, passes, device)] = None
     return list(trials)
-
-
-def groups(trials: list[Trial], catalog: Catalog, width: int) -> Iterator[list[Trial]]:
-    """Lane groups of at most `width`: trials that differ in the seed alone, where method and network allow it."""
-    cells: dict[Trial, list[Trial]] = {}
-    for trial in trials:
-        cells.setdefault(replace(trial, seed=0), []).append(trial)
-    for cell in cells.values():
-        first = cell[0]
-        problem = catalog.problem(first.problem)
-        fits = catalog.optimizer(first.optimizer, dict(first.hyper)).lanes and problem.vmaps and not problem.stochastic
-        step = width if fits else 1
-        yield from (cell[k : k + step] for k in range(0, len(cell), step))

@@ -22,7 +22,7 @@ ORDER = [
     ["population", "objective"],
     ["optimizers"],
     ["plugins", "catalog", "host"],
-    ["plan", "run", "progress"],
+    ["plan", "lanes", "run", "progress"],
     ["sweep", "store", "testing", "templates"],
     ["experiment", "report"],
     ["command"],

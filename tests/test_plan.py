@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from optbench.plan import Suite, builtin, groups, plan, read_suite
+from optbench.lanes import groups
+from optbench.plan import Suite, builtin, plan, read_suite
 from optbench.plugins import Catalog, parse
 from optbench.trial import Record, RecordError, RequestError, Trial, read_line, spec
 
