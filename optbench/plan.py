@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from optbench import tune
 from optbench.plugins import Catalog, parse
 from optbench.trial import RequestError, Trial, spec
 
@@ -24,6 +25,7 @@ class Suite:
     problems: tuple[str, ...]
     optimizers: tuple[str, ...]
     seeds: int = 5  # seeds 0 to seeds - 1
+    tune: int = 0  # settings tried of every optimizer that declares a search space; 0: all run as they come
     passes: float | None = None  # the budget; None: each problem's own
     budgets: dict[str, float] = field(default_factory=dict)  # passes of single problems
     timeout: float = 120.0  # seconds a trial may take before it is stopped
@@ -74,6 +76,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "problems": (list,),
     "optimizers": (list,),
     "seeds": (int,),
+    "tune": (int,),
     "passes": (int, float),
     "budgets": (dict,),
     "timeout": (int, float),
@@ -107,13 +110,21 @@ def _checked(path: Path, text: str, data: dict[str, Any]) -> Suite:
             raise RequestError(f"{at(key)}: the budget of {key!r} is {value!r}, it must be a number of passes")
         if key not in data["problems"]:
             raise RequestError(f"{at(key)}: a budget for {key!r}, which is none of the suite's problems")
+    if not 0 <= data.get("tune", 0) <= tune.MOST:
+        raise RequestError(f"{at('tune')}: {_untunable(data['tune'])}")
     return Suite(name=path.stem, **data)
+
+
+def _untunable(count: int) -> str:
+    return f"tune = {count}, it must be 0 (optimizers run as they come) to {tune.MOST} settings; 5 and 20 are usual"
 
 
 def check_numbers(suite: Suite) -> None:
     """Raises RequestError for counts and budgets that make no run."""
     if suite.seeds < 1:
         raise RequestError(f"seeds = {suite.seeds}, at least 1 is needed")
+    if not 0 <= suite.tune <= tune.MOST:
+        raise RequestError(_untunable(suite.tune))
     numbers = {"passes": suite.passes, "timeout": suite.timeout, "memory": suite.memory}
     numbers |= {f"the budget of {name!r}": value for name, value in suite.budgets.items()}
     for name, value in numbers.items():
@@ -125,16 +136,14 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> list[Trial]:
     """Every trial of the suite, each once, cell by cell. Raises RequestError for a name or setting that is wrong."""
     check_numbers(suite)
     trials: dict[Trial, None] = {}
-    competitors = [competitor for text in suite.optimizers for competitor in parse(text)]
-    for name, hyper in competitors:
-        catalog.optimizer(name, hyper)
+    competitors = tune.competitors(suite.optimizers, suite.tune, catalog)
+    entered = [(one.name, tuple(sorted(hyper.items()))) for one in competitors for hyper in one.hypers]
     for text in suite.problems:
         for name, settings in parse(text):
             wanted = spec(name, settings)
             problem = catalog.problem(wanted)
             passes = float(suite.budgets.get(text, suite.passes or problem.passes))
-            for optimizer, hyper in competitors:
+            for optimizer, hyper in entered:
                 for seed in range(suite.seeds):
-                    fixed = tuple(sorted(hyper.items()))
-                    trials[Trial(wanted, optimizer, fixed, seed, passes, device)] = None
+                    trials[Trial(wanted, optimizer, hyper, seed, passes, device)] = None
     return list(trials)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, get_args, get_type_hints
 import torch
 
 from optbench.objective import Objective
-from optbench.optimizers import OPTIMIZERS, Entry
+from optbench.optimizers import OPTIMIZERS, Entry, Space
 from optbench.optimizers.torch_optim import TorchOptim, arguments
 from optbench.problem import DOORS, TRACKS, Problem
 from optbench.problems import PROBLEMS
@@ -139,6 +139,14 @@ class Catalog:
                 raise RequestError(f"{spec(name, hyper)}: this method runs on the full batch only")
             batch = "full"
         return Built(built, needs, bool(getattr(built, "lanes", False)), batch)
+
+    def space(self, name: str) -> Space:
+        """The search space of an optimizer: the table's, else what its class declares as `space`, else an empty one."""
+        entry = self.optimizers.get(name)
+        if entry and entry.space:
+            return entry.space
+        declared = getattr(self._load(entry.path if entry else name), "space", None)
+        return declared if isinstance(declared, Mapping) else {}
 
     def family(self, name: str) -> str:
         entry = self.optimizers.get(name)

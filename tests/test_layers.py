@@ -22,6 +22,7 @@ ORDER = [
     ["population", "objective"],
     ["optimizers"],
     ["plugins", "catalog", "host"],
+    ["tune"],
     ["plan", "lanes", "run", "progress"],
     ["sweep", "store", "testing", "templates"],
     ["experiment", "report"],

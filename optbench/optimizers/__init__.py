@@ -7,10 +7,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 # A search space: {hyper: (low, high, "log" | "linear")} or {hyper: (choice, choice, ...)}; declared once an optimizer.
+# Learning rates over the four decades of Schmidt, Schneider & Hennig (2021). Two whole numbers make a whole number.
 Space = Mapping[str, tuple[Any, ...]]
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _LR: Space = MappingProxyType({"lr": (1e-4, 1.0, "log"), "schedule": ("constant", "cosine")})
 _LR_MOMENTUM: Space = MappingProxyType({**_LR, "momentum": (0.5, 0.99, "linear")})
+_SIGMA: Space = MappingProxyType({"sigma": (0.05, 2.0, "log")})
+_SPREAD: Space = MappingProxyType({"spread": (0.05, 2.0, "log"), "population": (10, 80, "log")})
 _CMA = "optbench.optimizers.cma_es:CMAES"
 _EVOTORCH = "optbench.optimizers.evotorch_search"
 _GLOBAL = "optbench.optimizers.scipy_global"
@@ -55,10 +58,13 @@ OPTIMIZERS: dict[str, Entry] = {
         "optbench.optimizers.particle_swarm:ParticleSwarm",
         "swarm",
         "canonical particle swarm (Clerc & Kennedy 2002)",
-        space={"swarm": (10, 40, "linear"), "topology": ("star", "ring")},
+        space={"swarm": (10, 80, "log"), "topology": ("star", "ring"), "phi": (4.02, 4.4, "linear")},
     ),
     "pyswarms": Entry(
-        "optbench.optimizers.pyswarms_best:GlobalBest", "swarm", "pyswarms' GlobalBestPSO, its seed made to hold"
+        "optbench.optimizers.pyswarms_best:GlobalBest",
+        "swarm",
+        "pyswarms' GlobalBestPSO, its seed made to hold",
+        space={"swarm": (10, 80, "log"), "w": (0.4, 0.9, "linear")},
     ),
     "aco_r": Entry(
         "optbench.optimizers.aco_r:ACOR",
@@ -67,25 +73,58 @@ OPTIMIZERS: dict[str, Entry] = {
         space={"q": (1e-4, 0.5, "log"), "xi": (0.5, 1.0, "linear")},
     ),
     "spso2011": Entry(
-        "optbench.optimizers.spso2011:SPSO2011", "swarm", "standard particle swarm 2011 (Zambrano-Bigiarini 2013)"
+        "optbench.optimizers.spso2011:SPSO2011",
+        "swarm",
+        "standard particle swarm 2011 (Zambrano-Bigiarini 2013)",
+        space={"swarm": (10, 80, "log"), "links": (2, 6, "linear")},
     ),
     "mmas": Entry(
-        "optbench.optimizers.mmas:MMAS", "colony", "max-min ant system on a weight grid (Stuetzle & Hoos 2000)"
+        "optbench.optimizers.mmas:MMAS",
+        "colony",
+        "max-min ant system on a weight grid (Stuetzle & Hoos 2000)",
+        space={"ants": (5, 40, "log"), "rho": (0.01, 0.5, "log")},
     ),
     "openai_es": Entry(
-        "optbench.optimizers.openai_es:OpenAIES", "evolution", "evolution strategy of Salimans et al. 2017", space=_LR
+        "optbench.optimizers.openai_es:OpenAIES",
+        "evolution",
+        "evolution strategy of Salimans et al. 2017",
+        space={"lr": (1e-4, 1.0, "log"), "sigma": (0.005, 0.5, "log"), "pairs": (4, 32, "log")},
     ),
-    "spsa": Entry("optbench.optimizers.spsa:SPSA", "evolution", "simultaneous perturbation (Spall 1992)"),
-    "cma_es": Entry(_CMA, "evolution", "CMA-ES (Hansen & Ostermeier 2001)", extra="cma"),
+    "spsa": Entry(
+        "optbench.optimizers.spsa:SPSA",
+        "evolution",
+        "simultaneous perturbation (Spall 1992)",
+        space={"step": (1e-4, 0.1, "log"), "c": (1e-3, 0.1, "log")},
+    ),
+    "cma_es": Entry(_CMA, "evolution", "CMA-ES (Hansen & Ostermeier 2001)", space=_SIGMA, extra="cma"),
     "sep_cma_es": Entry(
-        _CMA, "evolution", "CMA-ES with variances alone (Ros & Hansen 2008)", {"diagonal": True}, extra="cma"
+        _CMA, "evolution", "CMA-ES with variances alone (Ros & Hansen 2008)", {"diagonal": True}, _SIGMA, "cma"
     ),
-    "snes": Entry(f"{_EVOTORCH}:SNES", "evolution", "separable natural evolution (Wierstra 2014)", extra="evotorch"),
-    "xnes": Entry(f"{_EVOTORCH}:XNES", "evolution", "full natural evolution (Glasmachers 2010)", extra="evotorch"),
-    "pgpe": Entry(f"{_EVOTORCH}:PGPE", "evolution", "PGPE with ClipUp (Toklu et al. 2020)", extra="evotorch"),
-    "cem": Entry(f"{_EVOTORCH}:CEM", "evolution", "cross-entropy method (Rubinstein 1999)", extra="evotorch"),
+    "snes": Entry(
+        f"{_EVOTORCH}:SNES", "evolution", "separable natural evolution (Wierstra 2014)", _NONE, _SPREAD, "evotorch"
+    ),
+    "xnes": Entry(
+        f"{_EVOTORCH}:XNES", "evolution", "full natural evolution (Glasmachers 2010)", _NONE, _SPREAD, "evotorch"
+    ),
+    "pgpe": Entry(
+        f"{_EVOTORCH}:PGPE",
+        "evolution",
+        "PGPE with ClipUp (Toklu et al. 2020)",
+        space={**_SPREAD, "population": (10, 20, 40, 80), "max_speed": (0.03, 1.0, "log")},  # even: they come in pairs
+        extra="evotorch",
+    ),
+    "cem": Entry(
+        f"{_EVOTORCH}:CEM",
+        "evolution",
+        "cross-entropy method (Rubinstein 1999)",
+        space={**_SPREAD, "elite": (0.1, 0.5, "linear")},
+        extra="evotorch",
+    ),
     "differential_evolution": Entry(
-        f"{_GLOBAL}:DifferentialEvolution", "evolution", "scipy's differential evolution (Storn & Price 1997)"
+        f"{_GLOBAL}:DifferentialEvolution",
+        "evolution",
+        "scipy's differential evolution (Storn & Price 1997)",
+        space={"population": (10, 80, "log"), "recombination": (0.1, 0.99, "linear")},
     ),
     "powell": Entry(f"{_GLOBAL}:Powell", "direct search", "scipy's Powell line searches (1964), full batch"),
     "dual_annealing": Entry(
@@ -105,11 +144,13 @@ OPTIMIZERS: dict[str, Entry] = {
         "optbench.optimizers.ddp:DDP",
         "dynamic programming",
         "differential dynamic programming, Gauss-Newton, full batch (Liu et al. 2021)",
+        space={"damping": (1e-4, 1.0, "log")},
     ),
     "sgd_by_hand": Entry(
         "optbench.optimizers.sgd_by_hand:SGDByHand",
         "dynamic programming",
         "backpropagation written out as a recursion over the value function's gradient",
+        space={"lr": (1e-4, 1.0, "log")},
     ),
     "random_search": Entry(
         "optbench.optimizers.random_search:RandomSearch", "random", "the floor: fresh draws of the initialisation"
