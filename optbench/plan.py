@@ -25,6 +25,7 @@ class Suite:
     problems: tuple[str, ...]
     optimizers: tuple[str, ...]
     seeds: int = 5  # seeds 0 to seeds - 1
+    timing: bool = True  # a trial a cell is run by itself at the end, so that seconds can be compared
     tune: int = 0  # settings tried of every optimizer that declares a search space; 0: all run as they come
     passes: float | None = None  # the budget; None: each problem's own
     budgets: dict[str, float] = field(default_factory=dict)  # passes of single problems
@@ -45,6 +46,8 @@ class Suite:
 
 
 def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, tuple):
@@ -77,6 +80,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "optimizers": (list,),
     "seeds": (int,),
     "tune": (int,),
+    "timing": (bool,),
     "passes": (int, float),
     "budgets": (dict,),
     "timeout": (int, float),
@@ -96,7 +100,7 @@ def _checked(path: Path, text: str, data: dict[str, Any]) -> Suite:
             close = difflib.get_close_matches(key, _KINDS, 1, 0.4)
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_KINDS)}"
             raise RequestError(f"{at(key)}: unknown key {key!r}, {hint}")
-        if not isinstance(value, _KINDS[key]) or isinstance(value, bool):
+        if not isinstance(value, _KINDS[key]) or (isinstance(value, bool) and bool not in _KINDS[key]):
             kind = " or ".join(t.__name__ for t in _KINDS[key])
             raise RequestError(f"{at(key)}: {key} is a {type(value).__name__}, it must be a {kind}")
     for key in ("problems", "optimizers"):

@@ -66,6 +66,7 @@ def test_built_in_suites_are_sound_and_write_themselves_back(name: str, tmp_path
         (GOOD + "seedz = 3\n", r"line 3: unknown key 'seedz', did you mean 'seeds'"),
         (GOOD + 'seeds = "3"\n', r"line 3: seeds is a str, it must be a int"),
         (GOOD + "seeds = true\n", r"line 3: seeds is a bool"),
+        (GOOD + "timing = 1\n", r"line 3: timing is a int, it must be a bool"),
         ('problems = []\noptimizers = ["adam"]\n', r"line 1: problems must list at least one"),
         ('problems = ["sphere", 3]\noptimizers = ["adam"]\n', r"line 1: problems holds 3"),
         ('problems = ["sphere"\noptimizers = ["adam"]\n', r"line 2"),
@@ -110,6 +111,16 @@ def test_a_bad_request_is_refused_with_the_nearest_choice(changes, message: str)
     with pytest.raises(RequestError, match=message) as refused:
         plan(suite(**changes), CATALOG)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("timing", [True, False])
+def test_a_suite_says_whether_it_is_timed(timing: bool, tmp_path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(GOOD + f"timing = {str(timing).lower()}\n")
+    found = read_suite(str(path))
+    assert found.timing is timing
+    path.write_text(found.toml())
+    assert read_suite(str(path)).timing is timing
 
 
 def test_an_unknown_suite_is_refused() -> None:
