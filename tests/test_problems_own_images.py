@@ -94,6 +94,10 @@ BAD = {
         lambda lines: [*lines, "2.npy,0,test"],
         r"row 14: image '2\.npy' is also in another split",
     ),
+    "an image in two splits by two names": (
+        lambda lines: [*lines, "./2.npy,0,test"],
+        r"row 14: image '\./2\.npy' is also in another split",
+    ),
     "an absent image": (replaced(3, "gone.npy,0,train"), r"row 4: image 'gone\.npy' does not exist"),
 }
 
@@ -126,6 +130,15 @@ def test_a_text_file_is_no_image(table: Table) -> None:
     path = table(replaced(3, "table.csv,0,train"))
     with pytest.raises(ValueError, match=r"row 4: image 'table\.csv' cannot be read"):
         OwnImagesClass(path).data()
+
+
+@pytest.mark.parametrize("content", ["image,label,split\nü.npy,0,train\n".encode("latin-1"), bytes(range(256))])
+def test_a_file_that_is_no_text_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "scans.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"scans\.csv is no CSV file in UTF-8") as caught:
+        OwnImagesClass(str(path)).data()
+    assert "\n" not in str(caught.value)
 
 
 def test_no_table_is_said_so(tmp_path: Path) -> None:
