@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.trial import Record, Trial
+from optbench.trial import Record, Trial, spec
 
 TAUS = (0.5, 0.1, 1e-2, 1e-3)
 
@@ -32,6 +32,8 @@ class Runner:
     refuses: Sequence[str] = ()
     certificate: Mapping[str, Any] | None = None
     rates: Mapping[str, float] = field(default_factory=dict)  # by problem, where they differ
+    valid: float = 1.1  # validation loss over training loss
+    test: float = 1.2  # test loss over training loss
 
 
 def problem_facts(best: float = 0.0, start: float = 2.0, source: str = "optimum", dim: int = 100) -> dict[str, Any]:
@@ -66,8 +68,12 @@ def make(
     metrics: bool = True,
     keep: int | None = None,
     environment: bool = True,
+    tuned: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Record]:
-    """Write records.jsonl, environment.json and suite.toml. `keep` writes only the first that many records."""
+    """Write records.jsonl, environment.json and suite.toml. `keep` writes only the first that many records.
+
+    tuned: {name of a tuned optimizer: keys of the runners that are its settings}; the others then are untuned.
+    """
     rng = np.random.default_rng(0) if rng is None else rng
     facts = dict(problems) if isinstance(problems, Mapping) else {name: problem_facts() for name in problems}
     records, plan = [], []
@@ -83,8 +89,23 @@ def make(
     (folder / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
     (folder / "suite.toml").write_text('name = "synthetic"\n')
     if environment:
-        (folder / "environment.json").write_text(json.dumps(_environment(facts, runners, plan)))
+        stated = _environment(facts, runners, plan)
+        if tuned is not None:
+            stated["tuning"] = _tuning(runners, tuned)
+        (folder / "environment.json").write_text(json.dumps(stated))
     return records
+
+
+def _tuning(runners: Mapping[str, Runner], tuned: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """environment.json's "tuning", as `optbench.tune.facts` writes it."""
+    labels = {key: spec(runner.name or key, runner.hyper) for key, runner in runners.items()}
+    found: dict[str, Any] = {
+        name: {"optimizer": name, "space": {"lr": [1e-4, 1.0, "log"]}, "labels": [labels[key] for key in keys]}
+        for name, keys in tuned.items()
+    }
+    rest = [key for key in runners if not any(key in keys for keys in tuned.values())]
+    why = {labels[key]: {"optimizer": key, "space": {}, "why": "no search space declared"} for key in rest}
+    return {"settings": max((len(keys) for keys in tuned.values()), default=0), "competitors": found | why}
 
 
 def _planned(trial: Trial) -> dict[str, Any]:
@@ -125,7 +146,7 @@ def _record(
         point = {"passes": float(at), "forward": int(samples[k]), "backward": int(samples[k]), "seconds": 0.01 * at}
         point["loss"] = float(loss[k])
         if metrics:
-            point |= {"valid_loss": float(1.1 * loss[k]), "test_loss": float(1.2 * loss[k])}
+            point |= {"valid_loss": float(runner.valid * loss[k]), "test_loss": float(runner.test * loss[k])}
         record.curve.append(point)
     record.passes, record.seconds = float(passes[-1]), 0.01 * float(passes[-1])
     record.forward = record.backward = int(samples[-1])

@@ -13,7 +13,7 @@ import pytest
 from synthetic import Runner, make
 
 from optbench.load import MISSING, curves, load, read
-from optbench.report.study import study
+from optbench.report.gather import study
 from optbench.trial import RequestError
 
 TWO = {"a": Runner(), "b": Runner(rate=1.0, fails=(1,))}

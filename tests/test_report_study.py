@@ -13,7 +13,8 @@ from synthetic import Runner, make, problem_facts
 from optbench.load import read
 from optbench.report import cells, certificates
 from optbench.report.bands import Bands
-from optbench.report.study import Study, study
+from optbench.report.gather import study
+from optbench.report.study import Study
 from optbench.report.words import rows
 
 
@@ -92,7 +93,7 @@ def test_seconds_are_taken_from_lone_trials_only(tmp_path: Path) -> None:
     records[1].seconds *= 7
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
     whole = study([read(tmp_path)])
-    row = cells.speeds(whole).iloc[0]
+    row = cells.speeds(whole, whole).iloc[0]
     assert row["comparable"]
     assert row["trials"] == 1
     assert row["seconds"] == pytest.approx(7.0)
@@ -102,7 +103,7 @@ def test_seconds_are_taken_from_lone_trials_only(tmp_path: Path) -> None:
 
 def test_shared_clocks_are_said(tmp_path: Path) -> None:
     whole = made(tmp_path, {"a": Runner()}, ["p"])
-    assert not cells.speeds(whole)["comparable"].any()
+    assert not cells.speeds(whole, whole)["comparable"].any()
     assert not cells.costs(whole)["seconds_comparable"].any()
     band = Bands(whole, "p", "seconds").band("a")
     assert band is not None
@@ -215,3 +216,24 @@ def test_a_band_is_infinite_where_the_longer_trials_go_on_without_the_lost_one(t
     assert (band.middle[band.cost > ended] == math.inf).all()
     assert (band.middle[band.cost <= ended] < math.inf).all()
     assert (band.low < math.inf).all()
+
+
+def test_the_seconds_of_one_lone_trial_are_laid_over_the_passes_of_the_others(tmp_path: Path) -> None:
+    """Trial 0 ran alone at 0.05 s a pass, the others shared the machine at 0.01 times their seed."""
+    records = make(tmp_path, {"a": Runner(), "b": Runner()}, ["p"], seeds=3)
+    for record in records:
+        record.alone = record.seed == 0 and record.optimizer == "a"
+        pace = 0.05 if record.alone else 0.01 * (record.seed + 1)
+        for point in record.curve:
+            point["seconds"] = pace * point["passes"]
+        record.seconds = pace * record.passes
+    (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
+    whole = study([read(tmp_path)])
+    costs = cells.costs(whole).set_index(["label", "tau"])
+    assert costs.loc[("a", 0.1), "seconds"] == pytest.approx(0.05 * costs.loc[("a", 0.1), "passes"])
+    assert costs.loc["a", "seconds_comparable"].all() and not costs.loc["b", "seconds_comparable"].any()
+    (clock,) = whole.curve(2, "clock")
+    assert clock == pytest.approx(0.05 * whole.curve(2, "passes")[0])
+    (shared,) = whole.curve(5, "clock")
+    assert shared == pytest.approx(0.03 * whole.curve(5, "passes")[0])
+    assert (whole.points.groupby("trial")["seconds"].last().to_numpy()[1:] < 5.0).all()  # the records stay as they are

@@ -13,8 +13,9 @@ from synthetic import Runner, make, problem_facts
 
 from optbench.load import read
 from optbench.report import cells
+from optbench.report.gather import study
 from optbench.report.standing import Standing
-from optbench.report.study import Study, study
+from optbench.report.study import Study
 from optbench.report.verdict import verdict
 from optbench.trial import Record, Trial
 

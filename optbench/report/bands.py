@@ -33,9 +33,10 @@ class Bands:
     """
 
     def __init__(self, study: Study, problem: str, axis: str, points: int = POINTS) -> None:
-        self.study, self.problem, self.axis, self.points = study, problem, axis, points
+        self.study, self.problem, self.points = study, problem, points
+        self.axis = "clock" if axis == "seconds" else axis
         self.cells = {
-            label: study.timed(rows) if axis == "seconds" else (rows, True)
+            label: (rows, axis != "seconds" or study.comparable(rows))
             for label in study.labels
             if (rows := study.cells.get((problem, label))) is not None
         }

@@ -22,20 +22,24 @@ from optbench.report import (
     overview,
     page,
     regression,
+    selection,
     shown,
     style,
     tuning,
     verdict,
 )
+from optbench.report.gather import study
 from optbench.report.standing import Standing
-from optbench.report.study import Study, study
+from optbench.report.study import Study
 
 
 @dataclass(frozen=True)
 class Parts:
     """Everything that is computed before anything is written."""
 
-    study: Study
+    study: Study  # a label a competitor
+    whole: Study  # every setting that was tried; the same study where nothing was tuned
+    choices: pd.DataFrame
     standing: Standing
     comparison: regression.Comparison | None
     data: dict[str, pd.DataFrame]  # numbers, by file name
@@ -46,16 +50,16 @@ def build(folders: Sequence[Results], out: Path) -> Report:
     """Write everything into `out` and say where the page is."""
     out.mkdir(parents=True, exist_ok=True)
     parts = _parts(study(folders))
-    whole = parts.study
-    looks = style.looks(whole.labels)
-    names = export.figures(out / "figures", _figures(parts, looks) if len(whole.trials) else {})
+    rivals, whole = parts.study, parts.whole
+    looks = style.looks(rivals.labels)
+    names = export.figures(out / "figures", _figures(parts, looks) if len(rivals.trials) else {})
     export.tables(out / "tables", parts.data, parts.texts)
     best = {problem: whole.best(problem)[0] for problem in whole.problems}
     tidy = export.tidy(out / "tables", whole.trials, export.named_points(whole.trials, whole.points, best))
     sentences = list(parts.comparison.sentences) if parts.comparison else []
-    sentences += verdict.verdict(whole, parts.standing, parts.data["costs"])
+    sentences += verdict.verdict(rivals, parts.standing, parts.data["costs"], whole, parts.choices)
     sentences += certificates.proofs(parts.data["certificates"])
-    values = context.context(parts, sentences) | {"tidy": tidy, "live": _live(whole, looks)}
+    values = context.context(parts, sentences) | {"tidy": tidy, "live": _live(rivals, looks)}
     values["figures"] = [
         {"name": name, "caption": context.caption(name), **page.picture(out / "figures" / f"{name}.png")}
         for name in names
@@ -67,31 +71,34 @@ def build(folders: Sequence[Results], out: Path) -> Report:
 
 
 def _parts(whole: Study) -> Parts:
-    standing = Standing(whole)
-    comparison = regression.compare(whole)
+    rivals, choices = selection.select(whole)
+    standing = Standing(rivals)
+    comparison = regression.compare(rivals)
     settings = tuning.settings(whole)
     data = {
-        "costs": cells.costs(whole),
-        "finals": cells.finals(whole),
-        "speeds": cells.speeds(whole),
-        "statuses": cells.statuses(whole),
-        "certificates": certificates.certificates(whole),
+        "costs": cells.costs(rivals),
+        "finals": cells.finals(rivals),
+        "speeds": cells.speeds(rivals, whole),
+        "statuses": cells.statuses(rivals),
+        "certificates": certificates.certificates(rivals),
         "pairs": standing.table(),
         "trials": whole.trials.drop(columns=["certificate"]),
         "settings": settings,
         "best_of_k": tuning.best_of_k(settings),
+        "chosen": choices,
     }
-    texts = {"summary": shown.summary(whole, standing, data["costs"], data["finals"], data["statuses"])}
-    for k, problem in enumerate(whole.problems, 1):
+    texts = {"summary": shown.summary(rivals, standing, data["costs"], data["finals"], data["statuses"])}
+    for k, problem in enumerate(rivals.problems, 1):
         texts[f"costs_{k}"] = shown.costs(data["costs"], problem)
         texts[f"finals_{k}"] = shown.finals(data["finals"], problem)
     texts["pairs"] = shown.pairs(data["pairs"])
+    texts["chosen"] = shown.chosen(choices)
     texts["tuning"] = shown.tuning(data["best_of_k"])
     texts["speeds"] = shown.speeds(data["speeds"])
     texts["statuses"] = shown.statuses(data["statuses"])
     if comparison:
         data["comparison"], texts["comparison"] = comparison.table, regression.shown(comparison.table)
-    return Parts(whole, standing, comparison, data, texts)
+    return Parts(rivals, whole, choices, standing, comparison, data, texts)
 
 
 def _figures(parts: Parts, looks: dict[str, style.Look]) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def _figures(parts: Parts, looks: dict[str, style.Look]) -> dict[str, Any]:
         "throughput": overview.throughput(whole, looks, data["speeds"]),
     }
     drawn |= curves.figures(whole, looks, "passes") | curves.figures(whole, looks, "seconds")
-    return drawn | tuning.figures(data["settings"], data["best_of_k"])
+    return drawn | tuning.figures(data["settings"], data["best_of_k"], looks, most, style.MOST)
 
 
 def _of(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optbench.report import clock
 from optbench.report.study import Study
 from optbench.stats import Array, Interval, expected_cost, median_interval
 
@@ -16,7 +17,7 @@ from optbench.stats import Array, Interval, expected_cost, median_interval
 def costs(study: Study) -> pd.DataFrame:
     """Cost to target: a row a (problem, label, tau): hits of planned trials, median with interval, ERT, in passes."""
     budget = study.trials["budget"].to_numpy()
-    seconds = study.costs("seconds")
+    seconds = study.costs("clock")
     rows = []
     for problem in study.problems:
         for k, tau in enumerate(study.taus):
@@ -28,13 +29,13 @@ def costs(study: Study) -> pd.DataFrame:
                 if cell is None:
                     continue
                 cost = study.passes_to[cell, k]
-                timed, alone = study.timed(cell)
                 rows.append(
                     {"problem": problem, "label": label, "tau": tau, "target_loss": goal, "trials": len(cell)}
                     | {"hits": int(np.isfinite(cost).sum())}
                     | _interval("passes", median_interval(cost))
                     | {"ert_passes": expected_cost(cost, budget[cell])}
-                    | {"seconds": median_interval(seconds[timed, k]).estimate, "seconds_comparable": alone}
+                    | {"seconds": median_interval(seconds[cell, k]).estimate}
+                    | {"seconds_comparable": study.comparable(cell)}
                 )
     return pd.DataFrame(rows, columns=None if rows else [*_COST_COLUMNS])
 
@@ -48,9 +49,7 @@ _COST_COLUMNS = (
 def finals(study: Study) -> pd.DataFrame:
     """Best at budget: a row a cell: final loss, gap to the best known, share left, last valid and test metrics."""
     metrics = [name for name in study.points.columns if name.startswith(("valid_", "test_"))]
-    last = study.points.groupby("trial").last(skipna=False)[metrics].reindex(study.trials.index)
-    last[study.lost] = np.nan
-    ends = {name: last[name].to_numpy(dtype=float) for name in metrics}
+    ends = {name: np.where(study.lost, np.nan, study.last[name]) for name in metrics}
     final, gap, left, lowest, budget = (
         study.trials[name].to_numpy(dtype=float) for name in ("final", "gap", "left", "lowest", "budget")
     )
@@ -91,23 +90,28 @@ def higher_is_better(metric: str) -> bool:
     return any(word in metric for word in ("accuracy", "reward", "return", "auc", "f1", "r2"))
 
 
-def speeds(study: Study) -> pd.DataFrame:
-    """Throughput and memory: a row a cell, medians over the trials that ran; from lone trials where there are some."""
+def speeds(study: Study, whole: Study) -> pd.DataFrame:
+    """Throughput and memory: a row a cell, medians over the trials that ran; from lone trials where there are some.
+
+    whole: with all the settings of a tuned optimizer, for the one that was timed alone speaks for the others too.
+    """
     names = ("seconds", "forward", "backward", "evaluations", "flops", "lanes", "warmup_seconds", "peak_bytes")
-    data = {name: study.trials[name].to_numpy(dtype=float) for name in names}
-    device, folder = (study.trials[name].to_numpy() for name in ("device", "folder"))
+    data = {name: whole.trials[name].to_numpy(dtype=float) for name in names}
+    device, folder, lone = (whole.trials[name].to_numpy() for name in ("device", "folder", "alone"))
+    tried = {**whole.cells, **clock.groups(whole)}
     environments = zip(study.names, study.environments, strict=True)
     ceilings = {name: environment.get("ceiling_flops_per_second") or {} for name, environment in environments}
     rows = []
     for problem in study.problems:
         for label in study.labels:
-            cell = study.cells.get((problem, label))
-            if cell is None:
+            if (problem, label) not in study.cells:
                 continue
+            cell = tried[problem, label]
             ran = cell[data["seconds"][cell] > 0]
             if not len(ran):
                 continue
-            used, alone = study.timed(ran)
+            alone = bool(lone[ran].any())
+            used = ran[lone[ran]] if alone else ran
             own = {name: values[used] for name, values in data.items()}
             flops = float(np.median(own["flops"] / own["seconds"]))
             peak = _ceiling(ceilings[folder[used[0]]], str(device[used[0]]))

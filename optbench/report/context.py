@@ -39,14 +39,14 @@ def caption(name: str) -> str:
 
 def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
     """The values of the page and of the Markdown, figures and live data aside."""
-    whole, texts = parts.study, parts.texts
+    whole, texts = parts.study, parts.texts  # every setting counts in the numbers of trials alone
     proofs = parts.data["certificates"]
     comparison = None
     if parts.comparison:
         comparison = {"about": parts.comparison.about, "table": page.rows(texts["comparison"])}
     return {
         "title": " against ".join(dict.fromkeys(_title(env) for env in whole.environments)),
-        "subtitle": _subtitle(whole, whole.environments[0]),
+        "subtitle": _subtitle(whole, len(parts.whole.trials), whole.environments[0]),
         "verdict": sentences,
         "notes": whole.notes,
         "comparison": comparison,
@@ -57,6 +57,8 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
         "pairs": page.rows(texts["pairs"]),
         "tuning_about": _tuning_about(parts.data["best_of_k"]),
         "tuning": page.rows(texts["tuning"]),
+        "chosen": page.rows(texts["chosen"]),
+        "chosen_about": _chosen_about(parts.choices),
         "problems": [
             {
                 "name": problem,
@@ -70,7 +72,7 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
         ],
         "clock": _clock(parts.data["speeds"]),
         "speeds": page.rows(texts["speeds"]),
-        "status_line": _status_line(whole),
+        "status_line": _status_line(parts.whole),
         "statuses": page.rows(texts["statuses"]),
         "origins": [_origin(env) for env in whole.environments],
     }
@@ -105,11 +107,22 @@ def _tuning_about(best: pd.DataFrame) -> str:
     return text + " A curve begins where enough settings have been tried that a lost one is never chosen."
 
 
-def _subtitle(whole: Study, environment: dict[str, Any]) -> str:
+def _chosen_about(choices: pd.DataFrame) -> str:
+    if not len(choices):
+        return ""
+    return (
+        "Every setting was run on every seed. A seed is reported with the setting that does best on the other seeds, "
+        "so that no seed speaks for the setting it is reported with, and test data choose nothing; the number after a "
+        "setting is that of the seeds it was chosen for. As many settings were drawn (Sobol) for each optimizer that "
+        "declares a search space. The cost of tuning is that of all trials with all settings, lost ones included."
+    )
+
+
+def _subtitle(whole: Study, trials: int, environment: dict[str, Any]) -> str:
     seeds = whole.trials.groupby(["problem", "label"], sort=False).size()
     counts = " to ".join(str(n) for n in sorted({int(seeds.min()), int(seeds.max())})) if len(seeds) else "0"
     parts = [plural(len(whole.labels), "optimizer"), plural(len(whole.problems), "problem")]
-    text = f"{listed(parts)}, {counts} seed{'' if counts == '1' else 's'} each, {plural(len(whole.trials), 'trial')}"
+    text = f"{listed(parts)}, {counts} seed{'' if counts == '1' else 's'} each, {plural(trials, 'trial')}"
     started = environment.get("started")
     return text + (f"; started {started}" if started else "") + f"; optbench {environment.get('optbench', 'unknown')}"
 

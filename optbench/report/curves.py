@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,17 @@ UNITS = {"passes": "passes", "seconds": "seconds", "samples": "samples", "flops"
 
 def figures(study: Study, looks: Mapping[str, Look], axis: str) -> dict[str, Any]:
     """{name: figure}: one for every twelve problems."""
-    pages = [study.problems[k : k + PAGE] for k in range(0, len(study.problems), PAGE)]
-    names = [f"curves_{axis}" + (f"_{k + 1}" if len(pages) > 1 else "") for k in range(len(pages))]
-    return {name: _figure(study, looks, axis, page) for name, page in zip(names, pages, strict=True)}
+    split = pages(f"curves_{axis}", study.problems, PAGE)
+    return {name: _figure(study, looks, axis, problems) for name, problems in split.items()}
 
 
-def _figure(study: Study, looks: Mapping[str, Look], axis: str, problems: list[str]) -> Any:
+def pages(name: str, problems: Sequence[str], most: int) -> dict[str, Sequence[str]]:
+    """{figure's name: its problems}, `most` to a figure; names are numbered where one figure cannot hold all."""
+    starts = range(0, len(problems), most)
+    return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + most] for k, at in enumerate(starts)}
+
+
+def _figure(study: Study, looks: Mapping[str, Look], axis: str, problems: Sequence[str]) -> Any:
     plt = pyplot()
     columns = min(COLUMNS, len(problems))
     rows = math.ceil(len(problems) / columns)
@@ -47,7 +52,7 @@ def _figure(study: Study, looks: Mapping[str, Look], axis: str, problems: list[s
     return figure
 
 
-def _gap_name(study: Study, problems: list[str]) -> str:
+def _gap_name(study: Study, problems: Sequence[str]) -> str:
     known = [not math.isnan(study.best(problem)[0]) for problem in problems]
     return "loss above best" if all(known) else "loss" if not any(known) else "loss (above best if known)"
 

@@ -44,7 +44,7 @@ def data(study: Study, looks: Mapping[str, Look]) -> dict[str, Any]:
 
 def _metrics(study: Study) -> list[str]:
     """The loss, then test and valid metrics, then the rest."""
-    skip = {"trial", "passes", "forward", "backward", "seconds", "loss"}
+    skip = {"trial", "passes", "forward", "backward", "seconds", "clock", "loss"}
     names = [name for name in study.points.columns if name not in skip and study.points[name].notna().any()]
     return [
         "loss",

@@ -24,7 +24,9 @@ def summary(
         part = statuses[statuses["label"] == label]
         score = between(standing.iqm[label]) if label in standing.iqm else DASH
         row: dict[str, Any] = {"optimizer": label, "score (IQM)": score, "family": study.families[label]}
-        row |= {"problems": len(part)}
+        if study.marks:
+            row["tuning"] = study.marks.get(label, DASH)
+        row["problems"] = len(part)
         row["trials"] = int(part["planned"].sum())
         row["lost"] = int(finals.loc[finals["label"] == label, "lost"].sum())
         for tau in study.taus:
@@ -123,17 +125,37 @@ def pairs(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
+def chosen(table: pd.DataFrame) -> pd.DataFrame:
+    """What was chosen for each problem, what it reached, and what the trying cost."""
+    return pd.DataFrame(
+        [
+            {
+                "optimizer": row["label"],
+                "problem": row["problem"],
+                "setting (seeds)": row["chosen"],
+                "chosen on": f"{row['selected_on']} loss",
+                "its median there": number(row["select"], never="∞"),
+                "median test loss": number(row["test_loss"], never="∞"),
+                "median training loss": number(row["final"], never="∞"),
+                "lost while tuning": f"{row['lost']}/{row['trials']}",
+                "tuning cost (passes)": number(row["passes"]),
+                "times what is reported": number(row["times"]),
+            }
+            for row in words.rows(table)
+        ]
+    )
+
+
 def tuning(table: pd.DataFrame) -> pd.DataFrame:
-    """Expected best of k at a few k."""
-    out = []
+    """Expected best of k: a row an optimizer and problem, a column a k."""
+    out: dict[tuple[str, str], dict[str, Any]] = {}
+    most = int(table["k"].max()) if len(table) else 0
+    wanted = [k for k in (1, 2, 3, 5, 10, 20, 50) if k < most] + [most]
     for row in words.rows(table):
-        if row["k"] in (1, 2, 3, 5, 10, 20, 50):
-            out.append(
-                {"optimizer": row["optimizer"], "problem": row["problem"], "k": row["k"]}
-                | {
-                    "expected loss": number(row["expected"], never="∞"),
-                    "tuning cost (passes)": number(row["tuning_passes"]),
-                }
-                | {"selected on": row["selected_on"], "reported on": row["reported_on"]}
-            )
-    return pd.DataFrame(out)
+        key = (str(row["optimizer"]), str(row["problem"]))
+        line = out.setdefault(key, {"optimizer": key[0], "problem": key[1]} | {f"best of {k}": DASH for k in wanted})
+        if row["k"] in wanted:
+            line[f"best of {row['k']}"] = number(row["expected"], never="∞")
+        line["a setting costs (passes)"] = number(row["tuning_passes"] / row["k"])
+        line["selected on"], line["reported on"] = row["selected_on"], row["reported_on"]
+    return pd.DataFrame(list(out.values()))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from optbench.report.curves import PAGE, pages
+from optbench.report.selection import criterion
 from optbench.report.study import Study
-from optbench.report.style import COLOURS, DASHES, MARKERS, PAPER, legend, log, pyplot, short
-from optbench.stats import best_of
+from optbench.report.style import PAPER, Look, legend, log, pyplot, short
+from optbench.report.style import looks as looks_of
+from optbench.stats import Array, best_of
 
 RATES = ("lr", "learning_rate")
 LEAST = 3  # settings of one optimizer on one problem from which a view is worth drawing
@@ -24,39 +27,49 @@ def settings(study: Study) -> pd.DataFrame:
     `select` is what the choice is made on (median validation loss; the training loss where there is none) and `value`
     what is reported (median test loss; else the training loss). Lost trials are infinite in both.
     """
-    counts: Counter[tuple[str, str]] = Counter()
-    names = {key: _family(study.trials.iloc[cell[0]]) for key, cell in study.cells.items()}
-    counts.update((problem, names[problem, label]) for problem, label in study.cells)
-    if not any(count >= LEAST for count in counts.values()):
-        return pd.DataFrame()
-    last = study.points.groupby("trial").last(skipna=False).reindex(study.trials.index)
+    names = _names(study)
+    counts = Counter((problem, names[problem, label]) for problem, label in study.cells)
+    nothing = np.full(len(study.trials), np.nan)
+    valid, test, loss = (study.last.get(name, nothing) for name in ("valid_loss", "test_loss", "loss"))
+    spent, hypers, plain = (study.trials[name].to_numpy() for name in ("passes", "hyper", "plain"))
+    on = {problem: criterion(study, problem)[0] for problem in study.problems}
     rows = []
     for (problem, label), cell in study.cells.items():
         if counts[problem, names[problem, label]] < LEAST:
             continue
-        trial = study.trials.iloc[cell[0]]
-        hyper = trial["hyper"] if isinstance(trial["hyper"], dict) else {}
-        rate = next((float(hyper[name]) for name in RATES if isinstance(hyper.get(name), int | float)), math.nan)
-        tuned = "valid_loss" in last and last["valid_loss"].iloc[cell].notna().any()
-        tested = "test_loss" in last and last["test_loss"].iloc[cell].notna().any()
+        tested = not np.isnan(test[cell]).all()
+        chosen = valid if on[problem] == "validation" else loss
         rows.append(
-            {"problem": problem, "optimizer": names[problem, label], "label": label, "rate": rate}
-            | {"select": _median(study, last, cell, "valid_loss" if tuned else "loss")}
-            | {"value": _median(study, last, cell, "test_loss" if tested else "loss")}
-            | {"selected_on": "validation" if tuned else "training", "reported_on": "test" if tested else "training"}
-            | {"final": _median(study, last, cell, "loss"), "passes": float(study.trials["passes"].iloc[cell].sum())}
+            {"problem": problem, "optimizer": names[problem, label], "label": plain[cell[0]]}
+            | {"rate": _rate(hypers[cell[0]])}
+            | {"select": _median(study, chosen, cell), "value": _median(study, test if tested else loss, cell)}
+            | {"selected_on": on[problem], "reported_on": "test" if tested else "training"}
+            | {"final": _median(study, loss, cell), "passes": float(np.nansum(spent[cell].astype(float)))}
+            | {"lost": int(study.lost[cell].sum()), "trials": len(cell)}
         )
     return pd.DataFrame(rows)
 
 
-def _family(trial: pd.Series) -> str:
-    """The optimizer's name, with the suffix that tells devices and folders apart."""
-    return str(trial["optimizer"]) + str(trial["label"])[len(str(trial["plain"])) :]
+def _names(study: Study) -> dict[tuple[str, str], str]:
+    """(problem, label) -> whose setting it is: the tuned optimizer, or the optimizer with its device and folder."""
+    label, plain, optimizer, competitor = (
+        study.trials[name].astype(str).to_numpy() for name in ("label", "plain", "optimizer", "competitor")
+    )
+    out = {}
+    for key, cell in study.cells.items():
+        row = cell[0]
+        tuned = competitor[row] != label[row]
+        out[key] = competitor[row] if tuned else optimizer[row] + label[row][len(plain[row]) :]
+    return out
 
 
-def _median(study: Study, last: pd.DataFrame, cell: np.ndarray, column: str) -> float:
-    values = last[column].to_numpy(dtype=float)[cell]
-    return float(np.median(np.where(np.isnan(values) | study.lost[cell], np.inf, values)))
+def _rate(hyper: Any) -> float:
+    given = hyper if isinstance(hyper, dict) else {}
+    return next((float(given[name]) for name in RATES if isinstance(given.get(name), int | float)), math.nan)
+
+
+def _median(study: Study, values: Array, cell: np.ndarray) -> float:
+    return float(np.median(np.where(np.isnan(values[cell]) | study.lost[cell], np.inf, values[cell])))
 
 
 def best_of_k(table: pd.DataFrame) -> pd.DataFrame:
@@ -75,49 +88,62 @@ def best_of_k(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def figures(table: pd.DataFrame, best: pd.DataFrame) -> dict[str, Any]:
-    """{"rates": loss against learning rate, "best_of_k": expected best against the number of settings tried}."""
+def figures(
+    table: pd.DataFrame, best: pd.DataFrame, looks: Mapping[str, Look], order: Sequence[str], most: int
+) -> dict[str, Any]:
+    """{name: figure}: loss against learning rate, and expected best against settings tried; twelve problems a figure.
+
+    order: the labels by rank; of more than `most` optimizers the first ones are drawn.
+    """
     if not len(table):
         return {}
-    names = list(dict.fromkeys(table["optimizer"]))
-    out = {"best_of_k": _panels(best, names, "k", "expected", "settings tried", "expected loss of the best")}
+    names = list(dict.fromkeys(best["optimizer"]))
+    names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[:most]
+    own = {**looks_of(names), **{name: looks[name] for name in names if name in looks}}
+    out = _paged("best_of_k", best, own, "k", "expected", "settings tried", "expected loss of the best")
     rated = table[table["rate"] > 0].sort_values("rate")
     several = rated.groupby(["problem", "optimizer"])["rate"].transform("nunique") >= LEAST
-    if several.any():
-        out["rates"] = _panels(rated[several], names, "rate", "final", "learning rate", "median final loss")
-    return out
+    return out | _paged("rates", rated[several], own, "rate", "final", "learning rate", "median final loss")
 
 
-def _panels(table: pd.DataFrame, names: list[str], x: str, y: str, across: str, up: str) -> Any:
+def _paged(name: str, table: pd.DataFrame, looks: Mapping[str, Look], *what: str) -> dict[str, Any]:
+    table = table[table["optimizer"].isin(looks)]
+    problems = list(dict.fromkeys(table["problem"]))
+    return {page: _panels(table, shown, looks, *what) for page, shown in pages(name, problems, PAGE).items()}
+
+
+def _panels(
+    table: pd.DataFrame, problems: Sequence[str], looks: Mapping[str, Look], x: str, y: str, across: str, up: str
+) -> Any:
     plt = pyplot()
-    problems = list(dict.fromkeys(table["problem"]))[:12]
     columns = min(3, len(problems))
     rows = math.ceil(len(problems) / columns)
-    size = (PAPER if columns > 1 else 0.6 * PAPER, 1.6 * rows + 0.5)
+    size = (PAPER if columns > 1 else 0.6 * PAPER, 1.6 * rows + 0.17 * math.ceil(len(looks) / 4) + 0.3)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    handles: Mapping[str, Any] = {}
+    handles: dict[str, Any] = {}
     for k, panel in enumerate(axes.flat):
         if k >= len(problems):
             panel.set_visible(False)
             continue
-        handles = {**handles, **_lines(panel, table[table["problem"] == problems[k]], names, x, y)}
+        handles |= _lines(panel, table[table["problem"] == problems[k]], looks, x, y)
         panel.set_title(short(problems[k], 30))
         if k % columns == 0:
             panel.set_ylabel(up)
         if k >= len(problems) - columns:
             panel.set_xlabel(across)
-    legend(figure, list(handles.values()), list(handles))
+    shown = [name for name in looks if name in handles]
+    legend(figure, [handles[name] for name in shown], shown)
     return figure
 
 
-def _lines(panel: Any, table: pd.DataFrame, names: list[str], x: str, y: str) -> dict[str, Any]:
+def _lines(panel: Any, table: pd.DataFrame, looks: Mapping[str, Look], x: str, y: str) -> dict[str, Any]:
     handles = {}
     for name, part in table.groupby("optimizer", sort=False):
-        k = names.index(str(name))
+        look = looks[str(name)]
         values = part[y].replace(math.inf, math.nan)
         (handles[str(name)],) = panel.plot(
-            part[x], values, color=COLOURS[k % len(COLOURS)], marker=MARKERS[k % len(MARKERS)],
-            linestyle=DASHES[k // len(COLOURS) % len(DASHES)],
+            part[x], values, color=look.colour, marker=look.marker, linestyle=look.dash,
+            linewidth=1.2 if x == "k" else 0.6,
         )  # fmt: skip
     if (table[y].replace(math.inf, math.nan) > 0).any():
         log(panel)

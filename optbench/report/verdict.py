@@ -16,9 +16,15 @@ from optbench.stats import median_interval
 SHOWN = 8  # optimizers that get a sentence each; the others are summed up
 
 
-def verdict(study: Study, standing: Standing, costs: pd.DataFrame) -> list[str]:
-    """Plain sentences, never empty."""
-    out = completeness(study)
+def verdict(
+    study: Study,
+    standing: Standing,
+    costs: pd.DataFrame,
+    whole: Study | None = None,
+    choices: pd.DataFrame | None = None,
+) -> list[str]:
+    """Plain sentences, never empty. whole, choices: all settings and those chosen, where something was tuned."""
+    out = completeness(whole or study)
     if not len(study.trials):
         return out
     if not len(costs):
@@ -26,6 +32,8 @@ def verdict(study: Study, standing: Standing, costs: pd.DataFrame) -> list[str]:
     if not np.isfinite(study.passes_to).any():
         return [*out, f"No trial reached any target on any of {plural(len(study.problems), 'problem')}."]
     out += _winner(standing)
+    if whole is not None and choices is not None and len(choices):
+        out += _tuned(study, whole, choices)
     out += _reached(study, costs, standing.order)
     out += _lost(study)
     out += [
@@ -101,6 +109,26 @@ def _winner(standing: Standing) -> list[str]:
     if beaten:
         out.append(f"Pair by pair, at the 5 % level each and uncorrected, it is better than {listed(beaten)}.")
     return out
+
+
+def _tuned(study: Study, whole: Study, choices: pd.DataFrame) -> list[str]:
+    """Who was tuned, how, at what cost, and who was not."""
+    names = [label for label in study.labels if label in set(choices["label"])]
+    counts = listed([str(count) for count in sorted(set(choices["tried"]))], "or")
+    on = " or ".join(f"{what} loss" for what in ("validation", "training") if what in set(choices["selected_on"]))
+    dear = number(float(choices["passes"].sum() / max(float(study.trials["passes"][_of(study, names)].sum()), 1e-9)))
+    text = (
+        f"{plural(len(names), 'optimizer')} tuned: each seed is reported with the one of {counts} settings that has "
+        f"the lowest {on} on the other seeds, never chosen on test; the tuning took {dear} times the passes reported"
+    )
+    lost = int(choices["lost"].sum()) - int(study.lost[_of(study, names)].sum())
+    text += f", and {plural(lost, 'trial')} with other settings did not end well." if lost else "."
+    rest = [label for label in study.labels if label not in names]
+    return [text, f"As they come, untuned: {listed(rest)}."] if rest else [text]
+
+
+def _of(study: Study, labels: list[str]) -> np.ndarray:
+    return study.trials["label"].isin(labels).to_numpy()
 
 
 def _reached(study: Study, costs: pd.DataFrame, order: list[str]) -> list[str]:
