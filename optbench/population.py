@@ -3,7 +3,8 @@
 torch.vmap alone takes the softmax of ten neighbouring numbers at a time and adds biases in passes of their own. Here a
 linear layer and a cross-entropy lay their results out sample by sample, so that whatever follows runs along the
 samples, which are many, and not along the units, which are few. Everything else is left to vmap. What runs again and
-again in the same shapes is traced into its bare tensor operations, which saves vmap's bookkeeping (0.4 ms a block).
+again in the same shapes is traced into its bare tensor operations, which saves vmap's bookkeeping (0.4 ms a block), the
+memory that every operation would ask for anew, and whatever depends on the batch alone.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 from torch.func import vmap
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from optbench.problem import Batch
+from optbench.tracing import Once, traced
 
-CACHED = 2**19  # numbers in the widest activation of one block: 2 MiB in float32, about one core's share of the cache
+CACHED = 2**18  # numbers in the widest activation of one block: 1 MiB in float32, about what a core's own cache holds
 REPAYS = 200  # blocks of the same shape after which tracing is worth its 0.04 s (0.8 s the first time in a process)
 
 
-Block = Callable[[Tensor, Batch, Batch], Tensor]  # points (P, D), the batch, its `columns` -> losses (P,)
+Block = Callable[..., Tensor]  # points (P, D), the tensors of the batch, those of its `columns` -> losses (P,)
 
 
 class Population:
@@ -37,13 +39,14 @@ class Population:
         self._widths: dict[Any, int] = {}
         self._seen: Counter[Any] = Counter()
         self._traced: dict[Any, Block] = {}
+        self._columns = Once(lambda *batch: columns(batch))  # a full batch comes again in every step
 
     def losses(self, points: Tensor, batch: Batch, stochastic: bool = False) -> Tensor:
         """(P, D) -> (P,), without gradients. In a stochastic network every candidate draws the same numbers."""
         state = RandomState(points.device.type) if stochastic else None
         found = []
         with torch.no_grad():
-            shared = columns(batch)
+            shared = self._columns(*batch)
             for block in self._blocks(points, batch):
                 if state:
                     state.restore()
@@ -53,10 +56,11 @@ class Population:
     def _run(self, block: Tensor, batch: Batch, shared: Batch, trace: bool) -> Tensor:
         key = (block.shape, *((tensor.shape, tensor.dtype) for tensor in batch))
         if key in self._traced:
-            return self._traced[key](block, batch, shared)
+            return self._traced[key](block, *batch, *shared)
         self._seen[key] += 1
         if trace and self._seen[key] == REPAYS:
-            self._traced[key] = traced(self._block, block, batch, shared)
+            n = len(batch)
+            self._traced[key] = traced(lambda x, *rest: self._block(x, rest[:n], rest[n:]), block, *batch, *shared)
         return self._block(block, batch, shared)
 
     def _block(self, block: Tensor, batch: Batch, shared: Batch) -> Tensor:
@@ -138,49 +142,13 @@ class Columns(TorchFunctionMode):
 
     def _cross_entropy(self, scores: Tensor, target: Tensor) -> Tensor:
         """(N, C), (N,) -> the mean of -log softmax(scores)[target] over the samples whose target is not -100."""
-        columns, counted = scores.mT, target != _DEFAULTS["ignore_index"]
-        each = columns.logsumexp(0) - columns.gather(0, target.clamp(min=0)[None])[0]
-        return (each * counted).sum() / counted.sum()
+        counted = (target != _DEFAULTS["ignore_index"]).to(scores.dtype)
+        # One pass where logsumexp makes six, and one product where a masked mean makes three.
+        picked = F.log_softmax(scores.mT, 0).gather(0, target.clamp(min=0)[None])[0]
+        return -(picked @ (counted / counted.sum()))
 
 
 def _mean_over_samples(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """True for one class index a sample, without weights or smoothing."""
     usual = all(name in _DEFAULTS and value == _DEFAULTS[name] for name, value in kwargs.items())
     return usual and args[0].ndim == 2 and args[1].ndim == 1 and not args[1].is_floating_point()
-
-
-# Operations that pass on their input's memory, that fill memory of their own, and activations that can work in place.
-_ATEN = torch.ops.aten
-_PASSES = {_ATEN.view.default, _ATEN._unsafe_view.default, _ATEN.transpose.int, _ATEN.add_.Tensor}
-_FILLS = {_ATEN.mm.default, _ATEN.bmm.default}
-_IN_PLACE = {
-    _ATEN.relu.default: _ATEN.relu_.default,
-    _ATEN.tanh.default: _ATEN.tanh_.default,
-    _ATEN.sigmoid.default: _ATEN.sigmoid_.default,
-}
-
-
-def traced(block: Block, points: Tensor, batch: Batch, shared: Batch) -> Block:
-    """The block as bare tensor operations, its activations in place; the block itself where it cannot be traced."""
-    from torch.fx.experimental.proxy_tensor import make_fx  # 0.7 s to import
-
-    try:
-        module = make_fx(lambda *args: block(*args))(points, batch, shared)  # it miscounts a method's arguments
-    except RuntimeError:  # the network looks at the values of its inputs
-        return block
-    for node in module.graph.nodes:
-        if node.target in _IN_PLACE and _is_last_use(node.args[0]):
-            node.target = _IN_PLACE[node.target]
-    module.recompile()
-    return module
-
-
-def _is_last_use(node: Any) -> bool:
-    """True where nothing else reads the memory of this node: products seen through views, one reader each."""
-    while isinstance(node, fx.Node) and len(node.users) == 1:
-        if node.target in _FILLS:
-            return True
-        if node.target not in _PASSES:
-            return False
-        node = node.args[0]
-    return False
