@@ -16,7 +16,7 @@ PROBLEMS = Path(problems.__file__).parent
 # Every module, lowest first; modules in one row do not import each other. A module may import from rows above its own.
 ORDER = [
     ["trial", "stats"],
-    ["problem", "layers", "load"],
+    ["problem", "layers", "load", "tracing"],
     ["problems"],
     ["network"],
     ["population", "objective"],
