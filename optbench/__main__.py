@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar, NoReturn
 
 from optbench.trial import FAILED, RequestError
 
@@ -14,8 +17,8 @@ from optbench.trial import FAILED, RequestError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code: 0 done, 1 failed trials under --strict or a failed check, 2 a bad request, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(given)
     try:
+        options = _parser().parse_args(given)
         code: int = options.do(options, given)
     except RequestError as error:
         print(f"optbench: {error}", file=sys.stderr)
@@ -111,18 +114,42 @@ def _merge(options: argparse.Namespace, given: list[str]) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses what it cannot read in one line, with the nearest name."""
+
+    known: ClassVar[dict[str, None]] = {}  # commands and options of all parsers
+
+    def add_argument(self, *names: Any, **how: Any) -> argparse.Action:
+        self.known.update(dict.fromkeys(name for name in names if name.startswith("--")))
+        return super().add_argument(*names, **how)
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"unrecognized arguments: (\S+)|command: invalid choice: '(.*?)'", message)
+        close = difflib.get_close_matches(wrong[1] or wrong[2], self.known, 1, 0.5) if wrong else []
+        hint = f"did you mean {close[0]!r}?" if close else f"`{self.prog} --help` shows what it takes"
+        raise RequestError(f"{message}; {hint}")
+
+
+def _whole(text: str) -> int:
+    """A whole number, as argparse wants its refusal."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m optbench", description="Compare optimizers on torch networks.")
-    commands = parser.add_subparsers(required=True, metavar="run | report | list | check | new | merge")
+    parser = _Parser(prog="python -m optbench", description="Compare optimizers on torch networks.")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="command")
 
     run = commands.add_parser("run", help="run a suite and write its report")
     run.add_argument("suite", nargs="?", default="quick", help="a built-in suite or a TOML file (default: quick)")
     run.add_argument("--out", metavar="DIR", help="results folder (default: results/<suite>)")
     run.add_argument("--problem", action="append", default=[], metavar="P", help="this problem instead; repeatable")
     run.add_argument("--optimizer", action="append", default=[], metavar="O", help="like 'adam[lr=0.01,0.1]'")
-    run.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1")
+    run.add_argument("--seeds", type=_whole, metavar="N", help="seeds 0 to N-1")
     run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
-    run.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: one a core)")
+    run.add_argument("--workers", type=_whole, default=0, metavar="N", help="processes (default: one a core)")
     run.add_argument("--lanes", type=int, default=1, metavar="N", help="trials trained as one program")
     run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
     run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
@@ -152,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     merge.add_argument("--out", required=True, metavar="DIR")
     merge.add_argument("--mixed", action="store_true", help="join folders of different versions all the same")
     merge.set_defaults(do=_merge)
+    _Parser.known.update(dict.fromkeys(commands.choices))
     return parser
 
 

@@ -9,10 +9,12 @@ import importlib
 import importlib.metadata
 import importlib.util
 import itertools
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol, get_args, get_type_hints
@@ -26,6 +28,8 @@ from optbench.problem import DOORS, TRACKS, Problem
 from optbench.problems import PROBLEMS
 from optbench.problems import Entry as ProblemEntry
 from optbench.trial import RequestError, spec
+
+OURS = ("optbench", "torch")  # packages whose optimizers leave nothing behind in a process that others use after them
 
 
 class Optimizer(Protocol):
@@ -47,9 +51,12 @@ class Built(NamedTuple):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """ " (did you mean ...?)" with the closest known name, or a pointer to the list."""
-    found = difflib.get_close_matches(name, list(known), 1, 0.5)
-    return f"did you mean {found[0]!r}?" if found else "`python -m optbench list` shows what there is"
+    """ "did you mean ...?" with the closest known name, whatever its case, or a pointer to the list."""
+    lower = {other.lower(): other for other in known}
+    if found := difflib.get_close_matches(name.lower(), lower, 1, 0.5):
+        return f"did you mean {lower[found[0]]!r}?"
+    head, dot, tail = name.rpartition(".")
+    return f"an import path is written {head}:{tail}" if dot else "`python -m optbench list` shows what there is"
 
 
 def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -73,10 +80,18 @@ def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _literal(text: str) -> Any:
+    """A number, truth value, None or tuple of them; whatever else is written stays text."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
+    return value if _is_setting(value) else text
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_setting(item) for item in value)
+    return value is None or isinstance(value, int | float | str)
 
 
 class Catalog:
@@ -86,7 +101,7 @@ class Catalog:
     """
 
     def __init__(self, files: Iterable[str] = ()) -> None:
-        self.files = tuple(str(Path(file).resolve()) for file in files)
+        self.files = tuple(dict.fromkeys(str(Path(file).resolve()) for file in files))
         self.optimizers: dict[str, Entry] = dict(OPTIMIZERS)
         self.problems: dict[str, ProblemEntry] = dict(PROBLEMS)
         self._classes: dict[str, type] = {}
@@ -123,7 +138,7 @@ class Catalog:
         cls = self._load(path)
         settings = {**given, **hyper}
         batch = settings.pop("batch", None)
-        if batch is not None and batch != "full" and not (isinstance(batch, int) and batch > 0):
+        if batch not in (None, "full") and not (type(batch) is int and batch > 0):
             raise RequestError(f"{spec(name, hyper)}: batch={batch!r} is neither a positive number nor 'full'")
         if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
             adapter = _adapt(cls, settings, spec(name, hyper))
@@ -157,23 +172,33 @@ class Catalog:
     def fingerprint(self, problem: str, optimizer: str) -> str:
         """12 digits that change when the source of either changes (for a library's class, its version)."""
         digest = hashlib.sha256()
-        entry = self.problems.get(parse(problem)[0][0])
-        tool = self.optimizers.get(optimizer)
-        for path in (entry.path if entry else parse(problem)[0][0], tool.path if tool else optimizer):
-            digest.update(_sources(self._load(path)))
+        for cls in self._classes_of(problem, optimizer):
+            digest.update(_sources(cls))
         return digest.hexdigest()[:12]
+
+    def foreign(self, problem: str, optimizer: str) -> bool:
+        """Whether a trial runs code that is neither optbench's nor torch's, and that may leave its process changed."""
+        return not all(cls.__module__.split(".")[0] in OURS for cls in self._classes_of(problem, optimizer))
+
+    def _classes_of(self, problem: str, optimizer: str) -> tuple[Any, Any]:
+        name = parse(problem)[0][0]
+        entry, tool = self.problems.get(name), self.optimizers.get(optimizer)
+        return self._load(entry.path if entry else name), self._load(tool.path if tool else optimizer)
 
     def _add(self, file: str) -> None:
         module = load_file(file)
-        found = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
+        own = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
+        found = [cls for cls in dict.fromkeys(own) if not cls.__name__.startswith("_")]
         known = 0
         for cls in found:
             name = getattr(cls, "name", None) or snake(cls.__name__)
             summary = (cls.__doc__ or "").strip().split("\n")[0] or f"from {Path(file).name}"
             path = f"{file}:{cls.__name__}"
             if issubclass(cls, Problem):
+                _free(name, self.problems, path)
                 self.problems[name] = ProblemEntry(path, {}, getattr(cls, "track", ""), summary)
             elif hasattr(cls, "minimise") or issubclass(cls, torch.optim.Optimizer):
+                _free(name, self.optimizers, path)
                 self.optimizers[name] = Entry(path, "plugin", summary)
             else:
                 continue
@@ -193,8 +218,8 @@ class Catalog:
         else:
             try:
                 module = importlib.import_module(head)
-            except ImportError as error:
-                raise RequestError(f"cannot import {head!r} for {path!r}: {error}") from None
+            except (Exception, SystemExit) as error:
+                raise RequestError(f"cannot import {head!r} for {path!r}: {_one_line(error)}") from None
         if not hasattr(module, attribute):
             raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
         self._classes[path] = getattr(module, attribute)
@@ -205,7 +230,7 @@ def load_file(file: str) -> ModuleType:
     """A plugin file as a module of its own. Raises RequestError with the reason."""
     path = Path(file)
     if not path.is_file():
-        raise RequestError(f"plugin {file}: no such file")
+        raise RequestError(f"plugin {file}: {'a folder, not a Python file' if path.is_dir() else 'no such file'}")
     name = f"optbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     found = importlib.util.spec_from_file_location(name, path)
     if found is None or found.loader is None:
@@ -214,14 +239,26 @@ def load_file(file: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         found.loader.exec_module(module)
-    except Exception as error:
-        raise RequestError(f"plugin {file} does not import: {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"plugin {file} does not import: {_one_line(error)}") from None
     return module
+
+
+def _free(name: Any, taken: Mapping[str, Entry | ProblemEntry], path: str) -> None:
+    """Raise RequestError unless a plugin's class may have this name: two of one name would share their records."""
+    if not isinstance(name, str) or not re.fullmatch(r"[^\s\[\],:=]+", name):
+        raise RequestError(f"{path}: name = {name!r} must be text without blanks, brackets, commas, colons or '='")
+    if name in taken:
+        raise RequestError(f"{path}: the name {name!r} is that of {taken[name].path}; give the class another `name`")
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _construct(cls: Any, settings: Mapping[str, Any], text: str) -> Any:
     known = {f.name: f for f in fields(cls)} if hasattr(cls, "__dataclass_fields__") else {}
-    hints = get_type_hints(cls) if known else {}
+    hints = _hints(cls, text) if known else {}
     checked = dict(settings)
     for name, value in settings.items():
         if name not in known:
@@ -232,7 +269,16 @@ def _construct(cls: Any, settings: Mapping[str, Any], text: str) -> Any:
     try:
         return cls(**checked)
     except (ValueError, TypeError, ModuleNotFoundError) as error:  # the last: a wrapped package that is not installed
-        raise RequestError(f"{text}: {error}") from None
+        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"{text}: {_one_line(error)}") from None
+
+
+def _hints(cls: Any, text: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls)
+    except Exception as error:  # an annotation that names what is not there
+        raise RequestError(f"{text}: the annotations of {cls.__name__}: {_one_line(error)}") from None
 
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:
@@ -257,20 +303,36 @@ def _adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: 
     for name in settings:
         if name not in known:
             raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")
+    for name, parameter in signature(cls.__init__).parameters.items():
+        if name in settings and (wanted := _unlike(settings[name], parameter.default)):
+            raise RequestError(f"{text}: {name}={settings[name]!r} is not {wanted}")
+    if lost := [name for name, value in settings.items() if isinstance(value, float) and not math.isfinite(value)]:
+        raise RequestError(f"{text}: {lost[0]}={settings[lost[0]]} is not finite")
     inner = {name: value for name, value in settings.items() if name not in own}
     outer = {name: value for name, value in settings.items() if name in own}
     try:
         return TorchOptim(cls, inner, **outer)
-    except (ValueError, TypeError) as error:
-        raise RequestError(f"{text}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
+
+
+def _unlike(value: Any, default: Any) -> str | None:
+    """What kind of value a torch optimizer's argument takes, as its default tells, where this is none."""
+    if isinstance(default, tuple):
+        return None if isinstance(value, tuple) else f"a tuple like {default}"
+    if isinstance(default, int | float) and isinstance(value, str | tuple):
+        return "True or False" if isinstance(default, bool) else "a number"
+    return None
 
 
 def _sources(cls: Any) -> bytes:
     """The source that decides what the class does: its module and the optbench modules that one draws on."""
     module = sys.modules[cls.__module__]
-    if cls.__module__.split(".")[0] not in ("optbench",) and not cls.__module__.startswith("optbench_plugin"):
-        package = cls.__module__.split(".")[0]
-        return f"{cls.__module__}:{cls.__qualname__} {getattr(sys.modules[package], '__version__', '')}".encode()
+    package = cls.__module__.split(".")[0]
+    if package != "optbench" and not cls.__module__.startswith("optbench_plugin"):
+        told = f"{cls.__module__}:{cls.__qualname__} {getattr(sys.modules[package], '__version__', '')}".encode()
+        file = None if package == "torch" else getattr(module, "__file__", None)
+        return told + (Path(file).read_bytes() if file and file.endswith(".py") else b"")
     used = {getattr(item, "__module__", None) or getattr(item, "__name__", "") for item in vars(module).values()}
     ours = ("optbench.problems", "optbench.optimizers", "optbench.layers")
     names = {module.__name__} | {name for name in used if isinstance(name, str) and name.startswith(ours)}
@@ -280,4 +342,4 @@ def _sources(cls: Any) -> bytes:
 
 def snake(name: str) -> str:
     """ "MyMethod" -> "my_method": how a plugin file's class is asked for."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

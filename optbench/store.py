@@ -16,6 +16,7 @@ from optbench.trial import Record, RecordError, RequestError, read_line
 
 RECORDS, REJECTED, ENVIRONMENT, SUITE = "records.jsonl", "rejected.jsonl", "environment.json", "suite.toml"
 _ROOM = 32 * 2**20  # bytes that must be free before a run begins
+_LEFTOVERS = (".lock", ".probe", ".spool")  # what a run that was killed at its very start may have left
 
 
 class FullError(RequestError):
@@ -145,13 +146,16 @@ def _claim(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file, --out takes a folder")
     held = {path.name for path in folder.iterdir()} if folder.is_dir() and os.access(folder, os.R_OK) else set()
-    if held - {".lock"} and not held & {RECORDS, ENVIRONMENT}:
+    foreign = {name for name in held if name not in _LEFTOVERS and not name.endswith(".new")}
+    if foreign and not held & {RECORDS, ENVIRONMENT}:
         raise RequestError(f"{folder} holds other files and no optbench results; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
-        probe.write_text("x")
-        probe.unlink()
+        try:
+            probe.write_text("x")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise RequestError(f"cannot write to {folder}: {error.strerror}") from None
     free = shutil.disk_usage(folder).free

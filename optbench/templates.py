@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 from pathlib import Path
 
+from optbench.optimizers import OPTIMIZERS
+from optbench.problems import PROBLEMS
 from optbench.trial import RequestError
 
 _OPTIMIZER = '''"""{name}: a (1+1) evolution strategy with the one-fifth rule (Rechenberg 1973), to start from."""
@@ -88,13 +91,23 @@ class {cls}(Problem):
 
 
 def write(kind: str, name: str) -> Path:
-    """Write NAME.py into the current folder. Raises RequestError for a bad name or a file that is there already."""
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
-        raise RequestError(f"{name!r} is no module name; use lower-case letters, digits and underscores")
+    """Write NAME.py into the current folder.
+
+    Raises RequestError for a name that is no module's or is taken, a file that is there and a folder that takes none.
+    """
+    cls = "".join(part.capitalize() for part in name.split("_"))
+    if not (name.isidentifier() and cls.isidentifier()) or keyword.iskeyword(name) or name != name.lower():
+        raise RequestError(f"{name!r} is no module name; use a lower-case letter, then letters, digits and underscores")
     path = Path(f"{name}.py")
     if path.exists():
         raise RequestError(f"{path} is there already; choose another name")
-    cls = "".join(part.capitalize() for part in name.split("_"))
+    if name in (OPTIMIZERS if kind == "optimizer" else PROBLEMS):
+        raise RequestError(f"{name!r} is a built-in {kind}; choose another name")
+    if importlib.util.find_spec(name):
+        raise RequestError(f"{path} would hide the installed module {name!r} from Python; choose another name")
     text = (_OPTIMIZER if kind == "optimizer" else _PROBLEM).format(name=name, cls=cls)
-    path.write_text(text, encoding="utf-8")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"cannot write {path.resolve()}: {error.strerror}") from None
     return path

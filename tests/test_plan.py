@@ -100,6 +100,15 @@ def test_a_wrong_suite_file_is_refused_by_line(text: str, message: str, tmp_path
         ({"optimizers": ("torch.optim:Addam",)}, "did you mean 'Adam'"),
         ({"optimizers": ("torch.optm:Adam",)}, "cannot import 'torch.optm'"),
         ({"optimizers": ("math:sqrt",)}, "no minimise"),
+        ({"optimizers": ("ADAM",)}, "unknown optimizer 'ADAM', did you mean 'adam'"),
+        ({"optimizers": ("torch.optim.NAdam",)}, "an import path is written torch.optim:NAdam"),
+        ({"optimizers": ("torch.optim:Optimizer",)}, "missing 1 required"),
+        ({"optimizers": ("adam[lr=nan]",)}, "lr='nan' is not a number"),
+        ({"optimizers": ("adam[lr=1e400]",)}, "lr=inf is not finite"),
+        ({"optimizers": ("adam[lr={}]",)}, "lr='{}' is not a number"),
+        ({"optimizers": ("adam[betas=3]",)}, "betas=3 is not a tuple like"),
+        ({"optimizers": ("adam[amsgrad=yes]",)}, "amsgrad='yes' is not True or False"),
+        ({"optimizers": ("adam[batch=True]",)}, "batch=True"),
         ({"problems": ("sphere[dims=3]",)}, "unknown setting 'dims', did you mean 'dim'"),
         ({"seeds": 0}, "seeds = 0"),
         ({"passes": -1.0}, "passes = -1"),
@@ -121,6 +130,63 @@ def test_a_suite_says_whether_it_is_timed(timing: bool, tmp_path) -> None:
     assert found.timing is timing
     path.write_text(found.toml())
     assert read_suite(str(path)).timing is timing
+
+
+PLUGIN = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class {cls}:
+    {name}
+    needs = "value"
+    {more}
+    def minimise(self, f):
+        while True: f.value(f.start(2))
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([("Mine", "name = 'adam'", "")], "the name 'adam' is that of torch.optim:Adam"),
+        ([("Mine", "name = 'mine'", ""), ("Other", "name = 'mine'", "")], r"the name 'mine' is that of .*:Mine"),
+        ([("Mine", "name = 'my method'", "")], "without blanks"),
+        ([("Mine", "name = 3", "")], "name = 3 must be text"),
+        ([("Mine", "", "raise SystemExit(4)")], "does not import: SystemExit: 4"),
+        ([("Mine", "", "def __post_init__(self): raise RuntimeError('no\\nluck')")], "mine: RuntimeError: no luck"),
+        ([("Mine", "", "def __post_init__(self): raise SystemExit(4)")], "mine: SystemExit: 4"),
+        ([("Mine", "a: 'Nonsense' = 1", "")], "annotations of Mine: NameError"),
+        ([("NotADataclass", "", "")], "unknown optimizer 'mine'"),
+    ],
+)
+def test_plugins_that_cannot_be_used_are_refused_in_one_line(files, message: str, tmp_path) -> None:
+    paths = []
+    for number, (cls, name, more) in enumerate(files):
+        paths.append(tmp_path / f"plugin_{number}.py")
+        paths[-1].write_text(PLUGIN.format(cls=cls, name=name, more=more))
+    with pytest.raises(RequestError, match=message) as refused:
+        plan(suite(optimizers=("mine",)), Catalog(map(str, paths)))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_plugin_given_twice_counts_once_and_is_named_by_its_class(tmp_path) -> None:
+    path = tmp_path / "plugin.py"
+    path.write_text(PLUGIN.format(cls="NotADataclass", name="", more="") + "\nclass _Hidden(NotADataclass): pass\n")
+    catalog = Catalog([str(path), str(path)])
+    assert set(catalog.optimizers) - set(CATALOG.optimizers) == {"not_a_dataclass"}
+    assert catalog.foreign("sphere", "not_a_dataclass") and not catalog.foreign("sphere", "adam")
+    with pytest.raises(RequestError, match="a folder, not a Python file"):
+        Catalog([str(tmp_path)])
+
+
+def test_the_source_of_a_module_named_by_import_path_is_in_the_fingerprint(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "its_own_module.py"
+    file.write_text(PLUGIN.format(cls="Mine", name="", more=""))
+    before = Catalog().fingerprint("sphere", "its_own_module:Mine")
+    file.write_text(PLUGIN.format(cls="Mine", name="", more="") + "# changed\n")
+    assert Catalog().fingerprint("sphere", "its_own_module:Mine") != before
+    assert CATALOG.fingerprint("sphere", "adam") == CATALOG.fingerprint("sphere", "torch.optim:Adam")
 
 
 def test_an_unknown_suite_is_refused() -> None:

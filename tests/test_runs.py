@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from optbench import store
+from optbench.__main__ import main
 from optbench.command import run_request
 from optbench.experiment import Options, run_suite
 from optbench.plan import Suite
@@ -200,11 +201,20 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path, monkeypatch) -> None:
         store.Store(tmp_path)
     with pytest.raises(RequestError, match="is a file"):
         store.Store(tmp_path / "notes.txt")
+    with pytest.raises(RequestError, match="Not a directory"):
+        store.Store(tmp_path / "notes.txt" / "below")
     with pytest.raises(RequestError, match="cannot write"):
         store.Store(Path("/proc/optbench"))
     monkeypatch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(RequestError, match="0 MiB free"):
         store.Store(tmp_path / "new")
+
+
+def test_what_a_run_killed_at_its_start_leaves_does_not_make_the_folder_foreign(tmp_path) -> None:
+    for name in (".lock", ".probe", "environment.json.new"):
+        (tmp_path / name).touch()
+    with store.Store(tmp_path):
+        pass
 
 
 def test_a_disk_that_fills_up_loses_nothing_already_written(tmp_path, monkeypatch) -> None:
@@ -227,7 +237,7 @@ def test_a_disk_that_fills_up_loses_nothing_already_written(tmp_path, monkeypatc
     [
         ({"device": "cuda"}, "no GPU"),
         ({"seeds": 0}, "seeds = 0"),
-        ({"passes": -3.0}, "--passes -3"),
+        ({"passes": -3.0}, "passes = -3"),
         ({"lanes": 0}, "--lanes 0"),
         ({"suite": "nope"}, "unknown suite"),
         ({"plugins": ["missing.py"]}, "no such file"),
@@ -262,6 +272,34 @@ def test_the_command_line_says_what_is_wrong_in_one_line_and_exits_2(tmp_path) -
     for arguments in (["run", "quik"], ["run", "--optimizer", "addam"], ["report", "nowhere"], ["check", "addam"]):
         done = subprocess.run([sys.executable, "-m", "optbench", *arguments], capture_output=True, text=True)
         assert done.returncode == 2 and done.stderr.startswith("optbench: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("runn", "did you mean 'run'?"),
+        ("run --lanez 3", "did you mean '--lanes'?"),
+        ("run --seeds x", "--seeds: 'x' is not a whole number"),
+        ("run --workers 1.5", "--workers: '1.5' is not a whole number"),
+        ("run --passes x", "--passes: invalid float value: 'x'"),
+        ("run --device tpu", "choose from 'cpu', 'cuda', 'auto'"),
+        ("new optimizer 1abc", "no module name"),
+        ("new optimizer class", "no module name"),
+        ("new optimizer _", "no module name"),
+        ("new optimizer ../x", "no module name"),
+        ("new optimizer adam", "built-in optimizer"),
+        ("new problem sphere", "built-in problem"),
+        ("new optimizer torch", "would hide the installed module 'torch'"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_in_one_line(
+    arguments, message, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("optbench: ") and message in told and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_merge_joins_what_several_machines_ran_and_refuses_mixed_versions(tmp_path) -> None:
