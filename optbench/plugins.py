@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from inspect import signature
 from pathlib import Path
-from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, Protocol, get_args, get_type_hints
+from types import ModuleType, UnionType
+from typing import Any, ClassVar, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -283,8 +283,8 @@ def _hints(cls: Any, text: str) -> dict[str, Any]:
 
 def _coerce(value: Any, hint: Any, where: str) -> Any:
     """The value as the field's plain type; other annotations are left to the class itself."""
-    plain = [kind for kind in (get_args(hint) or (hint,)) if kind in (int, float, bool, str, type(None))]
-    if not plain or (value is None and type(None) in plain) or type(value) in plain:
+    plain = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if not set(plain) <= {int, float, bool, str, type(None)} or type(value) in plain:
         return value
     if float in plain and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
