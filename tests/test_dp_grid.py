@@ -111,6 +111,14 @@ def test_a_wide_beam_is_exact_and_a_narrow_one_says_it_is_not() -> None:
     assert not narrow.exact and narrow.lower < SINES[4, 2] < narrow.upper
 
 
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_a_beam_over_layers_says_it_is_not_exact(seed: int) -> None:
+    """One last unit gives up no sums; what was given up is a layer before, and the optimum with it."""
+    case = random_case(seed, (1, 2, 1, 1), "tanh")
+    found = solved(case, DPGrid(grid=GRIDS[0], beam=1))
+    assert found.lower <= brute(case, GRIDS[0]) < found.upper - 1e-3 and not found.exact
+
+
 @pytest.mark.parametrize(("K", "L"), SINES)
 def test_sine_optima_are_as_stated(K: int, L: int) -> None:
     found = solved(SineGrid(K, L), DPGrid())
@@ -141,8 +149,8 @@ def random_case(seed: int, widths: tuple[int, ...], activation: str, samples: in
     return Small(x, torch.tensor(stream.normal(size=(samples, widths[-1])) * 2), widths, activation)
 
 
-def dearest(keyed: np.ndarray, cost: np.ndarray, last: np.ndarray) -> np.ndarray:
-    return dp_merge.merge(keyed, -cost, last)
+def dearest(keyed: np.ndarray, cost: np.ndarray) -> np.ndarray:
+    return dp_merge.merge(keyed, -cost)
 
 
 BREAKS: dict[str, tuple[Any, str, Any, tuple[int, ...], float]] = {

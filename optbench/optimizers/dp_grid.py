@@ -36,7 +36,7 @@ class DPGrid:
     """
 
     grid: Any = None  # a tuple of values for every weight and bias, as (-1, 0, 1); None takes the problem's own
-    penalty: float = 0.0  # weight of sum |w|^power in what is minimised; 0 allows symmetry breaking
+    penalty: float = 0.0  # weight of sum |w|^power in what is minimised
     power: float = 2.0  # 2 ridge, 1 lasso, 0 counts the weights that are not 0
     beam: int = 0  # partial networks kept a stage; 0 keeps all, which is exact
     middle: bool = True  # squared error: match the two halves of the units instead of streaming the last one

@@ -98,7 +98,7 @@ def _layer(before: Layer, net: Net, k: int, activation: str, grid: Grid) -> Laye
     names = ("columns", "cost", "parent", "weights")
     whole = Layer(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
     keyed = keys(whole.columns.reshape(len(whole.columns), -1), quantum(float(np.abs(whole.columns).max())))
-    return _cut(whole, merge(keyed, whole.cost, np.zeros(len(keyed), np.int64)))
+    return _cut(whole, merge(keyed, whole.cost))
 
 
 def _cut(layer: Layer, index: Ints) -> Layer:
@@ -123,7 +123,7 @@ def _ending(columns: Array, cost: float, y: Array, net: Net, grid: Grid) -> tupl
     biases = offsets(grid, len(columns), net.outputs, net.biases[-1])
     biases = Responses(biases.rows, biases.weights, biases.cost + cost)  # what the layers before cost, once
     loss = make_loss(net.loss, y.ravel(), choices, biases)
-    return Units(choices, biases, net.hidden[-1], loss, grid.free), single
+    return Units(choices, biases, net.hidden[-1], loss), single
 
 
 def _weights(layers: list[Layer], index: int, units: Units, single: Responses, found: Found) -> list[Array]:

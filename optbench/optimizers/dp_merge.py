@@ -30,19 +30,16 @@ def keys(rows: Array, spacing: float) -> Ints:
     return np.rint(rows / spacing).astype(np.int64)
 
 
-def merge(rows: Ints, cost: Array, last: Ints) -> Ints:
-    """Which of the keyed rows (M, n) to keep: of equal ones the cheapest, then the one with the smallest `last`, (M',).
-
-    Keeping the smallest last index loses nothing to symmetry breaking: whatever may follow a larger one may follow it.
-    """
+def merge(rows: Ints, cost: Array) -> Ints:
+    """Which of the keyed rows (M, n) to keep, (M',): of equal ones the cheapest, of equally cheap ones the first."""
     hashed = _hash(rows)
-    order = np.lexsort((last, cost, hashed))
+    order = np.lexsort((cost, hashed))
     ordered = hashed[order]
     first = np.ones(len(rows), bool)
     first[1:] = ordered[1:] != ordered[:-1]
     within = ~first[1:]
     if (rows[order[1:][within]] != rows[order[:-1][within]]).any():  # two rows share a hash: compare all the numbers
-        order = np.lexsort((last, cost, *rows.T))
+        order = np.lexsort((cost, *rows.T))
         first[1:] = (rows[order[1:]] != rows[order[:-1]]).any(1)
     return order[first]
 

@@ -2,7 +2,7 @@
 
 D_{j+1}(s') = min_{s + a = s'} D_j(s) + R(a), a in V, and the answer is min over s of loss(s + c, y) + D_K(s) + R(c).
 It is exact because the loss depends on the first j units only through their sum: equal sums share a future, the
-cheapest is kept. Units commute, so without a penalty a sum is extended only by contributions from its last one on.
+cheapest is kept. Units commute, so a sum is extended only by contributions from its last one on (`dp_sums`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def make_loss(name: str, y: Array, choices: Responses, biases: Responses) -> Los
 def check_units(units: Units, cap: float, middle: bool) -> None:
     """Raise Inapplicable, before any of it is allocated, where the partial sums may take more than `cap` GiB."""
     half = _held(units, middle)
-    width = units.choices.rows.shape[1] + 4
+    width = units.choices.rows.shape[1] + 3
     way_out = "use beam=1000, a coarser grid or fewer samples"
     if isinstance(units.loss, Squared) and not middle:
         way_out = f"use middle=True, {way_out[4:]}"
@@ -165,7 +165,6 @@ def _try_pairs(units: Units, stages: list[Stage], half: int, pairs: Ints, least:
 def _stream(units: Units, stages: list[Stage], found: Found, ordered: bool = True) -> None:
     """Add the last unit and the bias to every state of the last stage, a block at a time, keeping the best only."""
     stage = stages[-1]
-    ordered = ordered and units.free
     least = bound(units, stage.rows, stage.cost, 1)
     for begin, index in _blocks(units, stage, least, ordered):
         if least[index].min() > found.value + SLACK * max(1.0, abs(found.value)):
@@ -181,8 +180,8 @@ def _stream(units: Units, stages: list[Stage], found: Found, ordered: bool = Tru
 
 def _blocks(units: Units, stage: Stage, least: Array, ordered: bool) -> Iterator[tuple[int, Ints]]:
     """(first choice to add, states) for blocks of states: the most promising first, or those with one last choice."""
-    order = np.lexsort((least, stage.last)) if ordered else np.argsort(least, kind="stable")
+    order = np.lexsort((least, stage.choice)) if ordered else np.argsort(least, kind="stable")
     step = max(1, BLOCK // 4 // units.choices.rows.size)
     for begin in range(0, len(order), step):
         index = order[begin : begin + step]
-        yield (int(stage.last[index].min()) if ordered else 0), index
+        yield (int(stage.choice[index].min()) if ordered else 0), index

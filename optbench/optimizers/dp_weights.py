@@ -27,11 +27,6 @@ class Grid:
     cap: float  # GiB
     eps: float  # relative rounding of the network's own arithmetic, where thresholds are decided
 
-    @property
-    def free(self) -> bool:
-        """No penalty: every network costs nothing but its loss."""
-        return not self.cost.any()
-
 
 @dataclass(frozen=True)
 class Responses:
@@ -61,7 +56,7 @@ def _sums(columns: Array, grid: Grid, bias: bool) -> Responses:
         check_memory(size, samples + inputs + 1, grid.cap, "the responses of a unit", COARSER)
         rows = (found.rows[:, None] + grid.values[:, None] * part).reshape(size, samples)
         cost = (found.cost[:, None] + grid.cost).ravel()
-        kept = merge(keys(rows, spacing), cost, np.zeros(size, np.int64))
+        kept = merge(keys(rows, spacing), cost)
         before, level = np.divmod(kept, levels)
         weights = np.concatenate([found.weights[before], grid.values[level, None]], 1)
         found = Responses(rows[kept], weights, cost[kept])
@@ -71,7 +66,7 @@ def _sums(columns: Array, grid: Grid, bias: bool) -> Responses:
 def ordered(found: Responses) -> Responses:
     """Equal rows merged, the rest in lexicographic order of their keys."""
     keyed = keys(found.rows, quantum(float(np.abs(found.rows).max())))
-    kept = merge(keyed, found.cost, np.zeros(len(keyed), np.int64))
+    kept = merge(keyed, found.cost)
     kept = kept[np.lexsort(keyed[kept].T[::-1])]
     return Responses(found.rows[kept], found.weights[kept], found.cost[kept])
 
