@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from optbench.report.study import Study
 from optbench.report.words import listed, number, rows
+
+STATED = 1e-5  # what the digits of a stated optimum are good for, relative to max(1, loss)
 
 
 def whole_space(scope: str) -> bool:
@@ -60,9 +63,11 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
         else:
             span = f"[{number(row['lower'])}, {number(row['upper'])}]"
             text = f"{row['label']} proves that over {where} the lowest loss is in {span}."
-        below = _below(study, problem, row["lower"])
-        if below and whole_space(row["scope"]):
-            text += f" CONTRADICTION: {listed(below)} ended below the proved bound; one of the two is wrong."
+        whole = whole_space(row["scope"])
+        below = _below(study, problem, row["lower"], _rounding(study, problem), "lowest" if whole else "final")
+        text += _regrets(study, problem, row)
+        if below and whole:
+            text += f" CONTRADICTION: {listed(below)} went below the proved bound; one of the two is wrong."
         elif below:
             text += (
                 f" {listed(below)} ended below it, which is no contradiction: the proof covers only {where}, "
@@ -70,7 +75,7 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
             )
         out.append(text)
     value, source = study.best(problem)
-    below = [] if math.isnan(value) else _below(study, problem, value)
+    below = [] if math.isnan(value) else _below(study, problem, value, STATED)
     if below and source == "best known":
         out.append(f"{listed(below)} ended below the best known loss: the problem's statement of it can be lowered.")
     elif below:
@@ -79,11 +84,31 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
     return out
 
 
-def _below(study: Study, problem: str, lower: float) -> list[str]:
-    """Labels with a trial that ended below `lower` by more than rounding."""
-    slack = 1e-5 * max(1.0, abs(lower)) if math.isfinite(lower) else math.nan
+def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
+    """Every other optimizer's distance to what is proved, or the range it is in; negative outside of the scope."""
+    out = []
+    for label in study.labels:
+        cell = study.cells.get((problem, label))
+        if cell is None or label == certificate["label"]:
+            continue
+        final = float(np.median(study.trials["final"].to_numpy(dtype=float)[cell]))
+        ends = [final - certificate["upper"], final - certificate["lower"]]
+        if certificate["exact"] or math.isinf(final):
+            ends = ends[:1]
+        out.append(f"{label} {' to '.join(number(end, 'lost') for end in ends)}")
+    return f" Regret to it at the end, median over seeds: {listed(out, most=40)}." if out else ""
+
+
+def _rounding(study: Study, problem: str) -> float:
+    """What a certificate may differ from the network's forward pass by, relative to max(1, loss): see `certify`."""
+    return 1e-12 if study.facts.get(problem, {}).get("dtype") == "float64" else 1e-6
+
+
+def _below(study: Study, problem: str, lower: float, rounding: float, column: str = "final") -> list[str]:
+    """Labels with a trial whose `final` or `lowest` loss is below `lower` by more than rounding."""
+    slack = rounding * max(1.0, abs(lower)) if math.isfinite(lower) else math.nan
     trials = study.trials
-    lowest = trials.loc[(trials["problem"] == problem) & (trials["final"] < lower - slack), "label"]
+    lowest = trials.loc[(trials["problem"] == problem) & (trials[column] < lower - slack), "label"]
     return [label for label in study.labels if label in set(lowest)]
 
 
