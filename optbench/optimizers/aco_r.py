@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from optbench.objective import Inapplicable, Objective
 from optbench.optimizers.checks import check, check_count, check_positive
+from optbench.optimizers.particle_swarm import PART, best_of
 
 LARGEST_BASIS = 1_000  # dimensions up to which the rotation's D x D basis is built for every ant
 
@@ -49,34 +51,63 @@ class ACOR:
         weight = torch.exp(-(rank**2) / (2 * self.q**2 * self.archive**2))
         share = (weight.cumsum(0) / weight.sum()).to(f.dtype)  # (k,)
 
-        x = f.start(self.archive)  # (B, k, D), from here on sorted by loss
-        loss, x = best_first(f.value(x), x, self.archive)
+        k = self.archive
+        archive = Archive(f.start(k), self.ants)
+        archive.loss[:, :k] = f.value(archive.x)
         while True:
+            archive.sort()
             # One member for the whole ant: a new draw a dimension would lose what the dimensions have in common.
-            picked = torch.searchsorted(share, f.rand(self.ants), right=True).clamp(max=self.archive - 1)  # (B, m)
-            centre = x.gather(1, picked[..., None].expand(-1, -1, f.dim))  # (B, m, D)
-            ants = torch.stack([self._sample(f, x, centre[:, a]) for a in range(self.ants)], 1)  # (B, m, D)
-            loss, x = best_first(torch.cat([loss, f.value(ants)], 1), torch.cat([x, ants], 1), self.archive)
+            picked = torch.searchsorted(share, f.rand(self.ants), right=True).clamp(max=k - 1)  # (B, m)
+            centre = best_of(archive.x, picked)  # (B, m, D)
+            for a in range(self.ants):
+                archive.ants[:, a] = self._sample(f, archive.x, centre[:, a])
+            archive.loss[:, k:] = f.value(archive.ants)
 
     def _sample(self, f: Objective, x: Tensor, centre: Tensor) -> Tensor:
         """One ant a lane: (B, D) around the archive member `centre`, (B, D)."""
         step = f.randn(f.dim)  # (B, D)
-        apart = x - centre[:, None]  # (B, k, D)
         if not self.rotate:
-            return centre + self._deviation(apart) * step
+            return step.mul_(self._deviation(x, centre)).add_(centre)
+        apart = x - centre[:, None]  # (B, k, D)
         axes = basis(apart, f.rand(f.dim), f.randn(f.dim, f.dim))  # (B, D, D), a column an axis
-        step = step * self._deviation(apart @ axes)
+        step = step * self._deviation(apart @ axes, torch.zeros_like(centre))
         return centre + (axes @ step[..., None]).squeeze(2)
 
-    def _deviation(self, apart: Tensor) -> Tensor:
-        """xi times the mean distance to the k - 1 other members along every axis: (B, k, D) -> (B, D)."""
-        return self.xi / (self.archive - 1) * apart.abs().sum(1)
+    def _deviation(self, x: Tensor, centre: Tensor) -> Tensor:
+        """xi times the mean distance of `centre` (B, D) to the k - 1 other members of (B, k, D) along every axis."""
+        most = max(1, (PART if x.device.type == "cpu" else 256 * PART) // self.archive)
+        parts = zip(x.split(most, 2), centre[:, None].split(most, 2), strict=True)
+        return torch.cat([(x - c).abs_().sum(1) for x, c in parts], 1).mul_(self.xi / (self.archive - 1))
 
 
-def best_first(loss: Tensor, x: Tensor, keep: int) -> tuple[Tensor, Tensor]:
-    """The `keep` lowest of (B, n) losses with their points (B, n, D), best first, older first among equals."""
-    order = loss.argsort(dim=1, stable=True)[:, :keep]
-    return loss.gather(1, order), x.gather(1, order[..., None].expand(-1, -1, x.shape[2]))
+class Archive:
+    """k solutions and room for m ants behind them, (B, k + m, D), in memory that is asked for once."""
+
+    def __init__(self, x: Tensor, ants: int) -> None:
+        """x: (B, k, D), whose losses are yet to come."""
+        lanes, self._keep, dim = x.shape
+        self._all, self._spare = (x.new_empty(lanes, self._keep + ants, dim) for _ in range(2))
+        self._first = torch.arange(lanes, device=x.device)[:, None] * (self._keep + ants)  # of each lane, as one list
+        self.loss = x.new_full((lanes, self._keep + ants), math.inf)
+        self.x.copy_(x)
+
+    @property
+    def x(self) -> Tensor:
+        """(B, k, D), the best first once sorted."""
+        return self._all[:, : self._keep]
+
+    @property
+    def ants(self) -> Tensor:
+        """(B, m, D), to be written."""
+        return self._all[:, self._keep :]
+
+    def sort(self) -> None:
+        """The lowest losses first, older first among equals, so that the m worst of all lie where ants will be."""
+        order = self.loss.argsort(dim=1, stable=True)
+        self.loss = self.loss.gather(1, order)
+        rows = (order + self._first).flatten()
+        torch.index_select(self._all.flatten(0, 1), 0, rows, out=self._spare.flatten(0, 1))
+        self._all, self._spare = self._spare, self._all
 
 
 def basis(apart: Tensor, draws: Tensor, spare: Tensor) -> Tensor:
