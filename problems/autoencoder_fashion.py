@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start, some_targets
+from optbench.problems.shared import measured_start
 
 STATED = {
     (16, 64): (0.198356, 0.0055125)
@@ -27,6 +27,7 @@ class AutoencoderFashion(Problem):
     loss_name = "mse"
     passes = 60.0
     batch = 64
+    taus = (0.5, 0.1)
 
     @property
     def start(self) -> float:
@@ -37,10 +38,6 @@ class AutoencoderFashion(Problem):
     def best(self) -> Best:
         known = STATED.get((self.code, self.hidden))
         return Best(known[1], "best known") if known else Best(0.0, "bound")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.1)
 
     def network(self) -> nn.Module:
         return nn.Sequential(

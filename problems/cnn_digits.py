@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.mlp_digits import digits
-from optbench.problems.shared import accuracy, measured_start, some_targets
+from optbench.problems.shared import accuracy, measured_start
 
 STARTS = {8: 2.30661}  # channels: start
 
@@ -27,14 +27,11 @@ class CnnDigits(Problem):
     batch = 128
     stochastic = True
     best = Best(0.0, "bound")
+    taus = (0.5, 0.1)
 
     @property
     def start(self) -> float:
         return STARTS.get(self.channels) or measured_start(self)
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.1)
 
     def network(self) -> nn.Module:
         c = self.channels

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, split
 from optbench.problems.fashion import Pictures, pictures, scaled
-from optbench.problems.shared import accuracy, measured_start, some_targets
+from optbench.problems.shared import accuracy, measured_start
 
 STARTS = {8: 2.30503}  # channels: start
 IMAGES, LABELS = 2051, 2049  # what the first four bytes of an idx file say
@@ -35,14 +35,11 @@ class CnnFashion(Problem):
     batch = 64
     stochastic = True
     best = Best(0.0, "bound")
+    taus = (0.5, 0.2)
 
     @property
     def start(self) -> float:
         return STARTS.get(self.channels) or measured_start(self)
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.2)
 
     def network(self) -> nn.Module:
         c = self.channels

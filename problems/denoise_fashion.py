@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
 from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start, some_targets
+from optbench.problems.shared import measured_start
 
 NOISE = 0.3  # standard deviation; pictures are in [0, 1]
 STATED = {8: (0.091652, 0.0124656)}  # channels: start, best known (Adam with a cosine schedule, 300 passes)
@@ -44,6 +44,7 @@ class DenoiseFashion(Problem):
     loss_name = "mse"
     passes = 30.0
     batch = 64
+    taus = (0.5, 0.1)
 
     @property
     def start(self) -> float:
@@ -54,10 +55,6 @@ class DenoiseFashion(Problem):
     def best(self) -> Best:
         known = STATED.get(self.channels)
         return Best(known[1], "best known") if known else Best(0.0, "bound")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.1)
 
     def network(self) -> nn.Module:
         return Denoiser(self.channels)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import measured_start, some_targets
+from optbench.problems.shared import measured_start
 
 
 class Point(nn.Module):
@@ -120,8 +120,8 @@ class Rastrigin(Function):
     starts: ClassVar[Mapping[int, float]] = {10: 180.073924, 2: 36.888153}
 
     @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.1) if self.dim > 2 else super().targets
+    def taus(self) -> tuple[float, ...]:
+        return (0.5, 0.1) if self.dim > 2 else super().taus
 
     def formula(self, x: Tensor) -> Tensor:
         return (10 + x.square() - 10 * torch.cos(2 * math.pi * x)).sum()

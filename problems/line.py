@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import regression, some_targets
+from optbench.problems.shared import regression
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,7 @@ class Line(Problem):
     passes = 100.0
     start = 1.20295
     best = Best(0.640104518746, "optimum")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 1e-2, 1e-3)  # a hundred random lines come closer than the coarser ones
+    taus = (1e-2, 1e-3)  # a hundred random lines come closer than the coarser ones
 
     def network(self) -> nn.Module:
         return nn.Linear(1, 1)

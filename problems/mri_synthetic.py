@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, split
-from optbench.problems.shared import accuracy, arrays, some_targets
+from optbench.problems.shared import accuracy, arrays
 
 
 def scanner_network(outputs: int, dropout: float, size: tuple[int, int]) -> nn.Sequential:
@@ -48,10 +48,7 @@ class MriSyntheticSeverity(Problem):
     stochastic = True
     start = 0.490987
     best = Best(0.0430823, "best known")  # Adam, lr 0.003 with a cosine schedule, 600 passes
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.3)
+    taus = (0.5, 0.3)
 
     def network(self) -> nn.Module:
         return scanner_network(1, self.dropout, (32, 32))
@@ -72,10 +69,7 @@ class MriSyntheticSeverityMse(MriSyntheticSeverity):
     loss_name = "mse"
     start = 0.325321
     best = Best(0.00201326, "best known")  # the same
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.2)
+    taus = (0.5, 0.2)
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
         x, severity = batch
@@ -95,10 +89,7 @@ class MriSyntheticClass(Problem):
     stochastic = True
     start = 0.693564
     best = Best(0.0, "bound")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.8, 0.5)
+    taus = (0.8, 0.6)
 
     def network(self) -> nn.Module:
         return scanner_network(2, self.dropout, (32, 32))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
 from optbench.problems.cartpole import advantage
-from optbench.problems.shared import measured_start, some_targets, stated
+from optbench.problems.shared import measured_start, stated
 
 GRAVITY, TICK, TORQUE, SPEED = 10.0, 0.05, 2.0, 8.0  # m/s2, s, N m, rad/s; mass 1 kg, length 1 m
 SPREAD = 0.5  # standard deviation of the torque around the policy's
@@ -61,6 +61,7 @@ class Pendulum(Problem):
     track = "reinforcement"
     loss_name = "reward"
     passes = 200.0
+    taus = (0.8, 0.6)
 
     def __post_init__(self) -> None:
         stated("gradient", self.gradient, ("score", "dynamics"))
@@ -74,10 +75,6 @@ class Pendulum(Problem):
     def best(self) -> Best:
         known = STATED.get((self.steps, self.hidden))
         return Best(known[1], "best known") if known else Best(0.0, "bound")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.8, 0.6)
 
     def network(self) -> nn.Module:
         return Policy(self.hidden)

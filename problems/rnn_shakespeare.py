@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shakespeare import SYMBOLS, windows
-from optbench.problems.shared import measured_start, some_targets
+from optbench.problems.shared import measured_start
 
 CONTEXT = 32  # characters
 STATED = {64: (4.28828, 1.39036)}  # units: start, best known (Adam with a cosine schedule, 200 passes)
@@ -50,6 +50,7 @@ class RnnShakespeare(Problem):
     loss_name = "cross-entropy"
     passes = 15.0
     batch = 32
+    taus = (0.5, 0.2)
 
     @property
     def start(self) -> float:
@@ -60,10 +61,6 @@ class RnnShakespeare(Problem):
     def best(self) -> Best:
         known = STATED.get(self.units)
         return Best(known[1], "best known") if known else Best(0.0, "bound")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.2)
 
     def network(self) -> nn.Module:
         return Elman(self.units)

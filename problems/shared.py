@@ -68,12 +68,6 @@ def classification(x: Array, y: Array, seed: int = 0) -> Splits:
     return Splits(*((_real(x[part]), torch.as_tensor(y[part], dtype=torch.int64)) for part in parts))
 
 
-def some_targets(problem: Problem, *taus: float) -> dict[float, float]:
-    """A problem's targets at these taus alone: those that some optimizers reach at the default budget, and not all."""
-    best = problem.best.value
-    return {tau: best + tau * (problem.start - best) for tau in taus}
-
-
 def stated(setting: str, value: str, choices: Iterable[str]) -> None:
     """Raise ValueError, with what there is, unless the value of a setting is one of the choices."""
     if value not in choices:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shakespeare import SYMBOLS, windows
-from optbench.problems.shared import measured_start, some_targets
+from optbench.problems.shared import measured_start
 
 CONTEXT = 32  # characters
 STATED = {(32, 2): (4.33682, 1.28309)}  # (width, layers): start, best known (Adam with a cosine schedule, 150 passes)
@@ -83,6 +83,7 @@ class TransformerShakespeare(Problem):
     loss_name = "cross-entropy"
     passes = 15.0
     batch = 32
+    taus = (0.5, 0.4)
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.layers < 1 or self.heads < 1 or self.width % self.heads:
@@ -97,10 +98,6 @@ class TransformerShakespeare(Problem):
     def best(self) -> Best:
         known = STATED.get((self.width, self.layers)) if self.heads == 4 else None
         return Best(known[1], "best known") if known else Best(0.0, "bound")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.4)
 
     def network(self) -> nn.Module:
         return Transformer(self.width, self.layers, self.heads)

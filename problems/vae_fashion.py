@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from optbench.problem import Batch, Best, Net, Problem, Splits, generator
 from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start, some_targets
+from optbench.problems.shared import measured_start
 
 STATED = {(8, 64): (137.541, 69.5615)}  # (code, hidden): start, best known (L-BFGS, 1000 passes)
 
@@ -47,6 +47,7 @@ class VaeFashion(Problem):
     passes = 60.0
     batch = 64
     stochastic = True
+    taus = (0.5, 0.1)
 
     @property
     def start(self) -> float:
@@ -57,10 +58,6 @@ class VaeFashion(Problem):
     def best(self) -> Best:
         known = STATED.get((self.code, self.hidden))
         return Best(known[1], "best known") if known else Best(0.0, "bound")
-
-    @property
-    def targets(self) -> dict[float, float]:
-        return some_targets(self, 0.5, 0.1)
 
     def network(self) -> nn.Module:
         return Vae(self.code, self.hidden)
