@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from optbench.trial import Record, RecordError, RequestError, read_line, spec
@@ -65,10 +66,10 @@ def read(folder: str | Path) -> Results:
         raise RequestError(f"no result folder {str(folder)!r}; `python -m optbench run --out DIR` makes one")
     notes: list[str] = []
     environment = _environment(folder / "environment.json", notes)
-    records = _records(folder / "records.jsonl", notes)
+    records, curves = _records(folder / "records.jsonl", notes)
     if not records and not environment and not (folder / "suite.toml").exists():
         raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
-    return Results(folder, _trials(records, environment.get("plan", [])), _points(records), environment, notes)
+    return Results(folder, _trials(records, environment.get("plan", [])), _points(curves), environment, notes)
 
 
 def _environment(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -86,14 +87,22 @@ def _environment(path: Path, notes: list[str]) -> dict[str, Any]:
     return data
 
 
-def _records(path: Path, notes: list[str]) -> list[Record]:
-    """The records, the last line of a key standing for its trial; lines that are not records are noted, not dropped."""
-    found: dict[str, Record] = {}
+@dataclass
+class _Curve:
+    """One trial's points as numbers: (points, names)."""
+
+    names: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+
+
+def _records(path: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
+    """The records and, apart, their curves; the last line of a key stands for its trial; what is no record is noted."""
+    found: dict[str, tuple[Record, _Curve]] = {}
     bad: list[str] = []
     again = 0
     if not path.exists():
         notes.append("records.jsonl is absent: no trial has ended yet.")
-        return []
+        return [], []
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -104,13 +113,26 @@ def _records(path: Path, notes: list[str]) -> list[Record]:
                 bad.append(f"line {number}: {error}")
                 continue
             again += record.key in found
-            found[record.key] = record
+            found[record.key] = record, _curve(record.curve)
+            record.curve = []  # a million points as dictionaries are a gigabyte
     if bad:
         more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
         notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
     if again:
         notes.append(f"{again} trial(s) were recorded again; the last record of each counts.")
-    return list(found.values())
+    return [record for record, _ in found.values()], [curve for _, curve in found.values()]
+
+
+def _curve(points: list[dict[str, float]]) -> _Curve:
+    names = tuple(dict.fromkeys(name for point in (*points[:1], *points[-1:]) for name in point))
+    rows = [
+        list(point.values()) if tuple(point) == names else [point.get(n, math.nan) for n in names] for point in points
+    ]
+    try:
+        values = np.array(rows, dtype=float).reshape(len(rows), len(names))
+    except (TypeError, ValueError):  # somebody's metric is no number: the others still are
+        values = np.array([[_number(value) for value in row] for row in rows], dtype=float)
+    return _Curve(names, values)
 
 
 def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFrame:
@@ -135,20 +157,19 @@ def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFram
     return table
 
 
-def _points(records: list[Record]) -> pd.DataFrame:
+def _points(curves: list[_Curve]) -> pd.DataFrame:
     """Curve points as float columns; a value a point lacks is NaN."""
-    lengths = [len(record.curve) for record in records]
-    everything = [point for record in records for point in record.curve]
-    ends = [point for record in records for point in (*record.curve[:1], *record.curve[-1:])]
-    names = dict.fromkeys((*_AXES, *(name for point in ends for name in point)))
-    columns: dict[str, Any] = {"trial": np.repeat(np.arange(len(records)), lengths)}
-    for name in names:
-        values = [point.get(name, math.nan) for point in everything]
-        try:
-            columns[name] = np.array(values, dtype=float)
-        except (TypeError, ValueError):  # somebody's metric is no number: the others of its column still are
-            columns[name] = np.array([_number(value) for value in values], dtype=float)
-    return pd.DataFrame(columns)
+    lengths = [len(curve.values) for curve in curves]
+    names = tuple(dict.fromkeys((*_AXES, *(name for curve in curves for name in curve.names))))
+    whole = np.full((sum(lengths), len(names)), np.nan)
+    places: dict[tuple[str, ...], list[int]] = {}
+    at = 0
+    for curve, length in zip(curves, lengths, strict=True):
+        place = places.setdefault(curve.names, [names.index(name) for name in curve.names])
+        whole[at : at + length, place] = curve.values
+        at += length
+    columns = {"trial": np.repeat(np.arange(len(curves)), lengths)}
+    return pd.DataFrame(columns | {name: whole[:, k].copy() for k, name in enumerate(names)})
 
 
 def _number(value: Any) -> float:

@@ -26,7 +26,7 @@ def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
         if figure is None:
             continue
         figure.set_dpi(DPI)
-        figure.draw_without_rendering()  # lays it out, once for all formats
+        figure.get_layout_engine().execute(figure)  # once for all formats
         figure.set_layout_engine("none")
         for kind in FORMATS:
             _save(figure, folder / f"{name}.{kind}", kind)
