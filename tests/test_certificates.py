@@ -152,6 +152,15 @@ def test_regret_to_an_interval_is_a_range(tmp_path: Path) -> None:
     assert "over seeds: other 0.250 to 0.500." in about(tmp_path, interval, [0.75], "float64")
 
 
+def test_over_all_weights_no_regret_is_negative(tmp_path: Path) -> None:
+    interval = WHOLE | {"lower": 0.25, "exact": False}
+    assert "over seeds: other 0 to 0.150." in about(tmp_path, interval, [0.4], "float64")
+
+
+def test_regret_within_rounding_is_none(tmp_path: Path) -> None:
+    assert "over seeds: other 0." in about(tmp_path, WHOLE, [0.5 + 1e-16], "float64")
+
+
 def test_regret_below_a_grid_optimum_is_negative(tmp_path: Path) -> None:
     text = about(tmp_path, WHOLE | {"scope": "grid {-1, 0, 1}"}, [0.25], "float64")
     assert (

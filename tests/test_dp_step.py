@@ -160,6 +160,12 @@ def test_several_outputs_share_their_breaks() -> None:
     assert solved(Small(x, y, (1, 1, 2), "step"), DPStep()).upper == pytest.approx(0.5 / 8)
 
 
+def test_of_equally_good_staircases_the_one_with_the_fewest_breaks() -> None:
+    y = np.repeat([[0.0], [1.0], [-1.0]], 4, 0)
+    assert segment(Squared(y, np.arange(13)), 12, 8) == [4, 8]
+    assert segment(Squared(0 * y, np.arange(13)), 12, 3) == []
+
+
 # The problems that state these optima, and that nothing goes below them
 
 STATED: list[Problem] = [Step1d(K) for K in range(1, 17)] + [cls(K) for cls in (StepBmi, StepBmiClasses) for K in KS]

@@ -92,11 +92,17 @@ def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
         if cell is None or label == certificate["label"]:
             continue
         final = float(np.median(study.trials["final"].to_numpy(dtype=float)[cell]))
-        ends = [final - certificate["upper"], final - certificate["lower"]]
-        if certificate["exact"] or math.isinf(final):
-            ends = ends[:1]
+        least, most = (_distance(study, problem, final, certificate[end]) for end in ("upper", "lower"))
+        if whole_space(certificate["scope"]):
+            least = min(max(0.0, least), most)  # whatever is in the scope is not below the optimum
+        ends = [most] if certificate["exact"] or math.isinf(final) else [least, most]
         out.append(f"{label} {' to '.join(number(end, 'lost') for end in ends)}")
     return f" Regret to it at the end, median over seeds: {listed(out, most=40)}." if out else ""
+
+
+def _distance(study: Study, problem: str, final: float, proved: float) -> float:
+    rounded = abs(final - proved) <= _rounding(study, problem) * max(1.0, abs(proved))
+    return 0.0 if rounded else final - proved
 
 
 def _rounding(study: Study, problem: str) -> float:
