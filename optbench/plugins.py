@@ -176,9 +176,10 @@ class Catalog:
             digest.update(_sources(cls))
         return digest.hexdigest()[:12]
 
-    def foreign(self, problem: str, optimizer: str) -> bool:
-        """Whether a trial runs code that is neither optbench's nor torch's, and that may leave its process changed."""
-        return not all(cls.__module__.split(".")[0] in OURS for cls in self._classes_of(problem, optimizer))
+    def foreign(self, problem: str, optimizer: str) -> tuple[str, ...]:
+        """The classes of a trial that are neither optbench's nor torch's, and may leave its process changed."""
+        names = [f"{cls.__module__}:{cls.__qualname__}" for cls in self._classes_of(problem, optimizer)]
+        return tuple(name for name in names if name.split(".")[0] not in OURS)
 
     def _classes_of(self, problem: str, optimizer: str) -> tuple[Any, Any]:
         name = parse(problem)[0][0]

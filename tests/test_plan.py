@@ -174,7 +174,8 @@ def test_a_plugin_given_twice_counts_once_and_is_named_by_its_class(tmp_path) ->
     path.write_text(PLUGIN.format(cls="NotADataclass", name="", more="") + "\nclass _Hidden(NotADataclass): pass\n")
     catalog = Catalog([str(path), str(path)])
     assert set(catalog.optimizers) - set(CATALOG.optimizers) == {"not_a_dataclass"}
-    assert catalog.foreign("sphere", "not_a_dataclass") and not catalog.foreign("sphere", "adam")
+    assert catalog.foreign("sphere", "adam") == ()
+    assert [name.partition(":")[2] for name in catalog.foreign("sphere", "not_a_dataclass")] == ["NotADataclass"]
     with pytest.raises(RequestError, match="a folder, not a Python file"):
         Catalog([str(tmp_path)])
 
