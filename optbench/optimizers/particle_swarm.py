@@ -47,9 +47,7 @@ class ParticleSwarm:
         v = torch.zeros_like(x)
         own = x.clone()  # (B, P, D): where each particle saw its best
         best = torch.full(x.shape[:2], math.inf, dtype=x.dtype, device=x.device)  # (B, P)
-        # Particles move in parts: a swarm on a large network is most of the memory, and fresh memory is slow.
-        most = max(1, (PART if x.device.type == "cpu" else 256 * PART) // f.dim)
-        parts = [slice(first, first + most) for first in range(0, self.swarm, most)]
+        parts = in_parts(x)
         while True:
             loss = f.value(x)
             better = loss < best
@@ -75,6 +73,15 @@ def best_of(own: Tensor, led: Tensor) -> Tensor:
     first = torch.arange(len(own), device=own.device)[:, None] * own.shape[1]  # of each lane, in one long list
     # Whole rows at a time: gather takes number by number, a tenth as fast.
     return own.flatten(0, 1).index_select(0, (led + first).flatten()).view(*led.shape, own.shape[2])
+
+
+def in_parts(x: Tensor) -> list[slice]:
+    """The particles of (B, P, D) in parts: a swarm on a large network is most of the memory, and fresh memory is slow.
+
+    They do not depend on the lanes, which draw their numbers part by part.
+    """
+    most = max(1, (PART if x.device.type == "cpu" else 256 * PART) // x.shape[2])
+    return [slice(first, first + most) for first in range(0, x.shape[1], most)]
 
 
 def neighbours(topology: str, particles: int) -> Tensor:

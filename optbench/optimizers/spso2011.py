@@ -11,7 +11,7 @@ from torch import Tensor
 
 from optbench.objective import Objective
 from optbench.optimizers.checks import check, check_count
-from optbench.optimizers.particle_swarm import best_of
+from optbench.optimizers.particle_swarm import best_of, in_parts
 
 
 @dataclass(frozen=True)
@@ -40,28 +40,31 @@ class SPSO2011:
 
     def minimise(self, f: Objective) -> None:
         x, other = f.start(2 * self.swarm).chunk(2, 1)  # (B, P, D)
-        v = other - x
+        x, v = x.clone(), other - x
+        del other  # the memory that all starts share
         own = x.clone()  # (B, P, D): where each particle saw its best
         best = torch.full(x.shape[:2], math.inf, dtype=x.dtype, device=x.device)  # (B, P)
         informs = self._links(f)
+        parts = in_parts(x)
         while True:
             loss = f.value(x)
             record = best.amin(1)  # (B,)
             better = loss < best
             best = torch.where(better, loss, best)
-            own = torch.where(better[..., None], x, own)
+            torch.where(better[..., None], x, own, out=own)
             f.recommend(best_of(own, best.argmin(1, keepdim=True))[:, 0])
             stuck = best.amin(1) >= record
             # Drawn in every iteration, used or not, so that a lane's numbers do not depend on its success.
             informs = torch.where(stuck[:, None, None], self._links(f), informs)
             led = torch.where(informs, best[:, :, None], math.inf).argmin(1)  # (B, P): the best of who informs it
-            lead = best_of(own, led)
             alone = (led == torch.arange(self.swarm, device=x.device))[..., None]
-            to_own, to_lead = self.c * (own - x), self.c * (lead - x)
-            gap = torch.where(alone, to_own / 2, (to_own + to_lead) / 3)  # G - x
-            step = gap + in_ball(f.randn(self.swarm, f.dim), f.rand(self.swarm)) * gap.norm(dim=2, keepdim=True)
-            v = self.w * v + step
-            x = x + v
+            for part in parts:
+                here, velocity = x[:, part], v[:, part]  # (B, p, D), in place
+                to_own, to_lead = own[:, part] - here, best_of(own, led[:, part]) - here
+                gap = torch.where(alone[:, part], to_own / 2, (to_own + to_lead) / 3).mul_(self.c)  # G - x
+                ball = in_ball(f.randn(*gap.shape[1:]), f.rand(gap.shape[1]))
+                velocity.mul_(self.w).add_(gap).add_(ball.mul_(gap.norm(dim=2, keepdim=True)))
+                here.add_(velocity)
 
     def _links(self, f: Objective) -> Tensor:
         """(B, P, P), True where the row's particle informs the column's."""
