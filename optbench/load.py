@@ -19,8 +19,8 @@ MISSING = "missing"  # the status of a planned trial without a record
 
 _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
 _WHO = ("key", "problem", "optimizer", "label", "seed", "budget", "device")
-_SPENT = ("passes", "seconds", "warmup_seconds", "peak_bytes", "samples_per_second")
-_FIELDS = (*_WHO, "status", "error", "lanes", "alone", *_COUNTS, *_SPENT, "fingerprint")
+_SPENT = ("passes", "seconds", "warmup_seconds", "peak_bytes", "samples_per_second", "utilisation", "joules")
+_FIELDS = (*_WHO, "status", "error", "note", "lanes", "alone", *_COUNTS, *_SPENT, "fingerprint")
 _FLOATS = ("budget", *_SPENT)
 _AXES = ("passes", "forward", "backward", "seconds", "loss")
 
@@ -137,7 +137,8 @@ def _curve(points: list[dict[str, float]]) -> _Curve:
 
 def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFrame:
     rows = [
-        {name: getattr(r, name) for name in _FIELDS} | {"hyper": r.hyper, "certificate": r.certificate} for r in records
+        {name: getattr(r, name, None) for name in _FIELDS} | {"hyper": r.hyper, "certificate": r.certificate}
+        for r in records
     ]
     known = {record.key for record in records}
     for planned in plan:

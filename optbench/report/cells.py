@@ -96,6 +96,7 @@ def speeds(study: Study, whole: Study) -> pd.DataFrame:
     whole: with all the settings of a tuned optimizer, for the one that was timed alone speaks for the others too.
     """
     names = ("seconds", "forward", "backward", "evaluations", "flops", "lanes", "warmup_seconds", "peak_bytes")
+    names += ("utilisation", "joules")
     data = {name: whole.trials[name].to_numpy(dtype=float) for name in names}
     device, folder, lone = (whole.trials[name].to_numpy() for name in ("device", "folder", "alone"))
     tried = {**whole.cells, **clock.groups(whole)}
@@ -125,6 +126,7 @@ def speeds(study: Study, whole: Study) -> pd.DataFrame:
                 | {"seconds": float(np.median(own["seconds"]))}
                 | {"warmup_seconds": float(np.median(own["warmup_seconds"]))}
                 | {"peak_bytes": float(memory.max()) if len(memory) else math.nan}
+                | {name: float(np.median(own[name])) for name in ("utilisation", "joules")}
             )
     return pd.DataFrame(rows)
 
@@ -135,15 +137,16 @@ def _ceiling(ceilings: dict[str, Any], device: str) -> float:
 
 
 def statuses(study: Study) -> pd.DataFrame:
-    """A row a cell: how its planned trials ended, and the commonest reasons."""
-    status, error = study.trials["status"].tolist(), study.trials["error"].tolist()
+    """A row a cell: how its planned trials ended, and the commonest reasons and notes on how they were run."""
+    status = study.trials["status"].tolist()
+    said = [study.trials[name].tolist() for name in ("error", "note")]
     rows = []
     for problem in study.problems:
         for label in study.labels:
             cell = study.cells.get((problem, label))
             if cell is None:
                 continue
-            reasons = Counter(error[k] for k in cell if isinstance(error[k], str) and error[k])
+            reasons = Counter(text[k] for text in said for k in cell if isinstance(text[k], str) and text[k])
             row: dict[str, Any] = {"problem": problem, "label": label, "planned": len(cell)}
             row |= Counter(status[k] for k in cell)
             row["reasons"] = "; ".join(

@@ -32,8 +32,10 @@ def study(folders: Sequence[Results]) -> Study:
         trials["competitor"] = pd.Series([tuned.get(name, name) for name in trials["plain"]], dtype=str) + suffix
         trials["given"] = trials["plain"].isin(whys) & trials["plain"].isin(tuned)
         for label, plain, competitor in trials[["label", "plain", "competitor"]].drop_duplicates().to_numpy():
-            marks |= {label: f"untuned: {whys[plain]}"} if plain in whys else {}
-            marks |= {competitor: "best on validation"} if competitor != label else {}
+            if plain in whys:
+                marks[label] = whys[plain] if whys[plain].startswith("fixes ") else "untuned"
+            if competitor != label:
+                marks[competitor] = "tuned"
         kinds = results.environment.get("optimizers") or {}
         for label, optimizer in zip(trials["label"], trials["optimizer"], strict=True):
             families.setdefault(label, str((kinds.get(optimizer) or {}).get("family", "plugin")))

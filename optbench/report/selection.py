@@ -95,7 +95,8 @@ def _row(whole: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray
     on, merit = made_on
     final = whole.trials["final"].to_numpy(dtype=float)
     tried = np.concatenate(settings)
-    counts = Counter(whole.trials["plain"].to_numpy()[rows])
+    names = (str(name) for name in whole.trials["plain"].to_numpy()[rows])
+    counts = Counter(name.partition("[")[2].removesuffix("]") or name for name in names)  # whose it is stands beside
     spent = whole.trials["passes"].to_numpy(dtype=float)
     reported = float(np.nansum(spent[rows]))
     total = float(np.nansum(spent[tried]))

@@ -24,9 +24,7 @@ def summary(
         part = statuses[statuses["label"] == label]
         score = between(standing.iqm[label]) if label in standing.iqm else DASH
         row: dict[str, Any] = {"optimizer": label, "score (IQM)": score, "family": study.families[label]}
-        if study.marks:
-            row["tuning"] = study.marks.get(label, DASH)
-        row["problems"] = len(part)
+        row |= {"problems": len(part)}
         row["trials"] = int(part["planned"].sum())
         row["lost"] = int(finals.loc[finals["label"] == label, "lost"].sum())
         for tau in study.taus:
@@ -34,6 +32,8 @@ def summary(
             row[f"hits {100 * tau:g} %"] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
         left = finals.loc[finals["label"] == label, "left"].dropna()
         row["median share left"] = percent(float(left.median())) if len(left) else DASH
+        if study.marks:
+            row["tuning"] = study.marks.get(label, DASH)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -72,6 +72,8 @@ def finals(table: pd.DataFrame, problem: str) -> pd.DataFrame:
 def speeds(table: pd.DataFrame) -> pd.DataFrame:
     """Throughput: a row a cell."""
     rows = []
+    gpu = {"utilisation": "GPU use", "joules": "energy (J)"} if len(table) else {}
+    gpu = {name: title for name, title in gpu.items() if table[name].notna().any()}
     for cell in words.rows(table):
         rows.append(
             {
@@ -85,17 +87,18 @@ def speeds(table: pd.DataFrame) -> pd.DataFrame:
                 "of ceiling": percent(cell["share_of_ceiling"]),
                 "peak memory": scaled(cell["peak_bytes"], "B"),
             }
+            | {gpu[name]: percent(cell[name]) if name == "utilisation" else number(cell[name]) for name in gpu}
         )
     return pd.DataFrame(rows)
 
 
 def statuses(table: pd.DataFrame, every: bool = False) -> pd.DataFrame:
-    """How trials ended: the cells where something was lost, or all."""
+    """How trials ended: the cells where something was lost or did not run as planned, or all."""
     if not len(table):
         return table
     names = [name for name in table.columns if name not in ("problem", "label", "planned", "reasons")]
     well = table[[name for name in names if name in ("spent", "finished")]].sum(axis=1)
-    rows = table if every else table[well < table["planned"]]
+    rows = table if every else table[(well < table["planned"]) | (table["reasons"] != "")]
     return rows.rename(columns={"label": "optimizer"})
 
 

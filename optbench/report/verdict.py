@@ -97,7 +97,7 @@ def _winner(standing: Standing) -> list[str]:
     unclear = [label for label in unclear if standing.pairs[leader, label].claim == "open"]
     out = [f"No single winner over {count}. {highest} ({score})."]
     if tied:
-        out.append(f"{leader} and {listed(tied)} are practically the same.")
+        out.append(f"{listed(tied)} {'is' if len(tied) == 1 else 'are'} practically the same as {leader}.")
     if unclear:
         best = standing.pairs[leader, unclear[0]]
         out.append(
