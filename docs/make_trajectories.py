@@ -74,7 +74,8 @@ def figure(folder: str) -> plt.Figure:
         problem = catalog.problem(name)
         assert isinstance(problem, Function)
         contours(axes, problem)
-        axes.set_title(PROBLEMS[name].summary.removesuffix(" in 2 dimensions"))
+        title = PROBLEMS[name].summary.removesuffix(" in 2 dimensions")
+        axes.set_title(title[0].upper() + title[1:])
         for optimizer, colour, mark in zip(SHOWN, colours, MARKS, strict=True):
             found = path(results.points, results.trials, name, optimizer)
             axes.plot(

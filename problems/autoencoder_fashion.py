@@ -11,9 +11,8 @@ from optbench.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.fashion import thumbnails
 from optbench.problems.shared import measured_start
 
-STATED = {
-    (16, 64): (0.198356, 0.0055125)
-}  # (code, hidden): start, best known (Adam with a cosine schedule, 1000 passes)
+# (code, hidden): start, best known (Adam with a cosine schedule, 1000 passes)
+STATED = {(16, 64): (0.198356, 0.0055125)}
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,8 @@ from optbench.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shared import measured_start, read, regression, stated
 
 FEATURES = {"diabetes": 10, "concrete": 8}
-STATED = {
-    ("diabetes", 16): (1.10524, 0.022365),
-    ("concrete", 16): (1.08167, 0.034189),
-}  # (table, hidden): start, best known (L-BFGS, 10000 passes, the lowest of six seeds)
+# (table, hidden): start, best known (L-BFGS, 10000 passes, the lowest of six seeds)
+STATED = {("diabetes", 16): (1.10524, 0.022365), ("concrete", 16): (1.08167, 0.034189)}
 
 
 @dataclass(frozen=True)
