@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from optbench import tune
-from optbench.plugins import Catalog, parse
+from optbench.plugins import Catalog
+from optbench.specs import parse
 from optbench.trial import RequestError, Trial, spec
 
 SUITES = Path(__file__).parent / "suites"

@@ -1,32 +1,27 @@
-"""Names to things: specs, import paths, plugin files and installed packages become problems and optimizers."""
+"""Names to things: import paths, plugin files and installed packages become problems and optimizers."""
 
 from __future__ import annotations
 
-import ast
-import difflib
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
-import itertools
-import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields
-from inspect import signature
 from pathlib import Path
-from types import ModuleType, UnionType
-from typing import Any, ClassVar, NamedTuple, Protocol, Union, get_args, get_origin, get_type_hints
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
 from optbench.objective import Objective
 from optbench.optimizers import OPTIMIZERS, Entry, Space
-from optbench.optimizers.torch_optim import TorchOptim, arguments
 from optbench.problem import DOORS, TRACKS, Problem
 from optbench.problems import PROBLEMS
 from optbench.problems import Entry as ProblemEntry
+from optbench.settings import adapt, construct
+from optbench.specs import nearest, one_line, parse, snake
 from optbench.trial import RequestError, spec
 
 OURS = ("optbench", "torch")  # packages whose optimizers leave nothing behind in a process that others use after them
@@ -48,50 +43,6 @@ class Built(NamedTuple):
     needs: str
     lanes: bool  # axis 0 may be independent trials
     batch: int | str | None  # "full", a size, or None for the problem's own
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ "did you mean ...?" with the closest known name, whatever its case, or a pointer to the list."""
-    lower = {other.lower(): other for other in known}
-    if found := difflib.get_close_matches(name.lower(), lower, 1, 0.5):
-        return f"did you mean {lower[found[0]]!r}?"
-    head, dot, tail = name.rpartition(".")
-    return f"an import path is written {head}:{tail}" if dot else "`python -m optbench list` shows what there is"
-
-
-def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """ "adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values."""
-    found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text.strip())
-    if not found:
-        raise RequestError(f"{text!r} is not of the form name or name[key=value,...]")
-    name, inner = found.group(1).strip(), found.group(2)
-    grid: dict[str, list[Any]] = {}
-    key = ""
-    for part in re.findall(r"(?:\([^)]*\)|[^,(])+", inner or ""):
-        head, sign, tail = part.partition("=")
-        if sign:
-            key = head.strip()
-            if key in grid:
-                raise RequestError(f"{text!r} gives {key!r} twice")
-        if not key:
-            raise RequestError(f"{text!r}: {part.strip()!r} has no key, write key=value")
-        grid.setdefault(key, []).append(_literal((tail if sign else part).strip()))
-    return [(name, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
-
-
-def _literal(text: str) -> Any:
-    """A number, truth value, None or tuple of them; whatever else is written stays text."""
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return text
-    return value if _is_setting(value) else text
-
-
-def _is_setting(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return all(_is_setting(item) for item in value)
-    return value is None or isinstance(value, int | float | str)
 
 
 class Catalog:
@@ -124,7 +75,7 @@ class Catalog:
         cls = self._load(path)
         if not (isinstance(cls, type) and issubclass(cls, Problem)):
             raise RequestError(f"{path} is no subclass of optbench.problem.Problem")
-        built: Problem = _construct(cls, {**given, **settings}, text)
+        built: Problem = construct(cls, {**given, **settings}, text)
         if built.track not in TRACKS:
             raise RequestError(f"{text}: track {built.track!r} is none of {', '.join(TRACKS)}")
         return built
@@ -141,11 +92,11 @@ class Catalog:
         if batch not in (None, "full") and not (type(batch) is int and batch > 0):
             raise RequestError(f"{spec(name, hyper)}: batch={batch!r} is neither a positive number nor 'full'")
         if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
-            adapter = _adapt(cls, settings, spec(name, hyper))
+            adapter = adapt(cls, settings, spec(name, hyper))
             return Built(adapter, adapter.needs, adapter.lanes, batch)
         if not hasattr(cls, "minimise"):
             raise RequestError(f"{path} has no minimise(f) and is no torch.optim.Optimizer")
-        built = _construct(cls, settings, spec(name, hyper))
+        built = construct(cls, settings, spec(name, hyper))
         needs = getattr(built, "needs", None)
         if needs not in DOORS:
             raise RequestError(f"{path} must state needs = one of {', '.join(DOORS)}, not {needs!r}")
@@ -220,7 +171,7 @@ class Catalog:
             try:
                 module = importlib.import_module(head)
             except (Exception, SystemExit) as error:
-                raise RequestError(f"cannot import {head!r} for {path!r}: {_one_line(error)}") from None
+                raise RequestError(f"cannot import {head!r} for {path!r}: {one_line(error)}") from None
         if not hasattr(module, attribute):
             raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
         self._classes[path] = getattr(module, attribute)
@@ -241,7 +192,7 @@ def load_file(file: str) -> ModuleType:
     try:
         found.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise RequestError(f"plugin {file} does not import: {_one_line(error)}") from None
+        raise RequestError(f"plugin {file} does not import: {one_line(error)}") from None
     return module
 
 
@@ -251,79 +202,6 @@ def _free(name: Any, taken: Mapping[str, Entry | ProblemEntry], path: str) -> No
         raise RequestError(f"{path}: name = {name!r} must be text without blanks, brackets, commas, colons or '='")
     if name in taken:
         raise RequestError(f"{path}: the name {name!r} is that of {taken[name].path}; give the class another `name`")
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _construct(cls: Any, settings: Mapping[str, Any], text: str) -> Any:
-    known = {f.name: f for f in fields(cls)} if hasattr(cls, "__dataclass_fields__") else {}
-    hints = _hints(cls, text) if known else {}
-    checked = dict(settings)
-    for name, value in settings.items():
-        if name not in known:
-            raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")
-        checked[name] = _coerce(value, hints[name], f"{text}: {name}={value!r}")
-    if missing := [n for n, f in known.items() if n not in settings and f.default is f.default_factory is MISSING]:
-        raise RequestError(f"{text}: setting {missing[0]!r} has no default, write {text}[{missing[0]}=...]")
-    try:
-        return cls(**checked)
-    except (ValueError, TypeError, ModuleNotFoundError) as error:  # the last: a wrapped package that is not installed
-        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
-    except (Exception, SystemExit) as error:
-        raise RequestError(f"{text}: {_one_line(error)}") from None
-
-
-def _hints(cls: Any, text: str) -> dict[str, Any]:
-    try:
-        return get_type_hints(cls)
-    except Exception as error:  # an annotation that names what is not there
-        raise RequestError(f"{text}: the annotations of {cls.__name__}: {_one_line(error)}") from None
-
-
-def _coerce(value: Any, hint: Any, where: str) -> Any:
-    """The value as the field's plain type; other annotations are left to the class itself."""
-    plain = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    if not set(plain) <= {int, float, bool, str, type(None)} or type(value) in plain:
-        return value
-    if float in plain and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    raise RequestError(f"{where} is not {' or '.join(kind.__name__ for kind in plain)}")
-
-
-def _nearest_setting(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    found = difflib.get_close_matches(name, names, 1, 0.5)
-    return f"did you mean {found[0]!r}?" if found else f"it takes {', '.join(names) or 'none'}"
-
-
-def _adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: str) -> TorchOptim:
-    own = {"schedule", "warmup"}
-    known = own | set(arguments(cls))
-    for name in settings:
-        if name not in known:
-            raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")
-    for name, parameter in signature(cls.__init__).parameters.items():
-        if name in settings and (wanted := _unlike(settings[name], parameter.default)):
-            raise RequestError(f"{text}: {name}={settings[name]!r} is not {wanted}")
-    if lost := [name for name, value in settings.items() if isinstance(value, float) and not math.isfinite(value)]:
-        raise RequestError(f"{text}: {lost[0]}={settings[lost[0]]} is not finite")
-    inner = {name: value for name, value in settings.items() if name not in own}
-    outer = {name: value for name, value in settings.items() if name in own}
-    try:
-        return TorchOptim(cls, inner, **outer)
-    except (Exception, SystemExit) as error:
-        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
-
-
-def _unlike(value: Any, default: Any) -> str | None:
-    """What kind of value a torch optimizer's argument takes, as its default tells, where this is none."""
-    if isinstance(default, tuple):
-        return None if isinstance(value, tuple) else f"a tuple like {default}"
-    if isinstance(default, int | float) and isinstance(value, str | tuple):
-        return "True or False" if isinstance(default, bool) else "a number"
-    return None
 
 
 def _sources(cls: Any) -> bytes:
@@ -339,8 +217,3 @@ def _sources(cls: Any) -> bytes:
     names = {module.__name__} | {name for name in used if isinstance(name, str) and name.startswith(ours)}
     parts = [sys.modules[name].__file__ for name in sorted(names) if name in sys.modules]
     return b"".join(Path(part).read_bytes() for part in parts if part)
-
-
-def snake(name: str) -> str:
-    """ "MyMethod" -> "my_method": how a plugin file's class is asked for."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

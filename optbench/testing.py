@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from optbench.network import Rows, splits
 from optbench.objective import Anatomy, Objective, Stop
-from optbench.plugins import Catalog, parse
+from optbench.plugins import Catalog
 from optbench.problem import TRACKS, Problem, fresh
 from optbench.run import batch_size, run_group
+from optbench.specs import parse
 from optbench.trial import Record, RequestError, Trial
 
 TIMEOUT = 180.0  # seconds that all checks of one target may take

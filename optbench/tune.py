@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from optbench.optimizers import Space
-from optbench.plugins import Catalog, parse
+from optbench.plugins import Catalog
+from optbench.specs import parse
 from optbench.trial import RequestError, Setting, spec
 
 MOST = 64  # settings a suite may ask for

@@ -16,11 +16,13 @@ PROBLEMS = Path(problems.__file__).parent
 # Every module, lowest first; modules in one row do not import each other. A module may import from rows above its own.
 ORDER = [
     ["trial", "stats"],
+    ["specs"],
     ["problem", "layers", "load", "tracing"],
     ["problems"],
     ["network"],
     ["population", "objective"],
     ["optimizers"],
+    ["settings"],
     ["plugins", "catalog", "host"],
     ["tune"],
     ["plan", "lanes", "run", "progress"],

@@ -6,7 +6,8 @@ import pytest
 
 from optbench.lanes import groups
 from optbench.plan import Suite, builtin, plan, read_suite
-from optbench.plugins import Catalog, parse
+from optbench.plugins import Catalog
+from optbench.specs import parse
 from optbench.trial import Record, RecordError, RequestError, Trial, read_line, spec
 
 CATALOG = Catalog()

@@ -12,7 +12,8 @@ from scipy.stats import qmc
 from optbench import tune
 from optbench.optimizers import OPTIMIZERS
 from optbench.plan import Suite, plan, read_suite
-from optbench.plugins import Catalog, parse
+from optbench.plugins import Catalog
+from optbench.specs import parse
 from optbench.trial import RequestError
 
 CATALOG = Catalog()
