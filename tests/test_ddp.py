@@ -31,7 +31,7 @@ from optbench.optimizers.ddp_sweep import (
     terminal_gradient,
 )
 from optbench.optimizers.exact import Chain, read
-from optbench.optimizers.sgd_by_hand import SGDByHand
+from optbench.optimizers.sgd_by_hand import SGDByHand, gradient
 from optbench.problem import fresh
 from optbench.problems.sine_grid import SineGrid
 
@@ -140,6 +140,14 @@ def test_sgd_by_hand_pays_what_sgd_pays() -> None:
     g.finish()
     assert (f.forward, f.backward, f.flops) == (g.forward, g.backward, g.flops)
     assert f.curves[0][-1]["loss"] == pytest.approx(g.curves[0][-1]["loss"], rel=1e-12)
+
+
+def test_the_example_that_the_docs_work_out_by_hand() -> None:
+    case = Small(torch.ones(1, 1).double(), torch.zeros(1, 1).double(), (1, 1, 1), bias=(False, False))
+    chain, _, _ = opened(case)
+    stages, z = forward(chain, controls(chain, torch.tensor([0.5, 2.0]).double()))
+    found = gradient(stages, terminal_gradient(chain, z))
+    assert float(z) == pytest.approx(0.9242, abs=5e-5) and found.tolist() == pytest.approx([2.9074, 0.8542], abs=5e-5)
 
 
 # ddp: the identities
