@@ -6,11 +6,13 @@ import importlib.util
 from collections.abc import Iterator
 
 import pytest
+import torch
 
+from optbench.optimizer_checks import CheckError
 from optbench.optimizers import OPTIMIZERS
 from optbench.plugins import Catalog
 from optbench.problems import PROBLEMS
-from optbench.testing import CheckError, checks_of
+from optbench.testing import checks_of
 from optbench.trial import RequestError
 
 CATALOG = Catalog()
@@ -58,6 +60,7 @@ CASES = {
     "stops on budget": "y = x + 0.1 * f.randn(f.dim)\n            try: f.value(y[:, None])\n"
     "            except BaseException:\n                if f.progress == 1: f.value(y[:, None])",
     "same trial, same record": "x = x + 0.1 * random.SystemRandom().gauss(0, 1); f.value(x[:, None]); f.recommend(x)",
+    "leaves its process as it was": "torch.set_num_threads(3); f.value(x[:, None])",
     "beats its start": "f.value(x[:, None] + 100.0); f.recommend(x + 100.0)",
     "uses only its declared door": "g = f.value_and_grad(x)[1]; x = x - 0.01 * g; f.recommend(x)",
     "lanes equal serial": "x = x * 0.9 + 0.1 * x.mean(0, keepdim=True); f.value(x[:, None]); f.recommend(x)",
@@ -68,9 +71,12 @@ CASES = {
 def test_each_check_catches_what_it_is_for(title: str, tmp_path) -> None:
     file = tmp_path / "broken.py"
     file.write_text(BROKEN.format(name="Broken", lanes=title == "lanes equal serial", body=CASES[title]))
-    checks = checks_of("broken", Catalog([str(file)]))
-    with pytest.raises(CheckError):
-        checks[f"{title} (sphere)"]()
+    checks, threads = checks_of("broken", Catalog([str(file)])), torch.get_num_threads()
+    try:
+        with pytest.raises(CheckError):
+            checks[f"{title} (sphere)"]()
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_name_that_is_neither_is_refused() -> None:

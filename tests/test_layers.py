@@ -26,6 +26,8 @@ ORDER = [
     ["plugins", "catalog", "host"],
     ["tune"],
     ["plan", "lanes", "run", "progress"],
+    ["optimizer_checks"],
+    ["problem_checks"],
     ["sweep", "store", "testing", "templates"],
     ["experiment", "report"],
     ["command"],
