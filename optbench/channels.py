@@ -15,8 +15,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_CONVOLUTIONS = (F.conv2d, torch.conv2d)
-_POOLS = (F.max_pool2d, torch.max_pool2d)
+_POOLS = (F.max_pool2d, torch.max_pool2d)  # two functions, where F.conv2d is torch.conv2d
 _ATEN = torch.ops.aten
 PICTURES, WEIGHTS = 1, 0  # the axis of a tensor that the lanes are merged into: channels; outputs of a convolution
 
@@ -26,7 +25,7 @@ class Channels(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in _CONVOLUTIONS and (found := _convolution(*args, **kwargs)):
+        if func is torch.conv2d and (found := _convolution(*args, **kwargs)):
             return _Convolve.apply(*found)
         if func in _POOLS and (found := _pool(*args, **kwargs)):
             return _Pool.apply(*found)[0]

@@ -113,3 +113,26 @@ def test_activations_keep_the_lanes_side_by_side() -> None:
     for (sample, lane, channel, row, column), side in zip(strides, (8, 4), strict=True):
         assert (channel, lane, column) == (1, 5, LANES * 5)
         assert (row, sample) == (side * column, side * side * column)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8])
+def test_a_lane_that_diverges_leaves_its_neighbours_alone(channels: int) -> None:
+    """Bit for bit: the lanes' channels share vectors and products in memory, but no number."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, channels, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(channels, 2 * channels, 3, padding=1),
+    )
+    parameters = {name: torch.randn(LANES, *p.shape) for name, p in net.named_parameters()}
+    x, weights = torch.randn(LANES, 16, 1, 8, 8), torch.randn(16 * 2 * channels * 16)
+    step = vmap(grad_and_value(lambda row, batch: losses(net, row, batch, weights)))
+    with Channels():
+        before, _ = step(parameters, x)
+        for value in parameters.values():
+            value[1] = float("inf")
+        after, values = step(parameters, x)
+    assert not values[1].isfinite()
+    for name in before:
+        assert torch.equal(after[name][0], before[name][0]) and torch.equal(after[name][2], before[name][2])
