@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import Runner, make
+from synthetic import Runner, make, problem_facts
 
 from optbench import report
 from optbench.report import export, live, words
@@ -233,3 +233,13 @@ def test_an_interval_below_90_percent_reads_as_a_range() -> None:
 
 def test_markdown_cells_cannot_break_out() -> None:
     assert export.md("a|b<c>\n`d`") == r"a\|b\<c\> \`d\`"
+
+
+def test_problems_with_targets_of_their_own_are_pointed_out(tmp_path: Path) -> None:
+    facts = {name: problem_facts() for name in ("p0", "p1")}
+    make(tmp_path / "even", {"a": Runner(), "b": Runner()}, facts)
+    assert "Problems state different targets" not in report.write([tmp_path / "even"]).html.read_text()
+    facts["p1"]["targets"] = {"0.5": 1.0}
+    make(tmp_path / "uneven", {"a": Runner(), "b": Runner()}, facts)
+    assert "Problems state different targets" in report.write([tmp_path / "uneven"]).html.read_text()
+    assert "Problems state different targets" in (tmp_path / "uneven" / "report.md").read_text()

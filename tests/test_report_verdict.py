@@ -152,3 +152,22 @@ def test_records_stand_for_their_label_not_their_optimizer() -> None:
     """Two settings of one optimizer are two competitors."""
     record = Record("k", "p", "sgd", {"lr": 0.1}, 0, 1.0, "cpu", "spent")
     assert record.label == Trial("p", "sgd", (("lr", 0.1),), 0, 1.0).label == "sgd[lr=0.1]"
+
+
+def test_who_generalises_is_told_apart_from_who_fits(tmp_path: Path) -> None:
+    """One fits best; the other has the lower test loss, but where most of its trials are lost it has none."""
+    runners = {"fits": Runner(rate=4.0, test=1e3), "holds": Runner(rate=3.0, test=1.0, refuses=("p2",))}
+    text = sentences(tmp_path, runners, EIGHT[:3])
+    assert "The lowest median test loss at the budget, of 3 problems with test data: holds on 2 and fits on 1." in text
+
+
+def test_without_test_data_nothing_is_said_of_it(tmp_path: Path) -> None:
+    text = sentences(tmp_path, {"a": Runner(), "b": Runner()}, EIGHT, metrics=False)
+    assert not any("test loss" in sentence for sentence in text)
+
+
+def test_problems_that_state_no_such_target_are_not_counted_as_missed(tmp_path: Path) -> None:
+    facts = {name: problem_facts() for name in EIGHT[:3]}
+    facts["p2"]["targets"] = {"0.5": facts["p2"]["targets"]["0.5"]}
+    text = sentences(tmp_path, {"a": Runner(rate=4.0), "b": Runner(rate=3.0)}, facts)
+    assert any(sentence.startswith("a reached the 1 % target on 2 of 2 problems that state it") for sentence in text)

@@ -95,8 +95,8 @@ def speeds(study: Study, whole: Study) -> pd.DataFrame:
 
     whole: with all the settings of a tuned optimizer, for the one that was timed alone speaks for the others too.
     """
-    names = ("seconds", "forward", "backward", "evaluations", "flops", "lanes", "warmup_seconds", "peak_bytes")
-    names += ("utilisation", "joules")
+    names = ["seconds", "forward", "backward", "evaluations", "flops", "lanes", "warmup_seconds", "peak_bytes"]
+    names += ["utilisation", "joules"]
     data = {name: whole.trials[name].to_numpy(dtype=float) for name in names}
     device, folder, lone = (whole.trials[name].to_numpy() for name in ("device", "folder", "alone"))
     tried = {**whole.cells, **clock.groups(whole)}

@@ -52,6 +52,7 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
         "comparison": comparison,
         "summary": page.rows(texts["summary"]),
         "coverage": _coverage(whole),
+        "uneven": _uneven(whole),
         "crowd": _crowd(len(whole.labels)),
         "pairs_about": _pairs_about(),
         "pairs": page.rows(texts["pairs"]),
@@ -80,6 +81,13 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
 
 def _title(environment: dict[str, Any]) -> str:
     return str(environment.get("suite") or "results")
+
+
+def _uneven(whole: Study) -> str:
+    stated = {frozenset((whole.facts.get(problem, {}).get("targets") or {}).keys()) for problem in whole.problems}
+    if len(stated) < 2:
+        return ""
+    return "Problems state different targets, those that tell optimizers apart, so each column counts its own problems."
 
 
 def _crowd(optimizers: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from optbench.report.standing import ALPHA, LEAST, SURE, Standing
 from optbench.report.study import Study
 from optbench.report.words import between, listed, number, percent, plural, target_name
-from optbench.stats import median_interval
+from optbench.stats import Array, median_interval
 
 SHOWN = 8  # optimizers that get a sentence each; the others are summed up
 
@@ -35,6 +36,7 @@ def verdict(
     if whole is not None and choices is not None and len(choices):
         out += _tuned(study, whole, choices)
     out += _reached(study, costs, standing.order)
+    out += _on_test(study)
     out += _lost(study)
     out += [
         f"By mean rank {b} stands before {a}, yet {a} does better on most problems when the two are compared alone: "
@@ -150,13 +152,40 @@ def _reached(study: Study, costs: pd.DataFrame, order: list[str]) -> list[str]:
 
 def _sentence(study: Study, label: str, tau: float, cells: pd.DataFrame, solved: pd.DataFrame) -> str:
     hits, trials = int(cells["hits"].sum()), int(cells["trials"].sum())
-    text = f"{label} reached the {target_name(tau)} on {len(solved)} of {plural(len(cells), 'problem')}"
+    planned = sum(name == label for _, name in study.cells)
+    of = plural(len(cells), "problem") + (" that state it" if len(cells) < planned else "")
+    text = f"{label} reached the {target_name(tau)} on {len(solved)} of {of}"
     median = median_interval(solved["passes"])
     where = "at" if len(solved) == 1 else "at a median of"
     text += f" {where} {between(median)} passes ({hits} of {plural(trials, 'trial')})"
     sizes = {name: int(study.facts.get(name, {}).get("dim") or 0) for name in cells["problem"]}
     largest = max(sizes[name] for name in solved["problem"])
     return text + (f", none above {largest} parameters." if 0 < largest < max(sizes.values()) else ".")
+
+
+def _on_test(study: Study) -> list[str]:
+    """Who generalises: on how many problems each has the lowest median test loss; lost trials are infinite."""
+    test = study.last.get("test_loss")
+    if test is None:
+        return []
+    lowest: Counter[str] = Counter()
+    problems = 0
+    for problem in study.problems:
+        cells = {label: study.cells[problem, label] for label in study.labels if (problem, label) in study.cells}
+        medians = {label: _median(test[rows], study.lost[rows]) for label, rows in cells.items()}
+        least = min(medians.values(), default=math.inf)
+        if len(cells) > 1 and math.isfinite(least):
+            problems += 1
+            lowest.update(label for label, value in medians.items() if value == least)
+    if not problems:
+        return []
+    counts = [f"{label} on {count}" for label, count in lowest.most_common()]
+    of = f"{plural(problems, 'problem')} with test data"
+    return [f"The lowest median test loss at the budget, of {of}: {listed(counts)}."]
+
+
+def _median(values: Array, lost: np.ndarray) -> float:
+    return float(np.median(np.where(lost | np.isnan(values), np.inf, values)))
 
 
 def _lost(study: Study) -> list[str]:
