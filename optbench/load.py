@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,10 @@ def _records(path: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
 
 def _curve(points: list[dict[str, float]]) -> _Curve:
     names = tuple(dict.fromkeys(name for point in (*points[:1], *points[-1:]) for name in point))
-    rows = [
-        list(point.values()) if tuple(point) == names else [point.get(n, math.nan) for n in names] for point in points
-    ]
+    try:
+        rows = [*map(itemgetter(*names), points)] if len(names) > 1 else [[point[names[0]]] for point in points]
+    except KeyError:  # points of different kinds
+        rows = [[point.get(name, math.nan) for name in names] for point in points]
     try:
         values = np.array(rows, dtype=float).reshape(len(rows), len(names))
     except (TypeError, ValueError):  # somebody's metric is no number: the others still are

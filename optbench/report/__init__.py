@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,5 +31,18 @@ def write(dirs: Sequence[str | Path], out: str | Path | None = None) -> Report:
         raise RequestError("report needs a result folder: `python -m optbench report DIR`")
     from optbench.report.build import build
 
-    folders = [read(folder) for folder in dirs]
-    return build(folders, Path(out) if out is not None else Path(dirs[0]))
+    with _uncollected():
+        folders = [read(folder) for folder in dirs]
+        return build(folders, Path(out) if out is not None else Path(dirs[0]))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """The collector of cycles off: over a million curve points it takes a tenth of the time and frees little."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import struct
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,18 @@ def render(context: Mapping[str, Any]) -> str:
 
 
 def picture(path: Path) -> dict[str, Any]:
-    """A PNG as a data URI with its size in CSS pixels, so that nothing moves while the page loads."""
-    raw = path.read_bytes()
-    width, height = struct.unpack(">II", raw[16:24])  # of the IHDR chunk
+    """A PNG as a data URI with its size in CSS pixels, so that nothing moves while the page loads.
+
+    256 colours, which flat lines and areas do not exceed to the eye, make a third of the bytes.
+    """
+    from PIL import Image
+
+    with Image.open(path) as full:
+        width, height = full.size
+        held = BytesIO()
+        full.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(held, "PNG")
     scale = 130 / export.DPI
-    uri = "data:image/png;base64," + base64.b64encode(raw).decode("ascii")
+    uri = "data:image/png;base64," + base64.b64encode(held.getvalue()).decode("ascii")
     return {"picture": uri, "width": round(width * scale), "height": round(height * scale)}
 
 

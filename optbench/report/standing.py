@@ -68,6 +68,7 @@ class Standing:
             for label in study.labels
         }
         self.labels = [label for label in study.labels if self.scores[label]]
+        self._chances: dict[tuple[str, str], Interval] = {}  # improvements with intervals: table and figure want some
 
     @cached_property
     def means(self) -> pd.DataFrame:
@@ -160,13 +161,16 @@ class Standing:
         finals = self._finals
         out = {}
         for other in others:
+            if (first, other) in self._chances:
+                out[other] = self._chances[first, other]
+                continue
             common = [p for p in self.study.problems if {(p, first), (p, other)} <= self.study.cells.keys()]
             if not common:
                 continue
             a = [finals[self.study.cells[p, first]] for p in common]
             b = [finals[self.study.cells[p, other]] for p in common]
             if interval:
-                out[other] = improvement(a, b, np.random.default_rng(0), resamples=500)
+                out[other] = self._chances[first, other] = improvement(a, b, np.random.default_rng(0), resamples=500)
             else:
                 mean = float(np.mean([superiority(x, y) for x, y in zip(a, b, strict=True)]))
                 out[other] = Interval(mean, np.nan, np.nan, 0.0)
