@@ -3,19 +3,20 @@
     python docs/make_problem_table.py [RESULTS...]
 
 With result folders it fills in the share of their optimizers that reach each target; without, the column is empty.
+Only trials with an optimizer's default settings at a problem's default budget count; the rest is named and left out.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import make_universal
+import pandas as pd
 import torch
-from measure_best_known import adam, lbfgs
 from torch import Tensor
 from torch.func import functional_call, grad, jacrev, vmap
 
@@ -25,12 +26,11 @@ from optbench.network import flops
 from optbench.plugins import Catalog
 from optbench.problem import Batch, Problem, fresh
 from optbench.problems import PROBLEMS
-from optbench.problems.universal import Universal
+from optbench.trial import FAILED
 
 OUT = Path(__file__).with_name("problems.md")
 SMALL = 400  # parameters up to which the whole Hessian is computed
 SAMPLE = 256  # samples whose own gradients give the noise scale
-LOST = ("diverged", "failed", "timeout", "killed")
 
 HEADER = """# The problems
 
@@ -38,7 +38,8 @@ Written by `python docs/make_problem_table.py RESULTS`; change the problems or t
 
 A pass is the FLOPs of one forward over the training set (one evaluation for a function, one batch of episodes for
 reinforcement, where equal passes are equal environment steps for every method that only asks for values, and a gradient
-costs a backward on top). Samples are train / valid / test.
+costs a backward on top; records count the episodes that a trial has seen as `forward`). Samples are train / valid /
+test.
 """
 
 DIFFICULTY = """
@@ -52,14 +53,34 @@ best known (`python docs/measure_best_known.py NAME PASSES`; the problem's file 
 (McCandlish et al. 2018, arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) at the taus
 shown; *reached* is how many of the optimizers, run with their default settings at the default budget, reach each of
 them in at least half of their seeds: failures count, pairs that do not fit do not.
+{origin}
 """
 
 UNIVERSAL = """
 ## Universal approximation: error against parameters
 
-`universal[width=W,depth=D]` at the default budget: the median over three seeds of the root-mean-square training error,
-for Adam (cosine schedule, the better of two learning rates each seed) and full-batch L-BFGS.
+`universal[width=W,depth=D]` at its default budget, by the suite `universal` (`docs/make_universal.py` makes table and
+figure): the root-mean-square error between the training points, and in brackets the largest, medians over five seeds.
+The theorem promises that some network of enough units comes as near as one likes; the table is what training finds.
+
+![Error against parameters, a panel a depth](figures/universal.svg)
 """
+
+PATHS = """
+## Where optimizers go
+
+The functions in two dimensions, from the points of the records (`docs/make_trajectories.py`).
+
+![Trajectories of six optimizers on the contours of six functions](figures/trajectories.svg)
+"""
+
+
+class Reached(NamedTuple):
+    """What the records of result folders say of the targets."""
+
+    counts: dict[str, dict[float, tuple[int, int]]]  # problem: {tau: (optimizers that reach it, optimizers tried)}
+    origin: str  # one sentence on the trials that are in the counts
+    left_out: Counter[str]  # why trials are not in them
 
 
 class Difficulty(NamedTuple):
@@ -85,7 +106,7 @@ def difficulty(problem: Problem) -> Difficulty:
         values = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
         return problem.loss(lambda *inputs: functional_call(net, values, inputs), batch)
 
-    if problem.track == "reinforcement":  # a return has no Hessian, and one episode has no baseline
+    if problem.track == "reinforcement":  # the score function's gradient is of no loss, and one episode has no baseline
         return Difficulty("", "")
     if any(isinstance(module, Step | Sign) for module in net.modules()):  # backward is a stand-in there
         return Difficulty("", "")
@@ -116,29 +137,49 @@ def _noise(loss: Callable[..., Tensor], start: Tensor, train: Batch) -> str:
     return number((spread / signal).item()) if signal > 0 else f"over {count}"
 
 
-def shares(folders: list[str]) -> dict[str, dict[float, str]]:
-    """problem -> {tau: "reached/tried"} over the optimizers in the result folders, at the problem's default budget."""
-    catalog = Catalog()
-    runs: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+def reached(folders: list[str]) -> Reached:
+    """How many optimizers reach each target in at least half of their seeds, over the trials of the result folders."""
+    problems = carried()
+    losses: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))  # problem, optimizer, key
+    left_out: Counter[str] = Counter()
+    seeds: set[int] = set()
     for folder in folders:
         results = read(folder)
         lowest = results.points.groupby("trial")["loss"].min()
-        for row, trial in results.trials.iterrows():
-            if trial["status"] == "missing" or trial["budget"] != catalog.problem(trial["problem"]).passes:
+        for index, trial in results.trials.iterrows():
+            if reason := _no_part(trial, problems):
+                left_out[reason] += 1
                 continue
-            runs[trial["problem"], trial["label"]].append((lowest.get(row, float("inf")), trial["status"]))
-    found: dict[str, dict[float, str]] = {}
-    for name in dict.fromkeys(problem for problem, _ in runs):
-        targets = catalog.problem(name).targets
-        cells = [cell for (problem, _), cell in runs.items() if problem == name]
-        cells = [cell for cell in cells if any(status != "inapplicable" for _, status in cell)]
-        found[name] = {}
-        for tau, target in targets.items():
-            reached = sum(
-                2 * sum(loss <= target and status not in LOST for loss, status in cell) >= len(cell) for cell in cells
+            lost = trial["status"] in FAILED
+            losses[trial["problem"]][trial["optimizer"]][trial["key"]] = (
+                float("inf") if lost else lowest.get(index, float("inf"))
             )
-            found[name][tau] = f"{reached}/{len(cells)}"
-    return found
+            seeds.add(trial["seed"])
+    counts: dict[str, dict[float, tuple[int, int]]] = {}
+    for name, cells in losses.items():
+        counts[name] = {}
+        for tau, target in problems[name].targets.items():
+            there = sum(2 * sum(loss <= target for loss in cell.values()) >= len(cell) for cell in cells.values())
+            counts[name][tau] = there, len(cells)
+    trials = sum(len(cell) for cells in losses.values() for cell in cells.values())
+    optimizers = {optimizer for cells in losses.values() for optimizer in cells}
+    origin = f"From {trials} trials of {len(optimizers)} optimizers, up to {len(seeds)} seeds." if trials else ""
+    return Reached(counts, origin, left_out)
+
+
+def _no_part(trial: Any, problems: dict[str, Problem]) -> str:
+    """Why a trial says nothing of the default setting at the default budget; "" if it does."""
+    if trial["status"] == "missing":
+        return "without a record"
+    if trial["status"] == "inapplicable":
+        return "of optimizers that do not fit the problem"
+    if trial["problem"] not in problems:
+        return "on problems that are not in the table, or with settings of their own"
+    if trial["hyper"]:
+        return "of optimizers with settings other than their defaults"
+    if trial["budget"] != problems[trial["problem"]].passes:
+        return "at another budget than the default"
+    return ""
 
 
 def row(name: str, problem: Problem) -> str:
@@ -151,57 +192,40 @@ def row(name: str, problem: Problem) -> str:
     return f"| {name} | {PROBLEMS[name].summary} | " + " | ".join(str(cell) for cell in cells) + " |"
 
 
-def hard(name: str, problem: Problem, reached: dict[float, str]) -> str:
+def hard(name: str, problem: Problem, counts: dict[float, tuple[int, int]]) -> str:
     curvature, noise = difficulty(problem)
     goals = "; ".join(f"{tau:g}: {number(value)}" for tau, value in problem.targets.items())
-    share = "; ".join(f"{tau:g}: {text}" for tau, text in reached.items())
+    share = "; ".join(f"{tau:g}: {there}/{tried}" for tau, (there, tried) in counts.items())
     lowest = f"{problem.best.value:.6g} ({problem.best.source})"
     return f"| {name} | {number(problem.start)} | {lowest} | {curvature} | {noise} | {goals} | {share} |"
 
 
-def approximation() -> list[str]:
-    """Rows of width, depth, parameters and errors."""
-    lines = []
-    for depth in (1, 2, 3):
-        for width in (4, 8, 16, 32):
-            problem = Universal(width, depth)
-            parameters = sum(p.numel() for p in problem.network().parameters())
-            first = median(min(adam(problem, lr, seed, problem.passes) for lr in (0.01, 0.03)) for seed in range(3))
-            second = median(lbfgs(problem, seed, problem.passes) for seed in range(3))
-            lines.append(f"| {width} | {depth} | {parameters} | {first**0.5:.2e} | {second**0.5:.2e} |")
-    return lines
-
-
-def page(folders: list[str]) -> str:
+def carried() -> dict[str, Problem]:
+    """The problems whose data is in the package."""
     catalog = Catalog()
-    carried = {name: catalog.problem(name) for name, entry in PROBLEMS.items() if not entry.needs}
-    reached = shares(folders)
+    return {name: catalog.problem(name) for name, entry in PROBLEMS.items() if not entry.needs}
+
+
+def page(found: Reached) -> str:
+    problems = carried()
     lines = [HEADER, "| problem | what it is | track | loss | parameters | samples | a pass | budget, passes | batch |"]
-    lines += ["|---|---|---|---|---|---|---|---|---|", *(row(name, problem) for name, problem in carried.items())]
+    lines += ["|---|---|---|---|---|---|---|---|---|", *(row(name, problem) for name, problem in problems.items())]
     lines += ["", "These wait for what their user brings:", ""]
     lines += [f"- `{name}`: {entry.summary}; needs {entry.needs}." for name, entry in PROBLEMS.items() if entry.needs]
-    lines += [DIFFICULTY.format(small=SMALL, sample=SAMPLE)]
-    lines += [
-        "| problem | start | lowest | curvature | noise | targets | reached |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [hard(name, problem, reached.get(name, {})) for name, problem in carried.items()]
-    lines += [UNIVERSAL, "| width | depth | parameters | Adam | L-BFGS |", "|---|---|---|---|---|", *approximation()]
+    lines += [DIFFICULTY.format(small=SMALL, sample=SAMPLE, origin=found.origin)]
+    lines += ["| problem | start | lowest | curvature | noise | targets | reached |", "|---|---|---|---|---|---|---|"]
+    lines += [hard(name, problem, found.counts.get(name, {})) for name, problem in problems.items()]
+    lines += [UNIVERSAL, *make_universal.table(pd.read_csv(make_universal.DATA)), PATHS.rstrip()]
     return "\n".join(lines) + "\n"
 
 
-def idle(reached: dict[str, dict[float, str]]) -> list[str]:
-    """The targets that all or none of the optimizers reach: they tell nothing apart."""
-    found = []
-    for name, targets in reached.items():
-        for tau, text in targets.items():
-            count, tried = map(int, text.split("/"))
-            if count in (0, tried):
-                found.append(f"{name} at tau {tau:g}: {text}")
-    return found
-
-
 if __name__ == "__main__":
-    OUT.write_text(page(sys.argv[1:]), encoding="utf-8")
-    for line in idle(shares(sys.argv[1:])):
-        print(f"tells no optimizers apart: {line}", file=sys.stderr)
+    torch.set_num_threads(1)
+    found = reached(sys.argv[1:])
+    OUT.write_text(page(found), encoding="utf-8")
+    for reason, count in found.left_out.items():
+        print(f"left out: {count} trials {reason}", file=sys.stderr)
+    for name, counts in found.counts.items():
+        for tau, (there, tried) in counts.items():
+            if there in (0, tried):
+                print(f"tells no optimizers apart: {name} at tau {tau:g}: {there}/{tried}", file=sys.stderr)

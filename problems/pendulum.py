@@ -61,7 +61,7 @@ class Pendulum(Problem):
     track = "reinforcement"
     loss_name = "reward"
     passes = 200.0
-    taus = (0.8, 0.6)
+    taus = (0.85, 0.78)  # at the default budget random search comes to 0.81, a swarm to 0.74
 
     def __post_init__(self) -> None:
         stated("gradient", self.gradient, ("score", "dynamics"))
