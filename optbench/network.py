@@ -6,16 +6,22 @@ One row runs the plain module, bit-equal to a bare loop and as fast. Many rows r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, vmap
 from torch.utils.flop_counter import FlopCounterMode
 
-from optbench.population import Population, RandomState
+from optbench.channels import Channels
+from optbench.draws import Draw, Watched, for_lanes, seeded
+from optbench.gradients import Gradients
+from optbench.population import Columns, Population, RandomState, Widest
 from optbench.problem import Batch, Net, Problem, Splits, fresh
+
+SCORED = 2**22  # numbers in the widest activation of the networks that are scored at a time
 
 
 @lru_cache(maxsize=16)
@@ -67,7 +73,10 @@ class Rows:
         self.dim = sum(self.sizes)
         self.matrix = torch.stack([flatten(net) for net in [first, *others]]).detach().to(device)
         self._bind()
-        self._population = Population(lambda row, batch: problem.loss(self.stand_in(row), batch))
+        self._population = Population(self._loss)
+        self._gradients = Gradients(self._loss)
+        self._draws: dict[int, list[Draw]] = {}  # what a forward on so many samples draws
+        self._scores_together, self._score_width = True, 0
         # Beside it an idle copy that scores points, so that scoring leaves the network in training as it was.
         self.scorer: nn.Module = fresh(problem, seeds[0])[0].to(device).eval()
 
@@ -77,19 +86,33 @@ class Rows:
         for p, view in zip(self.leaves, views, strict=True):
             p.data = view.view(p.shape)
 
+    @property
+    def overhead(self) -> float:
+        """Seconds spent on tracing so far."""
+        return self._gradients.overhead
+
+    @property
+    def at_once(self) -> dict[str, int]:
+        """How many networks gradients and scoring take at a time, as far as they have been done; 0 before."""
+        return {"gradients": self._gradients.at_once, "score": self._score_width}
+
     def unflatten(self, row: Tensor) -> dict[str, Tensor]:
         """(D,) -> {name: tensor of the network's shape}."""
         parts = row.split(self.sizes)
         return {name: part.view(shape) for (name, shape), part in zip(self.shapes.items(), parts, strict=True)}
 
-    def stand_in(self, row: Tensor) -> Net:
-        """The network with the row's parameters, callable just like the module."""
+    def stand_in(self, row: Tensor, module: nn.Module | None = None) -> Net:
+        """The network (or another module of its kind) with the row's parameters, callable just like the module."""
         parameters = self.unflatten(row)
+        called = module or self.module
 
         def net(*args: Any) -> Tensor:
-            return functional_call(self.module, parameters, args)
+            return functional_call(called, parameters, args)
 
         return net
+
+    def _loss(self, row: Tensor, batch: Batch) -> Tensor:
+        return self.problem.loss(self.stand_in(row), batch)
 
     def losses(self, points: Tensor, batch: Batch) -> Tensor:
         """(P, D) points on one shared batch -> (P,) losses, without gradients."""
@@ -109,15 +132,27 @@ class Rows:
         self.matrix[0].copy_(point)
         return self.problem.loss(self.module, batch)
 
-    def gradients(self, points: Tensor, batch: Batch, per_lane: bool) -> tuple[Tensor, Tensor]:
-        """(B, D) -> (B,) losses and (B, D) gradients; with `per_lane` every tensor of the batch has a lane axis."""
+    def gradients(
+        self, points: Tensor, batch: Batch, seeds: Sequence[int], step: int, shared: bool
+    ) -> tuple[Tensor, Tensor]:
+        """(B, D) -> (B,) losses and (B, D) gradients; `shared`: one batch for all, else each tensor has a lane axis.
 
-        def loss(row: Tensor, *rows: Tensor) -> Tensor:
-            return self.problem.loss(self.stand_in(row), rows)
+        In a stochastic network each lane draws what it would draw alone, keyed by its seed and the step.
+        """
+        draws: list[Tensor] = []
+        if self.problem.stochastic:
+            listed = self._drawn(batch if shared else tuple(tensor[0] for tensor in batch))
+            draws = for_lanes(listed, seeds, step, self.problem.dtype, self.matrix.device.type)
+        return self._gradients(points, batch, draws, shared)
 
-        axes = (0, *([0 if per_lane else None] * len(batch)))
-        gradient, value = vmap(grad_and_value(loss), in_dims=axes)(points, *batch)
-        return value, gradient
+    def _drawn(self, batch: Batch) -> list[Draw]:
+        """What a forward on a batch of this size draws, seen once and kept."""
+        samples = len(batch[0])
+        if samples not in self._draws:
+            with seeded(0, self.matrix.device.type), torch.no_grad(), Watched() as watched:
+                self.problem.loss(self.module, batch)
+            self._draws[samples] = watched.draws
+        return self._draws[samples]
 
     def backward(self, batch: Batch) -> Tensor:
         """Loss of the plain module with its gradients left in `.grad`, as every PyTorch loop does it."""
@@ -130,25 +165,53 @@ class Rows:
     def score_start(self) -> float:
         """The training loss of row 0 as it stands, in eval mode."""
         data = splits(self.problem, str(self.matrix.device))
-        return self.score(self.matrix[0], Splits(data.train))["loss"]
+        return self.score(self.matrix[:1], Splits(data.train))[0]["loss"]
 
-    def score(self, point: Tensor, data: Splits) -> dict[str, float]:
-        """Loss and metrics of a (D,) point on every split, in eval mode, with random draws fixed."""
-        for p, value in zip(self.scorer.parameters(), point.split(self.sizes), strict=True):
-            p.data.copy_(value.view(p.shape))
+    def score(self, points: Tensor, data: Splits) -> list[dict[str, float]]:
+        """For (B, D) points the loss and metrics on every split, in eval mode, with random draws fixed."""
         for mine, theirs in zip(self.scorer.buffers(), self.module.buffers(), strict=True):
             mine.copy_(theirs)
+        if len(points) > 1 and self.problem.vmaps and self._scores_together:
+            try:
+                return self._score_together(points, data)
+            except (
+                RuntimeError,
+                TypeError,
+                ValueError,
+            ):  # a metric that vmap cannot batch
+                self._scores_together = False
+        return [self._score_alone(point, data) for point in points]
+
+    def _score_alone(self, point: Tensor, data: Splits) -> dict[str, float]:
+        for p, value in zip(self.scorer.parameters(), point.split(self.sizes), strict=True):
+            p.data.copy_(value.view(p.shape))
+        return {name: float(torch.as_tensor(value).detach()) for name, value in self._scores(self.scorer, data).items()}
+
+    def _score_together(self, points: Tensor, data: Splits) -> list[dict[str, float]]:
+        """In blocks, so that a wide group takes no more memory to score than a few networks."""
+        if not self._score_width:
+            with Widest() as widest:
+                self._scores(self.scorer, Splits(data.train))
+            self._score_width = max(1, SCORED // widest.numbers)
+        found: list[dict[str, float]] = []
+        for block in points.split(self._score_width):
+            with Columns((), ()), Channels():
+                scores = vmap(lambda row: self._scores(self.stand_in(row, self.scorer), data), randomness="same")(block)
+            columns = {name: values.tolist() for name, values in scores.items()}
+            found += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        return found
+
+    def _scores(self, net: Net, data: Splits) -> dict[str, Tensor]:
         if self.problem.stochastic:
             torch.manual_seed(0)
-        found: dict[str, float] = {}
+        found: dict[str, Tensor] = {}
         with torch.no_grad():
             for name, part in data._asdict().items():
                 if part is None:
                     continue
-                key = "loss" if name == "train" else f"{name}_loss"
-                found[key] = float(self.problem.loss(self.scorer, part))
-                extra = self.problem.metrics(self.scorer, part)
-                found.update({f"{name}_{metric}": float(value) for metric, value in extra.items()})
+                found["loss" if name == "train" else f"{name}_loss"] = self.problem.loss(net, part)
+                extra = self.problem.metrics(net, part)
+                found.update({f"{name}_{metric}": value for metric, value in extra.items()})
         return found
 
 

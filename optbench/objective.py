@@ -17,10 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from optbench.draws import keyed, seeded
 from optbench.network import Rows, flops, gather, splits
 from optbench.problem import Batch, Problem, batches, fresh, generator
 
 CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end
+AHEAD = 32  # steps whose batches are drawn in one go
 Point = dict[str, float]
 
 
@@ -85,6 +87,9 @@ class Objective:
         self._full = batch is None or batch >= samples
         self._samples = samples if batch is None else min(batch, samples)
         self._streams = [] if self._full else [batches(samples, self._samples, seed) for seed in self._seeds]
+        self._same_seed = len(set(self._seeds)) == 1  # lanes of one seed see one batch
+        self._ahead: Iterator[Tensor] = iter(())  # batch indices of the next steps, already on the device
+        self._own: dict[int, Tensor] = {}  # batch indices of lanes that step on their own
         self._generators = [generator(seed, "optimizer", device) for seed in self._seeds]
         self._held: Batch | None = None  # the batch that `next_step` holds on to
         self._step = 0
@@ -97,12 +102,14 @@ class Objective:
         self._next = self._checkpoints[0]
 
         self._groups: list[tuple[slice, nn.Parameter]] = []
+        self._lists: list[tuple[int, list[nn.Parameter]]] = []
         self._live = False  # the parameters in training are the point to score
         self._best = torch.full((self.lanes,), math.inf, device=device, dtype=problem.dtype)  # (B,)
         self._point = self._rows.matrix.clone()  # (B, D)
         self._advised = False  # the optimizer itself names the point to score
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._ended = self._finished = False
+        self.warmup = 0.0  # seconds spent on tracing, which are no part of training
         self._seconds, self._since = 0.0, perf_counter()
         self._score()
 
@@ -117,6 +124,11 @@ class Objective:
     def progress(self) -> float:
         """Share of the budget that is spent, 0 to 1: for schedules."""
         return min(1.0, self._units / self._limit) if self._limit else 1.0
+
+    @property
+    def rows(self) -> Rows:
+        """The networks themselves, for the runner: no optimizer has business there."""
+        return self._rows
 
     @property
     def grid(self) -> tuple[float, ...] | None:
@@ -177,8 +189,7 @@ class Objective:
         if count < 1:
             self._stop()
         batch = self._batch()
-        with self._noise():
-            losses = self._values(x[:, :count].detach(), batch)
+        losses = self._values(x[:, :count].detach(), batch)
         self._spend(count * self._samples, 0, count * cost, count)
         finite = losses.isfinite()
         self._nonfinite += (~finite).sum(1)
@@ -194,8 +205,7 @@ class Objective:
         self._enter()
         self._afford(self._forward_units + self._backward_units)
         batch = self._batch()
-        with self._noise():
-            losses, gradients = self._gradients(x.detach(), batch)
+        losses, gradients = self._gradients(x.detach(), batch)
         self._spend(self._samples, self._samples, self._forward_units + self._backward_units, 1)
         self._nonfinite += ~losses.isfinite()
         self._remember(x[:, None], torch.where(losses.isfinite(), losses, math.inf)[:, None])
@@ -213,6 +223,15 @@ class Objective:
         self._groups.append((rows, matrix))
         return [matrix]
 
+    def parameters_of(self, lane: int) -> list[nn.Parameter]:
+        """One lane's parameters in the network's own shapes, for optimizers that look at whole layers."""
+        self._live = True
+        if self.lanes == 1:
+            return list(self._rows.leaves)
+        parameters = [nn.Parameter(view) for view in self._rows.unflatten(self._rows.matrix[lane]).values()]
+        self._lists.append((lane, parameters))
+        return parameters
+
     def closure(self) -> Tensor:
         """Loss of the parameters in training, (B,) or a scalar for one lane, with their gradients left in `.grad`.
 
@@ -229,13 +248,24 @@ class Objective:
             loss, gradients = self._gradients(self._rows.matrix, batch)
             for rows, matrix in self._groups:
                 matrix.grad = gradients[rows]
+            for lane, parameters in self._lists:
+                views = self._rows.unflatten(gradients[lane]).values()
+                for p, view in zip(parameters, views, strict=True):
+                    p.grad = view
         self._spend(self._samples, self._samples, cost, 1)
         return loss
 
-    def next_step(self) -> None:
-        """Draw a minibatch and hold it until the next call: for steps that evaluate several times, as LBFGS does."""
-        if not self._ended:
+    def next_step(self, lane: int | None = None) -> None:
+        """Draw a minibatch and hold it until the next call: for steps that evaluate several times, as LBFGS does.
+
+        lane: only this lane goes on, for lanes whose steps take different numbers of evaluations.
+        """
+        if self._ended or (lane is not None and self._full):
+            return
+        if lane is None:
             self._held = self._next_batch()
+        else:
+            self._own[lane], self._held = next(self._streams[lane]), None
 
     def charge(self, forward: int = 0, backward: int = 0) -> None:
         """Pay for work that an exact method does on its own, in samples, before it does it. Raises Stop."""
@@ -276,7 +306,7 @@ class Objective:
         self._check(x, (1, self.dim))
         self.recommend(x)
         with self._paused(), torch.no_grad():
-            loss = self._rows.score(x[0], self._data._replace(valid=None, test=None))["loss"]
+            loss = self._rows.score(x, self._data._replace(valid=None, test=None))[0]["loss"]
         samples = len(self._data.train[0])
         self._spend(samples, 0, self._pass_units, 1)
         tolerance = (1e-6 if self.dtype == torch.float32 else 1e-12) * max(1.0, abs(upper))
@@ -296,13 +326,13 @@ class Objective:
         self._end()
         self._finished = True
         for lane, curve in enumerate(self.curves):
-            if self.diverged[lane] is None:
-                if len(curve) > 1 and curve[-1]["passes"] == self.passes:
-                    curve.pop()  # the same work, but the parameters may have moved since
-                self._score_lane(lane, final=True)
+            if self.diverged[lane] is None and len(curve) > 1 and curve[-1]["passes"] == self.passes:
+                curve.pop()  # the same work, but the parameters may have moved since
+        self._score(final=True)
 
     def _end(self) -> None:
         if not self._ended:
+            self._synchronise()
             self._seconds += perf_counter() - self._since
             self._ended = True
 
@@ -333,9 +363,15 @@ class Objective:
         self.evaluations += evaluations
         self._step += 1
 
+    def _synchronise(self) -> None:
+        """Wait for the device, so that the clock covers what was asked of it; at checkpoints and nowhere else."""
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+
     @contextmanager
     def _paused(self) -> Iterator[None]:
         """Let the clock stand still."""
+        self._synchronise()
         self._seconds += perf_counter() - self._since
         try:
             yield
@@ -344,38 +380,60 @@ class Objective:
 
     def _batch(self) -> Batch:
         """The minibatch of this evaluation: the held one, or the next."""
+        if self._held is None and self._own:
+            index = torch.stack([self._own[lane] for lane in range(self.lanes)])
+            self._held = gather(self._data.train, index.to(self.device))
         return self._held if self._held is not None else self._next_batch()
 
     def _next_batch(self) -> Batch:
         if self._full:
             return self._data.train
-        indices = [next(stream) for stream in self._streams]
-        index = indices[0] if self.lanes == 1 else torch.stack(indices)  # (n,) | (B, n)
-        return gather(self._data.train, index.to(self.device))
+        index = next(self._ahead, None)
+        if index is None:
+            self._ahead = self._draw_ahead()
+            index = next(self._ahead)
+        return gather(self._data.train, index)
+
+    def _draw_ahead(self) -> Iterator[Tensor]:
+        """Batch indices of the next steps, (n,) where all lanes share a seed, else (B, n), moved in one go."""
+        streams = self._streams[:1] if self._same_seed else self._streams
+        steps = [torch.stack([next(stream) for stream in streams]) for _ in range(AHEAD)]
+        block = torch.stack(steps).to(self.device)
+        return iter(block[:, 0] if self._same_seed else block)
+
+    @property
+    def _shared(self) -> bool:
+        """Whether all lanes see one batch, which then has no lane axis."""
+        return self._full or (self._same_seed and not self._own)
 
     @contextmanager
-    def _noise(self) -> Iterator[None]:
+    def _noise(self, lane: int = 0) -> Iterator[None]:
         """Key the draws of a stochastic network by seed and step, so that every candidate has the same ones."""
         if not self._problem.stochastic:
             yield
             return
         # Dropout draws from torch's global state, which is left as it was: an optimizer may be using it too.
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if self.device == "cuda" else []):
-            torch.manual_seed(self._seeds[0] * 1_000_003 + self._step)
+        with seeded(keyed(self._seeds[lane], self._step), self.device):
             yield
 
     def _values(self, x: Tensor, batch: Batch) -> Tensor:
-        if self._full:
+        if self._shared and not self._problem.stochastic:
             return self._rows.losses(x.flatten(0, 1), batch).view(x.shape[:2])
-        if self.lanes == 1:
-            return self._rows.losses(x[0], batch)[None]
-        lanes = [self._rows.losses(x[b], tuple(tensor[b] for tensor in batch)) for b in range(self.lanes)]
+        lanes = []
+        for lane in range(self.lanes):
+            mine = batch if self._shared else tuple(tensor[lane] for tensor in batch)
+            with self._noise(lane):
+                lanes.append(self._rows.losses(x[lane], mine))
         return torch.stack(lanes)
 
     def _gradients(self, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         if self.lanes > 1:
-            return self._rows.gradients(x, batch, per_lane=not self._full)
-        with torch.enable_grad():
+            before = self._rows.overhead
+            found = self._rows.gradients(x, batch, self._seeds, self._step, self._shared)
+            self.warmup += self._rows.overhead - before
+            self._seconds -= self._rows.overhead - before
+            return found
+        with torch.enable_grad(), self._noise():
             self._rows.matrix.copy_(x)
             loss = self._rows.backward(batch)
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._rows.leaves]
@@ -391,25 +449,26 @@ class Objective:
         self._best = torch.where(better, lowest, self._best)
         self._point = torch.where(better[:, None], found, self._point)
 
-    def _score(self) -> None:
-        for lane in range(self.lanes):
-            if self.diverged[lane] is None:
-                self._score_lane(lane)
+    def _score(self, final: bool = False) -> None:
+        points = self._rows.matrix if self._live and not self._advised else self._point
+        if not all(self.diverged):
+            with torch.random.fork_rng():  # lost lanes too: who is still alive must not change how a score is computed
+                found = self._rows.score(points, self._data)
+            for lane, scores in enumerate(found):
+                if self.diverged[lane] is None:
+                    self._keep(lane, scores, final)
         while self._next <= self._units:
             later = [cost for cost in self._checkpoints if cost > self._units]
             self._next = later[0] if later else self._limit + 1
 
-    def _score_lane(self, lane: int, final: bool = False) -> None:
-        seconds = self._seconds
-        points = self._rows.matrix if self._live and not self._advised else self._point
-        with torch.random.fork_rng():
-            found = self._rows.score(points[lane], self._data)
+    def _keep(self, lane: int, scores: dict[str, float], final: bool) -> None:
+        """Add a point to the lane's curve."""
         point: Point = {
             "passes": self.passes,
             "forward": self.forward,
             "backward": self.backward,
-            "seconds": seconds,
-            **found,
+            "seconds": self._seconds,
+            **scores,
         }
         self.curves[lane].append(point)
         # A population may still find a finite point; parameters in training that are lost stay lost.

@@ -117,7 +117,8 @@ def _keep_memory(module: fx.GraphModule, node: fx.Node) -> None:
     module.register_buffer(name, torch.empty_strided(made.shape, made.stride(), dtype=made.dtype, device=made.device))
     with node.graph.inserting_before(node):
         memory = node.graph.get_attr(name)
-    node.target, node.kwargs = _FILLS[node.target], {**node.kwargs, "out": memory}
+    target: Any = node.target
+    node.target, node.kwargs = _FILLS[target], {**node.kwargs, "out": memory}
 
 
 def _layout(node: Any) -> tuple[Any, ...]:
