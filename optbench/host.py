@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import sys
+import threading
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -102,3 +103,35 @@ def _high_water() -> int:
                 return int(line.split()[1]) * 1024
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+class GpuMeter:
+    """Mean utilisation (0 to 1) and energy (joules) of the GPU from now to `stop`; nothing without one to ask."""
+
+    def __init__(self, device: str) -> None:
+        self._handle: Any = None
+        self._seen: list[float] = []
+        if device != "cuda":
+            return
+        with contextlib.suppress(Exception):  # no NVIDIA library, or a card that does not tell
+            import pynvml
+
+            pynvml.nvmlInit()
+            self._nvml = pynvml
+            self._handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
+            self._before = pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
+            self._stop = threading.Event()
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.05):
+            self._seen.append(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu / 100)
+
+    def stop(self) -> tuple[float | None, float | None]:
+        if self._handle is None or not hasattr(self, "_thread"):
+            return None, None
+        self._stop.set()
+        self._thread.join()
+        joules = (self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) - self._before) / 1000
+        return (sum(self._seen) / len(self._seen) if self._seen else None), joules

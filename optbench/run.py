@@ -7,14 +7,16 @@ import random
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 import torch
 
 from optbench import host
+from optbench.network import flops, splits
 from optbench.objective import CertificateError, Inapplicable, Objective, Point, Stop
-from optbench.plugins import Built, Catalog
+from optbench.plugins import Built, Catalog, Optimizer
 from optbench.problem import Problem
 from optbench.trial import Record, Trial
 
@@ -24,10 +26,13 @@ def run_group(
     catalog: Catalog,
     on_point: Callable[[int, Point], None] | None = None,
     on_start: Callable[[Objective], None] | None = None,
+    alone: bool = False,
 ) -> list[Record]:
-    """Train trials that differ in the seed alone as lanes of one program; one record each, in their order.
+    """Train trials as lanes of one program; one record each, in their order.
 
-    on_point: called with (lane, curve point) as each is measured. on_start: called with the objective before work.
+    They differ in the seed, and in settings where the optimizer allows that (`together`). on_point: called with (lane,
+    curve point) as each is measured. on_start: called with the objective before work. alone: nothing else runs on the
+    machine, so the clock counts, after a warm-up. A group that does not fit the device's memory is run as two halves.
     Whatever the optimizer raises ends up in the records, except KeyboardInterrupt.
     """
     first = trials[0]
@@ -36,28 +41,99 @@ def run_group(
     problem = catalog.problem(first.problem)
     if reason := misfit(built, problem):
         return [_closed(record, "inapplicable", reason) for record in records]
+    optimizer = for_lanes(trials, built, catalog)
     began = perf_counter()
     try:
-        f = Objective(
-            problem,
-            [trial.seed for trial in trials],
-            first.passes,
-            batch=batch_size(built, problem),
-            device=first.device,
-            on_point=on_point,
-        )
+        if alone:
+            _warm_up(first, built, problem, on_start)
+        f = objective(trials, first.passes, built, problem, on_point)
+    except torch.OutOfMemoryError:
+        return _halves(trials, records, catalog, on_point, on_start, alone)
     except Exception as error:
         return [_closed(record, "failed", f"the problem: {_reason(error)}") for record in records]
     warmup = perf_counter() - began
     if on_start:
         on_start(f)
-    memory = host.PeakMemory(first.device)
-    status, error_text = _train(built, f, first.seed)
+    memory, gpu = host.PeakMemory(first.device), host.GpuMeter(first.device if alone else "cpu")
+    try:
+        status, error_text = train(optimizer, f, first.seed)
+    except torch.OutOfMemoryError:
+        del f
+        torch.cuda.empty_cache()
+        return _halves(trials, records, catalog, on_point, on_start, alone)
+    utilisation, joules = gpu.stop()
     f.finish()
     for lane, record in enumerate(records):
         _fill(record, f, lane, status, error_text)
-        record.lanes, record.warmup_seconds, record.peak_bytes = len(trials), warmup, memory.peak()
+        record.lanes, record.warmup_seconds, record.peak_bytes = len(trials), warmup + f.warmup, memory.peak()
+        record.alone, record.utilisation, record.joules = alone, utilisation, joules
     return records
+
+
+def for_lanes(trials: Sequence[Trial], built: Built, catalog: Catalog) -> Optimizer:
+    """The optimizer of a lane group; its lanes may have settings of their own where it has a `together`."""
+    if len({trial.hyper for trial in trials}) == 1:
+        return built.optimizer
+    lanes = [catalog.optimizer(trial.optimizer, dict(trial.hyper)).optimizer for trial in trials]
+    together: Optimizer = built.optimizer.together(lanes)  # type: ignore[attr-defined]  # the planner has seen to it
+    return together
+
+
+def objective(
+    trials: Sequence[Trial],
+    passes: float,
+    built: Built,
+    problem: Problem,
+    on_point: Callable[[int, Point], None] | None = None,
+) -> Objective:
+    """The meter of a lane group, whose budget is `passes`."""
+    return Objective(
+        problem,
+        [trial.seed for trial in trials],
+        passes,
+        batch=batch_size(built, problem),
+        device=trials[0].device,
+        on_point=on_point,
+    )
+
+
+def _warm_up(trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None) -> None:
+    """A few steps that do not count: first calls allocate, choose kernels and import."""
+    f = objective([trial], few(trial, built, problem), built, problem)
+    if on_start:
+        on_start(f)
+    train(built.optimizer, f, trial.seed)
+
+
+def few(trial: Trial, built: Built, problem: Problem) -> float:
+    """A budget, in passes, for a few steps of this trial."""
+    samples = len(splits(problem, trial.device).train[0])
+    step = sum(flops(problem, min(batch_size(built, problem) or samples, samples), trial.device))
+    return min(trial.passes, max(0.02 * trial.passes, 3 * step / flops(problem, samples, trial.device)[0]))
+
+
+def _halves(
+    trials: Sequence[Trial],
+    records: list[Record],
+    catalog: Catalog,
+    on_point: Callable[[int, Point], None] | None,
+    on_start: Callable[[Objective], None] | None,
+    alone: bool,
+) -> list[Record]:
+    """The group again as two, for the device had no room for it."""
+    if len(trials) == 1:
+        return [_closed(records[0], "failed", f"out of memory on {trials[0].device}")]
+    middle = len(trials) // 2
+    done = []
+    for start, part in ((0, trials[:middle]), (middle, trials[middle:])):
+        done += run_group(part, catalog, on_point and partial(_later, on_point, start), on_start, alone)
+    for record in done:
+        record.note = record.note or f"out of memory with {len(trials)} lanes, ran with {record.lanes}"
+    return done
+
+
+def _later(on_point: Callable[[int, Point], None], start: int, lane: int, point: Point) -> None:
+    on_point(start + lane, point)
 
 
 def blank(trial: Trial, catalog: Catalog) -> Record:
@@ -89,19 +165,19 @@ def batch_size(built: Built, problem: Problem) -> int | None:
     return int(built.batch) if built.batch is not None else problem.batch
 
 
-def _train(built: Built, f: Objective, seed: int) -> tuple[str, str | None]:
+def train(optimizer: Optimizer, f: Objective, seed: int) -> tuple[str, str | None]:
     """Run the optimizer to its end: (status, reason)."""
     with torch.random.fork_rng(), _seeded(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other people's libraries, a million times over
         try:
-            built.optimizer.minimise(f)
+            optimizer.minimise(f)
         except Stop:
             return "spent", None
         except Inapplicable as reason:
             return "inapplicable", str(reason)
         except CertificateError as error:
             return "failed", f"certificate refused: {error}"
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, torch.OutOfMemoryError):
             raise
         except BaseException as error:  # SystemExit too: a plugin costs its own trial and no other
             return "failed", _reason(error)

@@ -95,6 +95,9 @@ class Record:
     warmup_seconds: float = 0.0  # first calls and compilation, outside `seconds`
     peak_bytes: int | None = None  # memory above what the process held when the trial began
     samples_per_second: float | None = None
+    utilisation: float | None = None  # of a GPU, 0 to 1, while the trial ran alone on it
+    joules: float | None = None  # that the GPU took meanwhile
+    note: str | None = None  # how it was run, where that is not as it was planned
     certificate: dict[str, Any] | None = None  # {lower, upper, scope, exact}
     fingerprint: str = ""  # of the source of its problem and optimizer
     curve: list[dict[str, float]] = field(default_factory=list)
@@ -134,7 +137,10 @@ def read_line(line: str) -> Record:
         raise RecordError("curve is not a list or hyper not an object")
     if not all(isinstance(point, dict) for point in data["curve"]):
         raise RecordError("a curve point is not an object")
-    data["curve"] = [{k: math.nan if v is None else v for k, v in point.items()} for point in data["curve"]]
+    data["curve"] = [
+        {k: math.nan if v is None else v for k, v in point.items()} if None in point.values() else point
+        for point in data["curve"]
+    ]
     for name in _NUMBERS:
         if data.get(name, 0.0) is None:
             data[name] = math.nan

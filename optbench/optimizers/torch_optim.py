@@ -1,16 +1,22 @@
-"""Any torch.optim.Optimizer class as it stands: lanes are rows, schedules follow the share of the budget spent."""
+"""Any torch.optim.Optimizer class as it stands, for one trial or for many at once.
+
+Lanes of a class that works element by element are rows of one parameter, lanes with other settings param groups over
+other rows. A class that looks at whole layers gets one parameter list and one optimizer a lane, while the gradient is
+still computed for all lanes at once. Schedules follow the share of the budget that is spent.
+"""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from greenlet import getcurrent, greenlet
+from torch import Tensor, nn
 
 from optbench.objective import Objective
 
@@ -44,34 +50,133 @@ class TorchOptim:
 
     needs: ClassVar[str] = "grad"
     full_batch: ClassVar[bool] = False
+    lanes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule={self.schedule!r} is none of {', '.join(SCHEDULES)}")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup={self.warmup} is no share of the budget in [0, 1)")
-        self._on([nn.Parameter(torch.zeros(2, 2))])  # the class checks its own ranges
+        self.on([nn.Parameter(torch.zeros(2, 2))])  # the class checks its own ranges
 
     @property
-    def lanes(self) -> bool:
+    def elementwise(self) -> bool:
         """True where the class works element by element, found out by trying it."""
         cls: Any = self.cls  # hashable, whatever its stub says
         return elementwise(cls, tuple(sorted(self.settings.items())))
 
     def minimise(self, f: Objective) -> None:
-        optimizer = self._on(f.parameters())
-        rates = [group["lr"] for group in optimizer.param_groups] if "lr" in optimizer.defaults else []
-        scheduled = bool(rates) and (self.schedule != "constant" or self.warmup > 0)
-        while True:
-            if scheduled:
-                now = factor(self.schedule, self.warmup, f.progress)
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * now
-            f.next_step()  # the closures of one step share a minibatch
-            optimizer.step(f.closure)  # type: ignore[arg-type]  # annotated as float, called with a tensor
+        self.together([self] * f.lanes).minimise(f)
 
-    def _on(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    @staticmethod
+    def together(lanes: Sequence[TorchOptim]) -> Together:
+        """The optimizer of a lane group whose lanes have settings of their own."""
+        return Together(lanes)
+
+    def on(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The class with these settings, training these parameters."""
         return self.cls(parameters, **self.settings)
+
+    def factor(self, progress: float) -> float:
+        """What the learning rate is multiplied by after this share of the budget."""
+        return factor(self.schedule, self.warmup, progress)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Trials of one class as lanes of one program, each with settings of its own."""
+
+    lanes: Sequence[TorchOptim]  # a lane each
+
+    def minimise(self, f: Objective) -> None:
+        if f.lanes == 1:
+            self._alone(f)
+        elif all(lane.elementwise for lane in self.lanes):
+            self._stacked(f)
+        else:
+            self._side_by_side(f)
+
+    def _alone(self, f: Objective) -> None:
+        rates = Rates(self.lanes[0].on(f.parameters()), self.lanes)
+        while True:
+            rates.follow(f.progress)
+            f.next_step()  # the closures of one step share a minibatch
+            rates.optimizer.step(f.closure)  # type: ignore[arg-type]  # annotated as float, called with a tensor
+
+    def _stacked(self, f: Objective) -> None:
+        """One optimizer, a param group for every run of lanes with the same settings."""
+        runs: list[list[int]] = []
+        for lane, settings in enumerate(self.lanes):
+            if lane and settings == self.lanes[lane - 1]:
+                runs[-1].append(lane)
+            else:
+                runs.append([lane])
+        firsts = [self.lanes[run[0]] for run in runs]
+        groups = [
+            {"params": f.parameters(slice(run[0], run[-1] + 1)), **first.settings}
+            for run, first in zip(runs, firsts, strict=True)
+        ]
+        rates = Rates(self.lanes[0].cls(groups, **self.lanes[0].settings), firsts)
+        while True:
+            rates.follow(f.progress)
+            f.next_step()
+            rates.optimizer.step(f.closure)  # type: ignore[arg-type]
+
+    def _side_by_side(self, f: Objective) -> None:
+        """One optimizer a lane, each in a greenlet that rests in its closure until all lanes have asked."""
+        hub = getcurrent()
+        losses: list[Tensor] = []
+
+        def train(lane: int) -> None:
+            settings = self.lanes[lane]
+            rates = Rates(settings.on(f.parameters_of(lane)), [settings])
+
+            def closure() -> Tensor:
+                hub.switch()
+                return losses[lane]
+
+            while True:
+                rates.follow(f.progress)
+                f.next_step(lane)
+                rates.optimizer.step(keeping_grad_mode(closure))  # type: ignore[arg-type]
+
+        lanes = [greenlet(train) for _ in self.lanes]
+        for index, lane in enumerate(lanes):
+            lane.switch(index)
+        while True:
+            losses[:] = f.closure().unbind()
+            for lane in lanes:
+                lane.switch()
+
+
+class Rates:
+    """The learning rates of an optimizer's param groups as their schedules have it."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, settings: Sequence[TorchOptim]) -> None:
+        """settings: one a param group."""
+        self.optimizer = optimizer
+        scheduled = [one.schedule != "constant" or one.warmup > 0 for one in settings]
+        self._groups = [
+            (group, group["lr"], one)
+            for group, one, moves in zip(optimizer.param_groups, settings, scheduled, strict=True)
+            if moves and "lr" in group
+        ]
+
+    def follow(self, progress: float) -> None:
+        for group, rate, settings in self._groups:
+            group["lr"] = rate * settings.factor(progress)
+
+
+def keeping_grad_mode(closure: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The closure, after which autograd is on or off as it was: whoever ran meanwhile may have switched it."""
+
+    def kept() -> Tensor:
+        mode = torch.is_grad_enabled()
+        loss = closure()
+        torch.set_grad_enabled(mode)
+        return loss
+
+    return kept
 
 
 def arguments(cls: type[torch.optim.Optimizer]) -> list[str]:
