@@ -44,6 +44,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         passes=options.passes,
         workers=options.workers,
         lanes=options.lanes,
+        tune=options.tune,
         device=options.device,
         plugins=options.plugin,
         command=command_line(given),
@@ -138,6 +139,10 @@ def _whole(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def _lanes(text: str) -> int | None:
+    return None if text == "auto" else _whole(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m optbench", description="Compare optimizers on torch networks.")
     commands = parser.add_subparsers(required=True, dest="command", metavar="command")
@@ -150,7 +155,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seeds", type=_whole, metavar="N", help="seeds 0 to N-1")
     run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
     run.add_argument("--workers", type=_whole, default=0, metavar="N", help="processes (default: one a core)")
-    run.add_argument("--lanes", type=int, default=1, metavar="N", help="trials trained as one program")
+    run.add_argument("--tune", type=_whole, metavar="N", help="settings tried of every optimizer with a search space")
+    run.add_argument(
+        "--lanes", type=_lanes, metavar="N", help="trials trained as one program (default: auto, as many as pay)"
+    )
     run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
     run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
     run.add_argument("--strict", action="store_true", help="exit 1 when a trial failed")

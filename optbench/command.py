@@ -20,20 +20,26 @@ def run_request(
     seeds: int | None = None,
     passes: float | None = None,
     workers: int = 0,
-    lanes: int = 1,
+    lanes: int | None = None,
+    tune: int | None = None,
     device: str = "cpu",
     plugins: Sequence[str] = (),
     command: str = "python -m optbench run",
 ) -> tuple[list[Record], Path]:
     """Run a suite with the given parts replaced: (records, folder). Raises RequestError."""
-    wanted = _changed(read_suite(suite), problems, optimizers, seeds, passes)
+    wanted = _changed(read_suite(suite), problems, optimizers, seeds, passes, tune)
     folder = Path(out) if out is not None else Path("results") / wanted.name
     options = Options(workers, lanes, device, tuple(str(file) for file in plugins), command)
     return run_suite(wanted, folder, options), folder
 
 
 def _changed(
-    suite: Suite, problems: Sequence[str], optimizers: Sequence[str], seeds: int | None, passes: float | None
+    suite: Suite,
+    problems: Sequence[str],
+    optimizers: Sequence[str],
+    seeds: int | None,
+    passes: float | None,
+    tune: int | None,
 ) -> Suite:
     if problems:
         budgets = {name: value for name, value in suite.budgets.items() if name in problems}
@@ -42,6 +48,8 @@ def _changed(
         suite = replace(suite, optimizers=tuple(optimizers))
     if seeds is not None:
         suite = replace(suite, seeds=seeds)
+    if tune is not None:
+        suite = replace(suite, tune=tune)
     if passes is not None:
         suite = replace(suite, passes=passes, budgets={})
     return suite

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from optbench import host, store
-from optbench.lanes import groups
+from optbench import host, store, tune
+from optbench.lanes import groups, timed
 from optbench.network import flops, splits
 from optbench.objective import Objective
 from optbench.plan import Suite, plan
 from optbench.plugins import Catalog
 from optbench.progress import Progress
 from optbench.sweep import Limits, sweep
-from optbench.trial import FAILED, Record, RequestError, Trial
+from optbench.trial import FAILED, Record, RequestError, Trial, spec
 
 VERSION = "0.1.0"
 
@@ -30,7 +31,7 @@ class Options:
     """How a suite is run, as against what it asks for."""
 
     workers: int = 0  # processes; 0: one a core
-    lanes: int = 1  # trials that may share one program
+    lanes: int | None = None  # trials that may share one program; None: as many as pay
     device: str = "cpu"
     plugins: tuple[str, ...] = ()
     command: str = "python -m optbench run"
@@ -41,8 +42,10 @@ def run_suite(suite: Suite, out: Path, options: Options, say: Any = print) -> li
 
     Raises RequestError before anything runs for whatever is wrong with the request.
     """
-    if options.workers < 0 or options.lanes < 1:
-        raise RequestError(f"--workers {options.workers} and --lanes {options.lanes} must be at least 1")
+    if options.workers < 0:
+        raise RequestError(f"--workers {options.workers} must be at least 1")
+    if options.lanes is not None and options.lanes < 1:
+        raise RequestError(f"--lanes {options.lanes} must be at least 1, or auto")
     catalog = Catalog(options.plugins)
     trials = plan(suite, catalog, host.device(options.device))
     cores = host.describe()["cores"] or 1
@@ -53,23 +56,40 @@ def run_suite(suite: Suite, out: Path, options: Options, say: Any = print) -> li
             say(f"{results.rejected} lines of {out / store.RECORDS} were no records: kept in {out / store.REJECTED}")
         _retire(results, trials, catalog, say)
         todo = [trial for trial in trials if trial.key not in results.records]
+        _say_what_runs_alone(trials, catalog, options.lanes, say)
         results.write(store.SUITE, suite.toml())
         results.write(store.ENVIRONMENT, json.dumps(facts, indent=1) + "\n")
         if done := len(trials) - len(todo):
             say(f"{done} of {len(trials)} trials have their record in {out}; {len(todo)} to run")
         if todo:
-            _fill(results, todo, catalog, min(workers, len(todo)), options.lanes, suite, say)
+            _fill(results, trials, todo, catalog, workers, options.lanes, suite, say)
         return [results.records[trial.key] for trial in trials]
 
 
 def _fill(
-    results: store.Store, todo: Sequence[Trial], catalog: Catalog, workers: int, lanes: int, suite: Suite, say: Any
+    results: store.Store,
+    trials: Sequence[Trial],
+    todo: Sequence[Trial],
+    catalog: Catalog,
+    workers: int,
+    lanes: int | None,
+    suite: Suite,
+    say: Any,
 ) -> None:
+    """Run what is to do: most of it in lane groups on all workers, then one trial a cell alone, for its clock."""
     limits = Limits(suite.timeout, suite.memory)
+    spool = results.folder / ".spool"
+    clocked = set(timed(trials, _competitor(suite, catalog)) if suite.timing else ()) & set(todo)
     # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
-    work = sorted(groups(list(todo), catalog, lanes), key=lambda group: group[0].seed)
+    shared = [trial for trial in todo if trial not in clocked]
+    work = sorted(groups(shared, catalog, lanes), key=lambda group: group[0].seed)
+    alone = [[trial] for trial in todo if trial in clocked]
     with Progress(todo, workers) as progress:
-        for records, took in sweep(work, catalog, results.folder / ".spool", workers, limits):
+        phases = (
+            sweep(work, catalog, spool, max(1, min(workers, len(work))), limits),
+            sweep(alone, catalog, spool, 1, limits, alone=True),
+        )
+        for records, took in itertools.chain(*phases):
             for record in records:
                 results.append(record)
                 progress.add(record, took / len(records))
@@ -80,6 +100,22 @@ def _fill(
         say(f"  {reason}")
     if len(reasons) > 10:
         say(f"  and {len(reasons) - 10} more, all in the report")
+
+
+def _competitor(suite: Suite, catalog: Catalog) -> Callable[[Trial], str]:
+    """What a trial's time is asked of: its setting, or the optimizer where its settings are being tuned."""
+    tuned = {
+        spec(one.name, hyper): one.label
+        for one in tune.competitors(suite.optimizers, suite.tune, catalog)
+        for hyper in one.hypers
+    }
+    return lambda trial: tuned.get(trial.label, trial.label)
+
+
+def _say_what_runs_alone(trials: Sequence[Trial], catalog: Catalog, lanes: int | None, say: Any) -> None:
+    names = [name for name in dict.fromkeys(trial.problem for trial in trials) if not catalog.problem(name).vmaps]
+    if names and lanes != 1:
+        say(f"{', '.join(names)}: torch.vmap cannot batch this network, so its trials run one by one")
 
 
 def _retire(results: store.Store, trials: Sequence[Trial], catalog: Catalog, say: Any) -> None:
@@ -113,6 +149,11 @@ def _facts(suite: Suite, trials: Sequence[Trial], catalog: Catalog, workers: int
         "plan": [
             {**asdict(trial), "hyper": dict(trial.hyper), "budget": trial.passes, "key": trial.key} for trial in trials
         ],
+        **(
+            {"tuning": tune.facts(suite.tune, tune.competitors(suite.optimizers, suite.tune, catalog))}
+            if suite.tune
+            else {}
+        ),
         "problems": {name: problem_facts(name, catalog, device) for name in dict.fromkeys(t.problem for t in trials)},
         "optimizers": {
             name: {"family": catalog.family(name), "summary": getattr(catalog.optimizers.get(name), "summary", name)}

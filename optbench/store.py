@@ -126,6 +126,9 @@ def merge(folders: Sequence[Path], out: Path, mixed: bool = False) -> int:
     joined = dict(worlds[0])
     for name in ("problems", "optimizers"):
         joined[name] = {key: value for world in reversed(worlds) for key, value in world.get(name, {}).items()}
+    tuned = [world["tuning"] for world in reversed(worlds) if world.get("tuning")]
+    if tuned:
+        joined["tuning"] = {**tuned[-1], "competitors": {k: v for one in tuned for k, v in one["competitors"].items()}}
     plans = {trial["key"]: trial for world in worlds for trial in world.get("plan", [])}
     joined["plan"] = list(plans.values())
     joined["machines"] = [world.get("machine") for world in worlds]

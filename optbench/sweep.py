@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import psutil
 import torch
 from pebble import ProcessExpired, ProcessPool
 
+from optbench.memory import parts
 from optbench.objective import Objective, Point
 from optbench.plugins import Catalog
 from optbench.run import blank, run_group
@@ -40,19 +42,25 @@ class Limits:
 
 
 def sweep(
-    groups: Sequence[Sequence[Trial]], catalog: Catalog, spool: Path, workers: int, limits: Limits, threads: int = 1
+    groups: Sequence[Sequence[Trial]],
+    catalog: Catalog,
+    spool: Path,
+    workers: int,
+    limits: Limits,
+    threads: int = 1,
+    alone: bool = False,
 ) -> Iterator[tuple[list[Record], float]]:
     """Records of every group as it ends, with the seconds it took its worker.
 
     What a group had measured when it was stopped is in its records. A lane group that fails as a whole is run again
-    trial by trial.
+    trial by trial; one that took too much memory, in halves. alone: the clocks of these trials count.
     """
     spool.mkdir(exist_ok=True)
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         # The FLOP counter draws in torch._dynamo at its first use: a second a worker, were it not inherited.
-        context.set_forkserver_preload(["optbench.sweep", "torch._dynamo"])
+        context.set_forkserver_preload(["optbench.sweep", "torch._dynamo", "torch.fx.experimental.proxy_tensor"])
     pool = ProcessPool(
         max_workers=workers,
         context=context,
@@ -64,7 +72,8 @@ def sweep(
     def submit(some: Iterable[Sequence[Trial]]) -> None:
         for group in some:
             where = str(spool / group[0].key)
-            waiting[pool.schedule(_work, args=[list(group), where], timeout=limits.timeout * len(group))] = group
+            work = pool.schedule(_work, args=[list(group), where, alone], timeout=limits.timeout * len(group))
+            waiting[work] = group
 
     try:
         submit(groups)
@@ -74,7 +83,7 @@ def sweep(
                 group = waiting.pop(future)
                 records, took = _outcome(future, group, catalog, spool / group[0].key, limits)
                 if len(group) > 1 and any(record.status in ("failed", "timeout", "killed") for record in records):
-                    submit([trial] for trial in group)
+                    submit(_parts(group, records[0].error == _why(_EXIT_MEMORY, limits)))
                     continue
                 yield records, took
     finally:
@@ -107,6 +116,12 @@ def _outcome(
         _salvage(records, where)
     where.unlink(missing_ok=True)
     return records, took
+
+
+def _parts(group: Sequence[Trial], memory: bool) -> list[Sequence[Trial]]:
+    """A group that ended badly, to be run again: in halves where it took too much memory, else trial by trial."""
+    middle = len(group) // 2
+    return [group[:middle], group[middle:]] if memory else [[trial] for trial in group]
 
 
 def _why(code: int | None, limits: Limits) -> str:
@@ -152,12 +167,14 @@ class _Tail(io.TextIOBase):
 
 
 _catalog: Catalog
+_memory: int  # bytes this worker may hold
 _objective: Objective | None = None
 
 
 def _prepare(files: tuple[str, ...], parent: int, memory: int, threads: int) -> None:
     """Once a worker: its threads, its catalog, its silence and its watchdog."""
-    global _catalog
+    global _catalog, _memory
+    _memory = memory
     torch.set_num_threads(threads)
     quiet = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -180,7 +197,7 @@ def _watch(parent: int, memory: int) -> None:
         time.sleep(0.1)
 
 
-def _work(trials: list[Trial], where: str) -> tuple[list[Record], float]:
+def _work(trials: list[Trial], where: str, alone: bool) -> tuple[list[Record], float]:
     """Run one group, each measured point written to `where` at once; the records and the seconds it all took."""
     global _objective
     began = time.monotonic()
@@ -192,12 +209,15 @@ def _work(trials: list[Trial], where: str) -> tuple[list[Record], float]:
     printed = _Tail()
     with open(where, "w", encoding="utf-8") as spool:
 
-        def keep(lane: int, point: Point) -> None:
-            spool.write(json.dumps([lane, point]) + "\n")
+        def keep(shift: int, lane: int, point: Point) -> None:
+            spool.write(json.dumps([shift + lane, point]) + "\n")
             spool.flush()
 
         sys.stdout = sys.stderr = printed
-        records = run_group(trials, _catalog, on_point=keep, on_start=begin)
+        records: list[Record] = []
+        for part in parts(trials, _catalog, _memory):
+            shift = len(records)
+            records += run_group(part, _catalog, partial(keep, shift), on_start=begin, alone=alone)
     _objective = None  # its memory is free again
     for record in records:
         if record.status == "failed" and printed.text():

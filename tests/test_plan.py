@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from optbench.lanes import groups
 from optbench.plan import Suite, builtin, plan, read_suite
 from optbench.plugins import Catalog
 from optbench.specs import parse
@@ -38,16 +37,6 @@ def test_a_plan_is_the_product_and_names_each_trial_once() -> None:
     assert len(trials) == 2 * 3 * 2 == len({trial.key for trial in trials})
     assert trials[0].passes == CATALOG.problem("sphere").passes
     assert plan(suite(budgets={"sphere": 7}, passes=9), CATALOG)[0].passes == 7
-
-
-def test_groups_keep_to_seeds_methods_and_networks_that_allow_it() -> None:
-    wide = suite(problems=("sphere", "cnn_digits"), optimizers=("adam", "nelder_mead"), seeds=5)
-    widths = {}
-    for group in groups(plan(wide, CATALOG), CATALOG, 4):
-        widths.setdefault((group[0].problem, group[0].optimizer), []).append(len(group))
-        assert len({(t.problem, t.hyper, t.optimizer) for t in group}) == 1
-    assert widths[("sphere", "adam")] == [4, 1]
-    assert widths[("sphere", "nelder_mead")] == widths[("cnn_digits", "adam")] == [1] * 5
 
 
 @pytest.mark.parametrize("name", builtin())
