@@ -140,6 +140,7 @@ def _whole(text: str) -> int:
 
 
 def _lanes(text: str) -> int | None:
+    """A number of lanes, or None for "auto"."""
     return None if text == "auto" else _whole(text)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from optbench.draws import keyed, seeded
 from optbench.network import Rows, flops, gather, splits
-from optbench.problem import Batch, Problem, batches, fresh, generator
+from optbench.problem import Batch, Problem, batch_blocks, batches, fresh, generator
 
 CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end
 AHEAD = 32  # steps whose batches are drawn in one go
@@ -86,8 +86,10 @@ class Objective:
         samples = len(self._data.train[0])
         self._full = batch is None or batch >= samples
         self._samples = samples if batch is None else min(batch, samples)
-        self._streams = [] if self._full else [batches(samples, self._samples, seed) for seed in self._seeds]
         self._same_seed = len(set(self._seeds)) == 1  # lanes of one seed see one batch
+        seen = () if self._full else self._seeds[:1] if self._same_seed else self._seeds
+        self._blocks = [batch_blocks(samples, self._samples, seed, AHEAD) for seed in seen]
+        self._streams = [batches(samples, self._samples, seed) for seed in self._seeds if not self._full]
         self._ahead: Iterator[Tensor] = iter(())  # batch indices of the next steps, already on the device
         self._own: dict[int, Tensor] = {}  # batch indices of lanes that step on their own
         self._generators = [generator(seed, "optimizer", device) for seed in self._seeds]
@@ -110,8 +112,9 @@ class Objective:
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._ended = self._finished = False
         self.warmup = 0.0  # seconds spent on tracing, which are no part of training
-        self._seconds, self._since = 0.0, perf_counter()
+        self._seconds = 0.0
         self._score()
+        self.start_clock()
 
     # What an optimizer reads
 
@@ -317,7 +320,11 @@ class Objective:
         exact = upper - lower <= tolerance
         self.certificates[0] = {"lower": lower, "upper": upper, "scope": scope, "exact": exact}
 
-    # How the runner ends it
+    # How the runner begins and ends it
+
+    def start_clock(self) -> None:
+        """Let the clock run from now on: what came before is no training."""
+        self._since = perf_counter()
 
     def finish(self) -> None:
         """Close the door and score the final point. Calling it twice is harmless."""
@@ -396,10 +403,8 @@ class Objective:
 
     def _draw_ahead(self) -> Iterator[Tensor]:
         """Batch indices of the next steps, (n,) where all lanes share a seed, else (B, n), moved in one go."""
-        streams = self._streams[:1] if self._same_seed else self._streams
-        steps = [torch.stack([next(stream) for stream in streams]) for _ in range(AHEAD)]
-        block = torch.stack(steps).to(self.device)
-        return iter(block[:, 0] if self._same_seed else block)
+        block = torch.stack([next(stream) for stream in self._blocks], 1).to(self.device)  # (steps, B, n)
+        return iter((block[:, 0] if self._same_seed else block).unbind())
 
     @property
     def _shared(self) -> bool:

@@ -118,15 +118,21 @@ def batches(samples: int, size: int, seed: int) -> Iterator[Tensor]:
     Every sample is seen once an epoch, every batch has the same size (one may span two epochs), and the stream depends
     on the seed alone, so every optimizer sees the same batches.
     """
+    for block in batch_blocks(samples, size, seed, 1):
+        yield block[0]
+
+
+def batch_blocks(samples: int, size: int, seed: int, steps: int) -> Iterator[Tensor]:
+    """The stream of `batches`, so many steps at a time: (steps, size) tensors."""
     if not 1 <= size <= samples:
         raise ValueError(f"a batch of {size} from {samples} samples")
     stream = generator(seed, "batches")
-    left = torch.randperm(samples, generator=stream)
+    left = torch.empty(0, dtype=torch.int64)
     while True:
-        while len(left) < size:
-            left = torch.cat([left, torch.randperm(samples, generator=stream)])
-        yield left[:size]
-        left = left[size:]
+        missing = steps * size - len(left)
+        left = torch.cat([left, *(torch.randperm(samples, generator=stream) for _ in range(-(-missing // samples)))])
+        yield left[: steps * size].view(steps, size)
+        left = left[steps * size :]
 
 
 def split(samples: int, shares: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0) -> list[Tensor]:

@@ -44,9 +44,9 @@ def run_group(
     optimizer = for_lanes(trials, built, catalog)
     began = perf_counter()
     try:
+        f = objective(trials, first.passes, built, problem, on_point)
         if alone:
             _warm_up(first, built, problem, on_start)
-        f = objective(trials, first.passes, built, problem, on_point)
     except torch.OutOfMemoryError:
         return _halves(trials, records, catalog, on_point, on_start, alone)
     except Exception as error:
@@ -54,6 +54,7 @@ def run_group(
     warmup = perf_counter() - began
     if on_start:
         on_start(f)
+    f.start_clock()
     memory, gpu = host.PeakMemory(first.device), host.GpuMeter(first.device if alone else "cpu")
     try:
         status, error_text = train(optimizer, f, first.seed)
