@@ -116,6 +116,9 @@ class Objective:
         self._score()
         self.start_clock()
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("an objective cannot be copied or sent elsewhere: the work of the copy would not be counted")
+
     # What an optimizer reads
 
     @property
@@ -192,8 +195,10 @@ class Objective:
         if count < 1:
             self._stop()
         batch = self._batch()
-        losses = self._values(x[:, :count].detach(), batch)
-        self._spend(count * self._samples, 0, count * cost, count)
+        try:
+            losses = self._values(x[:, :count].detach(), batch)
+        finally:  # work that ends in an exception is work too
+            self._spend(count * self._samples, 0, count * cost, count)
         finite = losses.isfinite()
         self._nonfinite += (~finite).sum(1)
         losses = torch.where(finite, losses, math.inf)
@@ -273,6 +278,8 @@ class Objective:
     def charge(self, forward: int = 0, backward: int = 0) -> None:
         """Pay for work that an exact method does on its own, in samples, before it does it. Raises Stop."""
         self._enter()
+        if forward < 0 or backward < 0:
+            raise ValueError(f"a charge of {forward} samples forward and {backward} backward: nothing is given back")
         unit = self._pass_units / len(self._data.train[0])
         ratio = self._backward_units / self._forward_units
         cost = round(unit * (forward + ratio * backward))
@@ -283,7 +290,7 @@ class Objective:
         """The problem's pieces, for methods that declare `needs = "exact"`. Raises Inapplicable where it has none."""
         if "exact" not in self._problem.gives:
             raise Inapplicable("this problem does not open its structure to exact methods")
-        inputs, targets = self._data.train[0], self._data.train[1]
+        inputs, targets = self._data.train[0].clone(), self._data.train[1].clone()  # what is scored stays as it is
         network = copy.deepcopy(self._rows.module).to("meta")
         return Anatomy(
             network=network,
@@ -304,14 +311,22 @@ class Objective:
         """Claim, for the only lane, that x (1, D) has loss `upper` and that nothing in `scope` is below `lower`.
 
         The loss is recomputed by a forward pass of the network, which is charged. Raises CertificateError where it
-        differs by more than 1e-6 (float32) or 1e-12 (float64), relative to max(1, |upper|).
+        differs by more than 1e-6 (float32) or 1e-12 (float64), relative to max(1, |upper|), and Stop once the budget is
+        spent: one check may go beyond it.
         """
         self._check(x, (1, self.dim))
+        if not math.isfinite(upper):
+            raise CertificateError(f"certified {upper!r}, which is no loss")
+        if self._ended:
+            self.refused += 1
+            raise Stop
         self.recommend(x)
         with self._paused(), torch.no_grad():
             loss = self._rows.score(x, self._data._replace(valid=None, test=None))[0]["loss"]
         samples = len(self._data.train[0])
         self._spend(samples, 0, self._pass_units, 1)
+        if self._units >= self._limit:
+            self._end()
         tolerance = (1e-6 if self.dtype == torch.float32 else 1e-12) * max(1.0, abs(upper))
         if not abs(loss - upper) <= tolerance:
             raise CertificateError(f"certified {upper!r}, but the network's forward pass gives {loss!r}")

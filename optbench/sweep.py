@@ -9,12 +9,14 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +55,33 @@ def sweep(
     """Records of every group as it ends, with the seconds it took its worker.
 
     What a group had measured when it was stopped is in its records. A lane group that fails as a whole is run again
-    trial by trial; one that took too much memory, in halves. alone: the clocks of these trials count.
+    trial by trial; one that took too much memory, in halves. alone: the clocks of these trials count. Other people's
+    code may leave its process changed (a default type, a patched function): it has workers that run nothing else.
     """
+    kinds: dict[tuple[str, ...], list[Sequence[Trial]]] = {}
+    for group in groups:
+        kinds.setdefault(catalog.foreign(group[0].problem, group[0].optimizer), []).append(group)
+    for _, some in sorted(kinds.items()):
+        yield from _pooled(some, catalog, spool, min(workers, len(some)), limits, threads, alone)
+
+
+def _pooled(
+    groups: Sequence[Sequence[Trial]],
+    catalog: Catalog,
+    spool: Path,
+    workers: int,
+    limits: Limits,
+    threads: int,
+    alone: bool,
+) -> Iterator[tuple[list[Record], float]]:
+    """The records of groups through one pool."""
     spool.mkdir(exist_ok=True)
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         # The FLOP counter draws in torch._dynamo at its first use: a second a worker, were it not inherited.
         context.set_forkserver_preload(["optbench.sweep", "torch._dynamo", "torch.fx.experimental.proxy_tensor"])
+        _without_interrupts(forkserver.ensure_running)
     pool = ProcessPool(
         max_workers=workers,
         context=context,
@@ -92,6 +113,15 @@ def sweep(
         for left in spool.iterdir():
             left.unlink()
         spool.rmdir()
+
+
+def _without_interrupts(start: Callable[[], None]) -> None:
+    """Start a process that Ctrl-C does not reach: this one ends its workers itself, and says so in one line."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _outcome(

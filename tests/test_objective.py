@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -295,3 +297,31 @@ def test_points_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"takes \(1, P, 21\)"):
         f.value(torch.zeros(shape))
     assert f.flops == 0
+
+
+def test_work_cannot_be_hidden_in_a_copy_a_negative_charge_or_an_exception() -> None:
+    problem = CATALOG.problem("mlp_iris")
+    f = Objective(problem, [0], 20.0)
+    with pytest.raises(TypeError, match="cannot be copied"):
+        copy.deepcopy(f)
+    with pytest.raises(TypeError, match="cannot be copied"):
+        pickle.dumps(f)
+    with pytest.raises(ValueError, match="nothing is given back"):
+        f.charge(forward=-1)
+    wrong = f.start()[:, None].expand(1, 3, f.dim)
+    before = f.passes
+    f.rows.losses = lambda *_: 1 / 0  # a network that raises half-way
+    with pytest.raises(ZeroDivisionError):
+        f.value(wrong)
+    assert f.passes == before + 3
+
+
+def test_one_certificate_may_go_beyond_the_budget_and_no_second() -> None:
+    f = Objective(CATALOG.problem("step_1d"), [0], 1.0)
+    x = f.start()
+    loss = f.value(x[:, None]).item()
+    f.certify(x, 0.0, loss, "nothing")
+    with pytest.raises(Stop):
+        f.certify(x, 0.0, loss, "nothing")
+    with pytest.raises(CertificateError, match="no loss"):
+        f.certify(x, 0.0, float("nan"), "nothing")

@@ -331,3 +331,29 @@ def test_new_files_run_and_pass_their_checks(tmp_path) -> None:
     done = run("run", *both, "my_method", "--seeds", "1", "--passes", "20", "--out", "out", "--strict")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+VANDALS = {
+    "default_type": "torch.set_default_dtype(torch.float64)",
+    "default_device": "torch.set_default_device('meta')",
+    "working_directory": "os.chdir('/')",
+    "every_module": "torch.nn.modules.module.register_module_forward_hook(lambda m, i, o: o * 2)",
+    "someone_elses_class": "torch.optim.Adam.step = lambda self, closure=None: closure()",
+    "data": "f._data.train[0].zero_()",
+}
+
+
+def test_a_plugin_that_leaves_its_process_changed_harms_no_other_trial(tmp_path) -> None:
+    plugin = tmp_path / "vandals.py"
+    parts = [
+        f"@dataclass(frozen=True)\nclass {''.join(p.capitalize() for p in name.split('_'))}(Base):\n"
+        f"    name: ClassVar[str] = {name!r}\n    def minimise(self, f):\n        {body}\n        f.value(f.start(2))\n"
+        for name, body in VANDALS.items()
+    ]
+    plugin.write_text(HEAD + "\n".join(parts))
+    plain = run_suite(
+        Suite("s", ("mlp_iris",), ("adam", "pso"), seeds=2, passes=20), tmp_path / "a", Options(workers=1), quiet
+    )
+    suite = Suite("s", ("mlp_iris",), (*VANDALS, "adam", "pso"), seeds=2, passes=20)
+    run_suite(suite, tmp_path / "b", Options(workers=1, plugins=(str(plugin),)), quiet)
+    assert {key: results(tmp_path / "b")[key] for key in (r.key for r in plain)} == results(tmp_path / "a")
