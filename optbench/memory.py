@@ -102,9 +102,9 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
         f = objective(pair, passes, built, problem)
         live.peak = live.now
         for name in ("gradients", "losses", "score"):
-            setattr(f.rows, name, _watched(getattr(f.rows, name), name, live, works))
+            setattr(f._rows, name, _watched(getattr(f._rows, name), name, live, works))
         train(for_lanes(pair, built, catalog), f, first.seed)
-    at_once = f.rows.at_once  # candidates fill their block whatever the number of lanes
+    at_once = f._rows.at_once  # candidates fill their block whatever the number of lanes
     sizes = tuple((size / len(pair), max(len(pair), at_once.get(name, 0))) for name, size in works.items())
     return Footprint(live.peak / len(pair), sizes)
 

@@ -6,7 +6,7 @@ One row runs the plain module, bit-equal to a bare loop and as fast. Many rows r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -213,6 +213,14 @@ class Rows:
                 extra = self.problem.metrics(net, part)
                 found.update({f"{name}_{metric}": value for metric, value in extra.items()})
         return found
+
+
+def rebind(parameters: Iterable[nn.Parameter], views: Iterable[Tensor]) -> None:
+    """Copy parameters that have left their views back into them, and let them be views again."""
+    for p, view in zip(parameters, views, strict=True):
+        if p.data_ptr() != view.data_ptr():
+            view.copy_(p.detach().view(view.shape))
+            p.data = view
 
 
 def flatten(module: nn.Module) -> Tensor:

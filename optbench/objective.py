@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import get_ident
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from optbench.draws import keyed, seeded
-from optbench.network import Rows, flops, gather, splits
+from optbench.network import Rows, flops, gather, rebind, splits
 from optbench.problem import Batch, Problem, batch_blocks, batches, fresh, generator
 
 CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end
@@ -77,8 +79,9 @@ class Objective:
         self.device = device
         self.refused = 0  # calls after the end: an optimizer that goes on has swallowed Stop
         self.certificates: list[dict[str, Any] | None] = [None] * self.lanes
-        self.curves: list[list[Point]] = [[] for _ in seeds]
+        self._curves: list[list[Point]] = [[] for _ in seeds]
         self.diverged: list[Point | None] = [None] * self.lanes  # where a lane was lost
+        self._owner = os.getpid(), get_ident()
         self._problem, self._seeds, self._on_point = problem, tuple(seeds), on_point
         self._rows = Rows(problem, self._seeds, device)
         self.dim = self._rows.dim
@@ -132,9 +135,11 @@ class Objective:
         return min(1.0, self._units / self._limit) if self._limit else 1.0
 
     @property
-    def rows(self) -> Rows:
-        """The networks themselves, for the runner: no optimizer has business there."""
-        return self._rows
+    def curves(self) -> list[list[Point]]:
+        """Scored points of every lane, once it is over: before that, a score would be an evaluation for nothing."""
+        if not self._finished:
+            raise RuntimeError("curves can be read after finish()")
+        return self._curves
 
     @property
     def grid(self) -> tuple[float, ...] | None:
@@ -196,7 +201,8 @@ class Objective:
             self._stop()
         batch = self._batch()
         try:
-            losses = self._values(x[:, :count].detach(), batch)
+            with self._spared():
+                losses = self._values(x[:, :count].detach(), batch)
         finally:  # work that ends in an exception is work too
             self._spend(count * self._samples, 0, count * cost, count)
         finite = losses.isfinite()
@@ -213,8 +219,11 @@ class Objective:
         self._enter()
         self._afford(self._forward_units + self._backward_units)
         batch = self._batch()
-        losses, gradients = self._gradients(x.detach(), batch)
-        self._spend(self._samples, self._samples, self._forward_units + self._backward_units, 1)
+        try:
+            with self._spared():
+                losses, gradients = self._gradients(x.detach(), batch)
+        finally:
+            self._spend(self._samples, self._samples, self._forward_units + self._backward_units, 1)
         self._nonfinite += ~losses.isfinite()
         self._remember(x[:, None], torch.where(losses.isfinite(), losses, math.inf)[:, None])
         return losses, gradients
@@ -249,19 +258,47 @@ class Objective:
         cost = self._forward_units + self._backward_units
         self._afford(cost)
         batch = self._batch()
+        try:
+            return self._trained(batch)
+        finally:
+            self._spend(self._samples, self._samples, cost, 1)
+
+    def _trained(self, batch: Batch) -> Tensor:
+        """Losses of the parameters in training, their gradients left in `.grad`."""
         if self.lanes == 1:
             with torch.enable_grad(), self._noise():
-                loss = self._rows.backward(batch)
-        else:
-            loss, gradients = self._gradients(self._rows.matrix, batch)
-            for rows, matrix in self._groups:
-                matrix.grad = gradients[rows]
-            for lane, parameters in self._lists:
-                views = self._rows.unflatten(gradients[lane]).values()
-                for p, view in zip(parameters, views, strict=True):
-                    p.grad = view
-        self._spend(self._samples, self._samples, cost, 1)
+                return self._rows.backward(batch)
+        self._gather()
+        loss, gradients = self._gradients(self._rows.matrix, batch)
+        for rows, matrix in self._groups:
+            matrix.grad = gradients[rows]
+        for lane, parameters in self._lists:
+            views = self._rows.unflatten(gradients[lane]).values()
+            for p, view in zip(parameters, views, strict=True):
+                p.grad = view
         return loss
+
+    def _gather(self) -> None:
+        """Bring the matrix up to date where an optimizer gave a parameter new memory (`p.data = ...`), as some do."""
+        if self.lanes == 1:
+            rebind(self._rows.leaves, self._rows.unflatten(self._rows.matrix[0]).values())
+        for rows, matrix in self._groups:
+            rebind([matrix], [self._rows.matrix[rows]])
+        for lane, parameters in self._lists:
+            rebind(parameters, self._rows.unflatten(self._rows.matrix[lane]).values())
+
+    @contextmanager
+    def _spared(self) -> Iterator[None]:
+        """Evaluate another point through the plain module, and leave the parameters in training as they are."""
+        if not self._live or self.lanes > 1:
+            yield
+            return
+        self._gather()
+        kept = self._rows.matrix.clone()
+        try:
+            yield
+        finally:
+            self._rows.matrix.copy_(kept)
 
     def next_step(self, lane: int | None = None) -> None:
         """Draw a minibatch and hold it until the next call: for steps that evaluate several times, as LBFGS does.
@@ -347,7 +384,7 @@ class Objective:
             return
         self._end()
         self._finished = True
-        for lane, curve in enumerate(self.curves):
+        for lane, curve in enumerate(self._curves):
             if self.diverged[lane] is None and len(curve) > 1 and curve[-1]["passes"] == self.passes:
                 curve.pop()  # the same work, but the parameters may have moved since
         self._score(final=True)
@@ -361,6 +398,8 @@ class Objective:
     # The meter
 
     def _enter(self) -> None:
+        if self._owner != (os.getpid(), get_ident()):
+            raise RuntimeError("an objective answers its own process and thread alone: others would not be counted")
         if self._ended:
             self.refused += 1
             raise Stop
@@ -470,6 +509,8 @@ class Objective:
         self._point = torch.where(better[:, None], found, self._point)
 
     def _score(self, final: bool = False) -> None:
+        if self._live:
+            self._gather()
         points = self._rows.matrix if self._live and not self._advised else self._point
         if not all(self.diverged):
             with torch.random.fork_rng():  # lost lanes too: who is still alive must not change how a score is computed
@@ -490,7 +531,7 @@ class Objective:
             "seconds": self._seconds,
             **scores,
         }
-        self.curves[lane].append(point)
+        self._curves[lane].append(point)
         # A population may still find a finite point; parameters in training that are lost stay lost.
         if not math.isfinite(point["loss"]) and (self._live or final) and self.forward:
             self.diverged[lane] = {**point, "evaluations": self.evaluations, "units": self._units}

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,7 @@ def _pooled(
 
 def _without_interrupts(start: Callable[[], None]) -> None:
     """Start a process that Ctrl-C does not reach: this one ends its workers itself, and says so in one line."""
+    resource_tracker.ensure_running()  # the fork server needs it, and starting it would let interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         start()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from optbench.network import flops
+from optbench.network import Rows, flops
 from optbench.objective import CertificateError, Objective, Stop
 from optbench.plugins import Catalog
 from optbench.problem import Best, Problem, Splits, batches
@@ -310,7 +312,7 @@ def test_work_cannot_be_hidden_in_a_copy_a_negative_charge_or_an_exception() -> 
         f.charge(forward=-1)
     wrong = f.start()[:, None].expand(1, 3, f.dim)
     before = f.passes
-    f.rows.losses = lambda *_: 1 / 0  # a network that raises half-way
+    f._rows.losses = lambda *_: 1 / 0  # a network that raises half-way
     with pytest.raises(ZeroDivisionError):
         f.value(wrong)
     assert f.passes == before + 3
@@ -325,3 +327,74 @@ def test_one_certificate_may_go_beyond_the_budget_and_no_second() -> None:
         f.certify(x, 0.0, loss, "nothing")
     with pytest.raises(CertificateError, match="no loss"):
         f.certify(x, 0.0, float("nan"), "nothing")
+
+
+@pytest.mark.parametrize("lanes", ["one", "stacked", "side by side"])
+def test_parameters_that_an_optimizer_gives_new_memory_are_scored(lanes: str) -> None:
+    """`p.data = ...` leaves the views that the objective handed out; what is scored must follow."""
+
+    def trained(replace: bool) -> list[float]:
+        f = Objective(CATALOG.problem("mlp_iris"), [0] if lanes == "one" else [0, 1, 2], 60.0)
+        if lanes == "side by side":
+            parameters = [p for lane in range(3) for p in f.parameters_of(lane)]
+        else:
+            parameters = f.parameters()
+        with suppress(Stop):
+            while True:
+                f.closure()
+                with torch.no_grad():
+                    for p in parameters:
+                        if replace:
+                            p.data = p.data - 0.1 * p.grad
+                        else:
+                            p.sub_(0.1 * p.grad)
+        f.finish()
+        assert len({curve[-1]["loss"] < curve[0]["loss"] for curve in f.curves}) == 1
+        return [point["loss"] for curve in f.curves for point in curve]
+
+    replaced = trained(True)
+    assert replaced[-1] < replaced[0]
+    assert replaced == pytest.approx(trained(False), rel=1e-5)
+
+
+def test_evaluating_another_point_leaves_the_parameters_in_training_alone() -> None:
+    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    before = [p.detach().clone() for p in f.parameters()]
+    elsewhere = f.start() + 1
+    f.value(elsewhere[:, None])
+    f.value_and_grad(elsewhere)
+    assert all(torch.equal(p, q) for p, q in zip(f.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("door", ["value_and_grad", "closure"])
+def test_a_gradient_that_raises_half_way_is_charged(door: str) -> None:
+    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    f.parameters()
+    f._rows.backward = lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        f.closure() if door == "closure" else f.value_and_grad(f.start())
+    assert f.evaluations == 1 and f.backward == f.forward > 0
+
+
+def test_scores_cannot_be_read_while_training() -> None:
+    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    with pytest.raises(RuntimeError, match=r"after finish"):
+        f.curves  # noqa: B018  # reading it is what is refused
+    f.finish()
+    assert f.curves[0][0]["passes"] == 0
+
+
+def test_other_threads_are_refused_for_they_would_not_be_counted() -> None:
+    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="its own process and thread alone"):
+        pool.submit(f.value, f.start()[:, None]).result()
+    assert f.evaluations == 0
+
+
+def test_no_public_name_leads_to_the_networks() -> None:
+    """An optimizer that keeps to public names meets tensors, numbers and doors, never the networks or the data."""
+    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    f.finish()
+    for name in dir(f):
+        if not name.startswith("_"):
+            assert not isinstance(getattr(f, name), Rows | Splits | Problem), name
