@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench.load import read
 from optbench.report.style import GREY, looks, pyplot
+from optbench.results import read
 
 HERE = Path(__file__).parent
 DATA, PAGE, FIGURE = HERE / "crossover.csv", HERE / "crossover.md", HERE / "figures" / "crossover"

@@ -21,11 +21,11 @@ from torch import Tensor
 from torch.func import functional_call, grad, jacrev, vmap
 
 from optbench.layers import Sign, Step
-from optbench.load import read
 from optbench.network import flops
 from optbench.plugins import Catalog
 from optbench.problem import Batch, Problem, fresh
 from optbench.problems import PROBLEMS
+from optbench.results import read
 from optbench.trial import FAILED
 
 OUT = Path(__file__).with_name("problems.md")

@@ -21,10 +21,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from optbench.load import read
 from optbench.plugins import Catalog
 from optbench.problems import PROBLEMS
 from optbench.problems.functions import Function
+from optbench.results import read
 
 OUT = Path(__file__).with_name("figures") / "trajectories"
 SHOWN = ("sgd", "adam", "lbfgs", "nelder_mead", "pso", "aco_r")

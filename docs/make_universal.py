@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from optbench.load import load
 from optbench.plugins import Catalog
 from optbench.problem import fresh
 from optbench.problems.universal import Universal
 from optbench.report.style import looks, pyplot
+from optbench.results import load
 
 HERE = Path(__file__).parent
 DATA, FIGURE = HERE / "universal.csv", HERE / "figures" / "universal"

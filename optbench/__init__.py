@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optbench.load import curves, load
+    from optbench.results import curves, load
     from optbench.trial import Record
 
 __all__ = ["curves", "load", "run"]
@@ -25,7 +25,7 @@ def run(suite: str = "quick", out: str | Path | None = None, **options: Any) -> 
 
 def __getattr__(name: str) -> Any:
     if name in ("load", "curves"):
-        from optbench import load
+        from optbench import results
 
-        return getattr(load, name)
+        return getattr(results, name)
     raise AttributeError(f"module 'optbench' has no attribute {name!r}")

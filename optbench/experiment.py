@@ -21,7 +21,7 @@ from optbench.plan import Suite, plan
 from optbench.plugins import Catalog
 from optbench.progress import Progress
 from optbench.sweep import Limits, sweep
-from optbench.trial import FAILED, Record, RequestError, Trial, spec
+from optbench.trial import FAILED, RECORDS, Record, RequestError, Trial, spec
 
 VERSION = "0.1.0"
 
@@ -53,7 +53,7 @@ def run_suite(suite: Suite, out: Path, options: Options, say: Any = print) -> li
     facts = _facts(suite, trials, catalog, workers, options)
     with store.Store(out) as results:
         if results.rejected:
-            say(f"{results.rejected} lines of {out / store.RECORDS} were no records: kept in {out / store.REJECTED}")
+            say(f"{results.rejected} lines of {out / RECORDS} were no records: kept in {out / store.REJECTED}")
         _retire(results, trials, catalog, say)
         todo = [trial for trial in trials if trial.key not in results.records]
         _say_what_runs_alone(trials, catalog, options.lanes, say)

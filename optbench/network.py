@@ -96,6 +96,11 @@ class Rows:
         """How many networks gradients and scoring take at a time, as far as they have been done; 0 before."""
         return {"gradients": self._gradients.at_once, "score": self._score_width}
 
+    @property
+    def buffered(self) -> bool:
+        """Whether the network holds more than its parameters, as batch normalisation does."""
+        return next(self.module.buffers(), None) is not None
+
     def unflatten(self, row: Tensor) -> dict[str, Tensor]:
         """(D,) -> {name: tensor of the network's shape}."""
         parts = row.split(self.sizes)

@@ -23,7 +23,8 @@ from optbench.draws import keyed, seeded
 from optbench.network import Rows, flops, gather, rebind, splits
 from optbench.problem import Batch, Problem, batch_blocks, batches, fresh, generator
 
-CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end
+CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end, at most
+FEWEST = 8  # of them; in between no more than the budget has passes, for a score costs more than one
 AHEAD = 32  # steps whose batches are drawn in one go
 Point = dict[str, float]
 
@@ -103,7 +104,7 @@ class Objective:
         self._forward_units, self._backward_units = flops(problem, self._samples, device)
         self._units = self.forward = self.backward = self.evaluations = 0
         self._limit = round(passes * self._pass_units)
-        self._checkpoints = [math.ceil(self._limit * 1000 ** (k / (CHECKPOINTS - 1) - 1)) for k in range(CHECKPOINTS)]
+        self._checkpoints = _checkpoints(self._limit, self._pass_units)
         self._next = self._checkpoints[0]
 
         self._groups: list[tuple[slice, nn.Parameter]] = []
@@ -111,6 +112,7 @@ class Objective:
         self._live = False  # the parameters in training are the point to score
         self._best = torch.full((self.lanes,), math.inf, device=device, dtype=problem.dtype)  # (B,)
         self._point = self._rows.matrix.clone()  # (B, D)
+        self._scored: tuple[Tensor, list[dict[str, float]]] | None = None  # points (B, D) and what they scored
         self._advised = False  # the optimizer itself names the point to score
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._ended = self._finished = False
@@ -513,14 +515,28 @@ class Objective:
             self._gather()
         points = self._rows.matrix if self._live and not self._advised else self._point
         if not all(self.diverged):
-            with torch.random.fork_rng():  # lost lanes too: who is still alive must not change how a score is computed
-                found = self._rows.score(points, self._data)
+            found = self._scores(points)
             for lane, scores in enumerate(found):
                 if self.diverged[lane] is None:
                     self._keep(lane, scores, final)
         while self._next <= self._units:
             later = [cost for cost in self._checkpoints if cost > self._units]
             self._next = later[0] if later else self._limit + 1
+
+    def _scores(self, points: Tensor) -> list[dict[str, float]]:
+        """What (B, D) points score; a swarm that has found nothing better since is not scored again."""
+        moved = list(range(self.lanes))  # lost lanes too: who is still alive must not change how a score is computed
+        found: list[dict[str, float]] = [{}] * self.lanes
+        if self._scored is not None and not self._rows.buffered:
+            moved = (points != self._scored[0]).any(dim=1).nonzero().flatten().tolist()
+            found = list(self._scored[1])
+        if moved:
+            with torch.random.fork_rng():
+                anew = self._rows.score(points[moved], self._data)
+            for lane, scores in zip(moved, anew, strict=True):
+                found[lane] = scores
+        self._scored = points.clone(), found
+        return found
 
     def _keep(self, lane: int, scores: dict[str, float], final: bool) -> None:
         """Add a point to the lane's curve."""
@@ -543,3 +559,10 @@ class Objective:
         if not fits or x.shape.numel() == 0:
             letters = tuple("P" if size is None else size for size in shape)
             raise ValueError(f"points of shape {tuple(x.shape)}, this objective takes {letters}".replace("'", ""))
+
+
+def _checkpoints(limit: int, whole: int) -> list[int]:
+    """Log-spaced costs at which to score, from a thousandth of the budget on, or a quarter of a pass."""
+    count = min(CHECKPOINTS, max(FEWEST, math.ceil(limit / whole)))
+    share = min(1.0, max(1e-3, whole / 4 / limit)) if limit else 1.0
+    return [math.ceil(limit * share ** (1 - k / (count - 1))) for k in range(count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,9 +13,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from optbench.trial import Record, RecordError, RequestError, read_line
+from optbench.trial import RECORDS, Record, RecordError, RequestError, lines, read_line
 
-RECORDS, REJECTED, ENVIRONMENT, SUITE = "records.jsonl", "rejected.jsonl", "environment.json", "suite.toml"
+REJECTED, ENVIRONMENT, SUITE = "rejected.jsonl", "environment.json", "suite.toml"
 _ROOM = 32 * 2**20  # bytes that must be free before a run begins
 _LEFTOVERS = (".lock", ".probe", ".spool")  # what a run that was killed at its very start may have left
 
@@ -78,15 +79,14 @@ class Store:
 
 def read(folder: Path) -> tuple[list[Record], list[str]]:
     """(records, lines that are none) of a folder, which need not be complete or quiet."""
-    path = folder / RECORDS
     records, wrong = [], []
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    with contextlib.suppress(FileNotFoundError):
+        for line in lines(folder):
             try:
                 records.append(read_line(line))
             except (RecordError, TypeError):
                 if line.strip():
-                    wrong.append(line)
+                    wrong.append(line.rstrip("\n"))
     return records, wrong
 
 
@@ -150,7 +150,7 @@ def _claim(folder: Path) -> None:
         raise RequestError(f"{folder} is a file, --out takes a folder")
     held = {path.name for path in folder.iterdir()} if folder.is_dir() and os.access(folder, os.R_OK) else set()
     foreign = {name for name in held if name not in _LEFTOVERS and not name.endswith(".new")}
-    if foreign and not held & {RECORDS, ENVIRONMENT}:
+    if foreign and not held & {RECORDS, f"{RECORDS}.xz", ENVIRONMENT}:
         raise RequestError(f"{folder} holds other files and no optbench results; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -81,7 +81,7 @@ def _pooled(
     if method == "forkserver":
         # The FLOP counter draws in torch._dynamo at its first use: a second a worker, were it not inherited.
         context.set_forkserver_preload(["optbench.sweep", "torch._dynamo", "torch.fx.experimental.proxy_tensor"])
-        _without_interrupts(forkserver.ensure_running)
+        _apart(forkserver.ensure_running)
     pool = ProcessPool(
         max_workers=workers,
         context=context,
@@ -106,6 +106,8 @@ def _pooled(
                 if len(group) > 1 and any(record.status in ("failed", "timeout", "killed") for record in records):
                     submit(_parts(group, records[0].error == _why(_EXIT_MEMORY, limits)))
                     continue
+                for record in records:
+                    record.wall_seconds = took / len(records)
                 yield records, took
     finally:
         pool.stop()
@@ -115,13 +117,21 @@ def _pooled(
         spool.rmdir()
 
 
-def _without_interrupts(start: Callable[[], None]) -> None:
-    """Start a process that Ctrl-C does not reach: this one ends its workers itself, and says so in one line."""
+def _apart(start: Callable[[], None]) -> None:
+    """Start the process that starts workers, deaf to Ctrl-C and mute.
+
+    This process ends its workers itself and says so in one line; one that is ended while it starts prints a traceback.
+    """
     resource_tracker.ensure_running()  # the fork server needs it, and starting it would let interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    errors, quiet = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 2)
     try:
         start()
     finally:
+        os.dup2(errors, 2)
+        os.close(errors)
+        os.close(quiet)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

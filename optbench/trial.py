@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 VERSION = 1  # of the record; a reader refuses another one by name
 STATUSES = ("spent", "finished", "diverged", "failed", "timeout", "killed", "inapplicable")
 FAILED = ("diverged", "failed", "timeout", "killed")
+RECORDS = "records.jsonl"  # a line a trial; with .xz behind it where a folder was packed for keeping
 
 Setting = int | float | bool | str | None | tuple[Any, ...]
 
@@ -93,6 +96,7 @@ class Record:
     passes: float = 0.0
     seconds: float = 0.0
     warmup_seconds: float = 0.0  # first calls and compilation, outside `seconds`
+    wall_seconds: float = 0.0  # its share of the time that a worker gave its group, with all scoring and setting up
     peak_bytes: int | None = None  # memory above what the process held when the trial began
     samples_per_second: float | None = None
     utilisation: float | None = None  # of a GPU, 0 to 1, while the trial ran alone on it
@@ -114,7 +118,7 @@ class Record:
 
 _NAMES = {f.name for f in fields(Record)}
 _NEEDED = ("key", "problem", "optimizer", "hyper", "seed", "budget", "device", "status", "curve", "version")
-_NUMBERS = ("passes", "seconds", "warmup_seconds")
+_NUMBERS = ("passes", "seconds", "warmup_seconds", "wall_seconds")
 
 
 def read_line(line: str) -> Record:
@@ -145,6 +149,24 @@ def read_line(line: str) -> Record:
         if data.get(name, 0.0) is None:
             data[name] = math.nan
     return Record(**data)
+
+
+def lines(folder: Path) -> Iterator[str]:
+    """The stored lines of a result folder, whether packed or not. Raises FileNotFoundError where there are none.
+
+    Raises RequestError where a packed file is damaged.
+    """
+    path = folder / RECORDS
+    packed = path.with_name(f"{RECORDS}.xz")
+    if path.exists() or not packed.exists():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from file
+    else:
+        try:
+            with lzma.open(packed, "rt", encoding="utf-8", errors="replace") as file:
+                yield from file
+        except (lzma.LZMAError, EOFError) as error:
+            raise RequestError(f"{packed} is damaged: {error}") from None
 
 
 def _finite(value: Any) -> Any:

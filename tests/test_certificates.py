@@ -15,7 +15,6 @@ from dp_cases import solved
 from synthetic import Runner, make, problem_facts
 from torch import Tensor, nn
 
-from optbench.load import read
 from optbench.objective import Inapplicable, Objective, Stop
 from optbench.optimizers import OPTIMIZERS
 from optbench.optimizers.dp_step import DPStep
@@ -25,6 +24,7 @@ from optbench.problems.step_1d import Step1d
 from optbench.problems.step_bmi import StepBmi, StepBmiClasses
 from optbench.report import certificates
 from optbench.report.gather import study
+from optbench.results import read
 
 CERTIFIED = {type(case): solved(case, DPStep()) for case in (Step1d(7), StepBmi(4), StepBmiClasses(4))}
 REFUSE = ("dp_grid", "ddp", "sgd_by_hand")  # the first wants a grid, the others a network that can be differentiated

@@ -17,7 +17,7 @@ PROBLEMS = Path(problems.__file__).parent
 ORDER = [
     ["trial", "stats"],
     ["specs"],
-    ["problem", "layers", "load", "tracing", "draws", "graphs", "channels"],
+    ["problem", "layers", "results", "tracing", "draws", "graphs", "channels"],
     ["problems", "population"],
     ["gradients"],
     ["network"],
@@ -78,7 +78,7 @@ def test_problems_import_only_what_a_plugin_may() -> None:
 
 
 def test_report_never_imports_torch() -> None:
-    code = "import sys, optbench.report, optbench.load, optbench.stats; assert 'torch' not in sys.modules"
+    code = "import sys, optbench.report, optbench.results, optbench.stats; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

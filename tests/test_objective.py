@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from optbench.network import Rows, flops
-from optbench.objective import CertificateError, Objective, Stop
+from optbench.objective import CertificateError, Objective, Stop, _checkpoints
 from optbench.plugins import Catalog
 from optbench.problem import Best, Problem, Splits, batches
 
@@ -213,6 +214,39 @@ def test_checkpoints_are_log_spaced_and_cost_no_time() -> None:
     assert 1.1 < passes[-1] / passes[-2] < 1.3
     seconds = [point["seconds"] for point in f.curves[0]]
     assert seconds == sorted(seconds) and seconds[0] < 1e-3
+
+
+@pytest.mark.parametrize(("passes", "scores"), [(2, 8), (20, 20), (2000, 40)])
+def test_scores_are_no_more_than_the_budget_has_passes(passes: float, scores: int) -> None:
+    costs = _checkpoints(passes * 10**9, 10**9)
+    assert len(costs) == scores and costs[-1] == passes * 10**9
+    assert costs[0] == pytest.approx(max(passes / 1000, 0.25) * 1e9)
+    steps = [later / sooner for sooner, later in itertools.pairwise(costs)]
+    assert max(steps) == pytest.approx(min(steps))
+
+
+class Buffered(Bowl):
+    """A bowl whose network holds more than its parameters."""
+
+    def network(self) -> nn.Module:
+        net = super().network()
+        net.register_buffer("seen", torch.zeros(1))
+        return net
+
+
+@pytest.mark.parametrize(("bowl", "often"), [(Bowl, False), (Buffered, True)])
+def test_a_point_that_has_not_moved_is_scored_once(bowl, often, monkeypatch) -> None:
+    f = Objective(bowl(), [0, 1], 400)
+    scored = []
+    score = f._rows.score
+    monkeypatch.setattr(f._rows, "score", lambda points, data: (scored.append(len(points)), score(points, data))[1])
+    worse, better = f.start(1) + 100, f.start(1)
+    better[0] += 100
+    drain(f, lambda: f.value(better if f.progress > 0.5 else worse))
+    assert min(len(curve) for curve in f.curves) > 20
+    # Both lanes move at the first evaluation, the second one alone once more.
+    assert scored == ([2, 1] if not often else [2] * len(scored)) and (len(scored) > 20) == often
+    assert len({point["loss"] for point in f.curves[0][1:]}) == 1 and len({p["loss"] for p in f.curves[1][1:]}) == 2
 
 
 def test_best_point_is_kept_and_a_recommendation_overrides_it() -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from optbench.command import run_request
-from optbench.load import load
 from optbench.problems import PROBLEMS, atrophy_phantom, shared
+from optbench.results import load
 from optbench.testing import check
 
 ROOT = Path(__file__).parent.parent

@@ -9,10 +9,10 @@ import pytest
 from synthetic import Runner, make
 
 from optbench import report
-from optbench.load import read
 from optbench.report import export
 from optbench.report.gather import study
 from optbench.report.regression import Comparison, compare
+from optbench.results import read
 
 SIX = [f"p{k}" for k in range(6)]
 BASE = {name: Runner(rate=3.0 - 0.3 * k) for k, name in enumerate("abcd")}

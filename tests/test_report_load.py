@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from synthetic import Runner, make
 
-from optbench.load import MISSING, curves, load, read
 from optbench.report.gather import study
+from optbench.results import MISSING, curves, load, read
 from optbench.trial import RequestError
 
 TWO = {"a": Runner(), "b": Runner(rate=1.0, fails=(1,))}
@@ -113,5 +113,12 @@ def test_a_broken_environment_is_a_note_not_an_end(tmp_path: Path) -> None:
 
 
 def test_the_report_never_imports_torch() -> None:
-    code = "import optbench.report.build, optbench.load, sys; assert 'torch' not in sys.modules"
+    code = "import optbench.report.build, optbench.results, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_functions_of_the_package_load_a_folder_in_a_fresh_process(tmp_path: Path) -> None:
+    make(tmp_path, {"a": Runner()})
+    code = f"import optbench; print(len(optbench.load({str(tmp_path)!r})), len(optbench.curves({str(tmp_path)!r})))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.split() == ["10", "200"], run.stderr[-300:]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from synthetic import Runner, make, problem_facts
 
-from optbench.load import read
 from optbench.report import cells, certificates
 from optbench.report.bands import Bands
 from optbench.report.gather import study
 from optbench.report.study import Study
 from optbench.report.words import rows
+from optbench.results import read
 
 
 def made(folder: Path, *args: Any, **kwargs: Any) -> Study:

@@ -11,10 +11,10 @@ import pytest
 from synthetic import Runner, make
 
 from optbench import report
-from optbench.load import read
 from optbench.report.gather import study
 from optbench.report.selection import Selection, select
 from optbench.report.tuning import best_of_k, settings
+from optbench.results import read
 
 SIX = [f"p{k}" for k in range(6)]
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from synthetic import Runner, make, problem_facts
 
-from optbench.load import read
 from optbench.report import cells
 from optbench.report.gather import study
 from optbench.report.standing import Standing
 from optbench.report.study import Study
 from optbench.report.verdict import verdict
+from optbench.results import read
 from optbench.trial import Record, Trial
 
 EIGHT = [f"p{k}" for k in range(8)]

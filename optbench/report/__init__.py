@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from optbench.load import read
+from optbench.results import read
 from optbench.trial import RequestError
 
 

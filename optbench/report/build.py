@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from optbench.load import Results
 from optbench.report import (
     Report,
     anytime,
@@ -17,6 +16,7 @@ from optbench.report import (
     certificates,
     context,
     curves,
+    effort,
     export,
     live,
     overview,
@@ -31,6 +31,7 @@ from optbench.report import (
 from optbench.report.gather import study
 from optbench.report.standing import Standing
 from optbench.report.study import Study
+from optbench.results import Results
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def _parts(whole: Study) -> Parts:
         "finals": cells.finals(rivals),
         "speeds": cells.speeds(rivals, whole),
         "statuses": cells.statuses(rivals),
+        "effort": effort.effort(whole),
         "certificates": certificates.certificates(rivals),
         "pairs": standing.table(),
         "trials": whole.trials.drop(columns=["certificate"]),
@@ -95,6 +97,7 @@ def _parts(whole: Study) -> Parts:
     texts["chosen"] = shown.chosen(choices)
     texts["tuning"] = shown.tuning(data["best_of_k"])
     texts["speeds"] = shown.speeds(data["speeds"])
+    texts["effort"] = effort.shown(data["effort"])
     texts["statuses"] = shown.statuses(data["statuses"])
     if comparison:
         data["comparison"], texts["comparison"] = comparison.table, regression.shown(comparison.table)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from optbench.report import certificates, page, verdict
+from optbench.report import certificates, effort, page, verdict
 from optbench.report.standing import ALPHA, LEAST, ROPE, SURE
 from optbench.report.study import Study
 from optbench.report.style import MOST
@@ -73,6 +73,8 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
         ],
         "clock": _clock(parts.data["speeds"]),
         "speeds": page.rows(texts["speeds"]),
+        "effort": page.rows(texts["effort"]),
+        "effort_about": effort.sentence(parts.data["effort"]),
         "status_line": _status_line(parts.whole),
         "statuses": page.rows(texts["statuses"]),
         "origins": [_origin(env) for env in whole.environments],

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench.load import Results
 from optbench.report import clock
 from optbench.report.study import Study, number
+from optbench.results import Results
 
 
 def study(folders: Sequence[Results]) -> Study:

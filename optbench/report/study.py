@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench.load import MISSING
+from optbench.results import MISSING
 from optbench.stats import Array, anytime_score
 from optbench.trial import FAILED
 

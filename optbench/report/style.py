@@ -106,11 +106,14 @@ def short(text: str, width: int = 28) -> str:
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
 
 
+LETTER, HANDLE = 3.9, 36.0  # points that a letter and a line with its gaps take in a legend
+
+
 def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
-    """One legend under all axes of a figure, outside of them."""
+    """One legend under all axes of a figure, outside of them, in as many columns as its width takes."""
     if not handles:
         return
-    figure.legend(
-        handles, [short(label) for label in labels], loc="outside lower center", ncols=min(columns, len(handles)),
-        frameon=False, handlelength=2.8,
-    )  # fmt: skip
+    names = [short(label) for label in labels]
+    wide = max(map(len, names)) * LETTER + HANDLE  # points
+    columns = max(1, min(columns, len(handles), int(figure.get_figwidth() * 72 / wide)))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.8)

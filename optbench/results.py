@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from optbench.trial import Record, RecordError, RequestError, read_line, spec
+from optbench.trial import RECORDS, Record, RecordError, RequestError, lines, read_line, spec
 
 MISSING = "missing"  # the status of a planned trial without a record
 
 _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
 _WHO = ("key", "problem", "optimizer", "label", "seed", "budget", "device")
-_SPENT = ("passes", "seconds", "warmup_seconds", "peak_bytes", "samples_per_second", "utilisation", "joules")
+_CLOCKS = ("seconds", "warmup_seconds", "wall_seconds")
+_SPENT = ("passes", *_CLOCKS, "peak_bytes", "samples_per_second", "utilisation", "joules")
 _FIELDS = (*_WHO, "status", "error", "note", "lanes", "alone", *_COUNTS, *_SPENT, "fingerprint")
 _FLOATS = ("budget", *_SPENT)
 _AXES = ("passes", "forward", "backward", "seconds", "loss")
@@ -67,7 +68,7 @@ def read(folder: str | Path) -> Results:
         raise RequestError(f"no result folder {str(folder)!r}; `python -m optbench run --out DIR` makes one")
     notes: list[str] = []
     environment = _environment(folder / "environment.json", notes)
-    records, curves = _records(folder / "records.jsonl", notes)
+    records, curves = _records(folder, notes)
     if not records and not environment and not (folder / "suite.toml").exists():
         raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
     return Results(folder, _trials(records, environment.get("plan", [])), _points(curves), environment, notes)
@@ -96,16 +97,13 @@ class _Curve:
     values: npt.NDArray[np.float64]
 
 
-def _records(path: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
+def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
     """The records and, apart, their curves; the last line of a key stands for its trial; what is no record is noted."""
     found: dict[str, tuple[Record, _Curve]] = {}
     bad: list[str] = []
     again = 0
-    if not path.exists():
-        notes.append("records.jsonl is absent: no trial has ended yet.")
-        return [], []
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
+    try:
+        for number, line in enumerate(lines(folder), 1):
             if not line.strip():
                 continue
             try:
@@ -116,6 +114,8 @@ def _records(path: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
             again += record.key in found
             found[record.key] = record, _curve(record.curve)
             record.curve = []  # a million points as dictionaries are a gigabyte
+    except FileNotFoundError:
+        notes.append(f"{RECORDS} is absent: no trial has ended yet.")
     if bad:
         more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
         notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
