@@ -12,13 +12,22 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from optbench.network import splits
+from optbench.objective import Stop
 from optbench.plugins import Catalog
 from optbench.problem import fresh
-from optbench.run import few, for_lanes, objective, train
+from optbench.run import for_lanes, objective, train
 from optbench.trial import Trial
 
 GENERATIONS = 130.0  # candidates that show what a population holds
 MUCH = 2**28  # bytes: below this a rough bound is enough
+BASE = (
+    2**24
+)  # bytes that a group takes besides its tensors: code that runs for the first time, and the allocator's waste
+QUIET, LONGEST = (
+    12,
+    300,
+)  # gradients after which nothing is held that was not held before, and the most that are waited for
 SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
 
 
@@ -63,7 +72,9 @@ class Footprint:
 
     def of(self, lanes: int) -> int:
         """Peak bytes of a group of this width, above what the process held before."""
-        return round(lanes * self.lane + max((size * min(lanes, most) for size, most in self.works), default=0.0))
+        return BASE + round(
+            lanes * self.lane + max((size * min(lanes, most) for size, most in self.works), default=0.0)
+        )
 
     def width(self, most: float) -> int:
         """The widest group that stays within `most` bytes; at least 1."""
@@ -96,13 +107,15 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
     first = pair[0]
     built, problem = catalog.optimizer(first.optimizer, dict(first.hyper)), catalog.problem(first.problem)
     works: dict[str, int] = {}
-    # Some generations of a population; it loads the data too, which is there before a group begins.
-    passes = few(first, built, problem) if built.needs == "grad" else min(first.passes, GENERATIONS)
+    # Some generations of a population, or steps until no more is held: L-BFGS gathers a history.
+    passes = first.passes if built.needs == "grad" else min(first.passes, GENERATIONS)
+    splits(problem, first.device)  # there before a group begins, and once for all lanes
     with torch.random.fork_rng(), Live() as live:
         f = objective(pair, passes, built, problem)
         live.peak = live.now
         for name in ("gradients", "losses", "score"):
             setattr(f._rows, name, _watched(getattr(f._rows, name), name, live, works))
+        f._rows.gradients = _until_settled(f._rows.gradients, live)  # type: ignore[method-assign]
         train(for_lanes(pair, built, catalog), f, first.seed)
     at_once = f._rows.at_once  # candidates fill their block whatever the number of lanes
     sizes = tuple((size / len(pair), max(len(pair), at_once.get(name, 0))) for name, size in works.items())
@@ -119,5 +132,21 @@ def _watched(call: Callable[..., Any], name: str, live: Live, works: dict[str, i
         works[name] = max(works.get(name, 0), live.peak - before)
         live.peak = max(outside, live.now)
         return found
+
+    return watched
+
+
+def _until_settled(call: Callable[..., Any], live: Live) -> Callable[..., Any]:
+    """The call, which raises Stop once what is held between calls has not grown for a while."""
+    most = calls = quiet = 0
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        nonlocal most, calls, quiet
+        calls += 1
+        quiet = 0 if live.now > most else quiet + 1
+        most = max(most, live.now)
+        if quiet > QUIET or calls > LONGEST:
+            raise Stop
+        return call(*args, **kwargs)
 
     return watched

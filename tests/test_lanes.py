@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 
 from optbench.draws import Given, Watched, for_lanes, keyed, seeded
 from optbench.lanes import groups, timed, worthwhile
+from optbench.memory import SHARE, footprint, parts
 from optbench.objective import Objective
 from optbench.plan import Suite, plan
 from optbench.plugins import Catalog, parse
@@ -240,3 +243,47 @@ def test_a_group_too_large_for_the_device_runs_in_halves_and_says_so(monkeypatch
     assert [record.key for record in records] == [trial.key for trial in group]
     assert {record.status for record in records} == {"spent"} and max(record.lanes for record in records) == 2
     assert "out of memory with" in str(records[0].note) and set(points) == {0, 1, 2, 3, 4}
+
+
+_PREDICTED = """
+import torch
+torch.set_num_threads(1)
+from optbench.memory import footprint
+from optbench.plugins import Catalog
+from optbench.run import run_group
+from optbench.trial import Trial
+problem, optimizer, lanes, passes = {case!r}
+catalog = Catalog()
+trials = [Trial(problem, optimizer, (), seed, passes) for seed in range(lanes)]
+run_group([Trial(problem, optimizer, (), 0, 0.5)], catalog)  # imports and first allocations
+took = run_group(trials, catalog)[0].peak_bytes
+print(footprint(trials, catalog).of(lanes) / took)
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "most"),
+    [
+        (("mlp_parkinson", "adam", 256, 20.0), 1.25),
+        (("mlp_parkinson", "pso", 32, 60.0), 1.25),
+        (("mlp_digits", "lbfgs", 64, 200.0), 2.0),  # lanes end their histories at different lengths; 1.1 to 1.6 seen
+    ],
+    ids=["adam", "pso", "lbfgs"],
+)
+def test_memory_is_predicted_within_a_quarter_of_what_a_process_takes(case, most: float) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _PREDICTED.format(case=case)], capture_output=True, text=True, check=True
+    )
+    assert 0.75 < float(run.stdout) < most
+
+
+def test_a_group_that_memory_would_not_hold_is_split_and_none_is_lost() -> None:
+    trials = [Trial("mlp_parkinson", "pso", (), seed, 60.0) for seed in range(64)]
+    limit = 2**28
+    split = parts(trials, CATALOG, limit)
+    assert [trial for part in split for trial in part] == trials
+    whole = footprint(trials, CATALOG)
+    assert whole.of(len(trials)) > SHARE * limit  # so there was need
+    assert len(split) > 1 and all(whole.of(len(part)) <= SHARE * limit for part in split)
+    assert max(map(len, split)) - min(map(len, split)) <= len(split)
+    assert parts(trials, CATALOG, 2**34) == [trials]
