@@ -158,9 +158,19 @@ def test_lines_that_are_no_records_are_kept_aside_and_their_trials_run(tmp_path)
 def results(folder: Path) -> dict[str, tuple]:
     records, wrong = store.read(folder)
     assert not wrong and len({record.key for record in records}) == len(records)
-    return {
-        r.key: (r.status, r.forward, r.backward, [{**point, "seconds": None} for point in r.curve]) for r in records
-    }
+    return {r.key: (r.status, r.forward, r.backward, [{**point, "seconds": 0.0} for point in r.curve]) for r in records}
+
+
+def alike(one: dict[str, tuple], two: dict[str, tuple]) -> bool:
+    """The same trials, statuses and counts; losses but for rounding, for a group resumed half-way has another width."""
+    return one.keys() == two.keys() and all(
+        one[key][:3] == two[key][:3]
+        and all(
+            a.keys() == b.keys() and [*a.values()] == pytest.approx([*b.values()], rel=2e-2, abs=1e-3)
+            for a, b in zip(one[key][3], two[key][3], strict=True)
+        )
+        for key in one
+    )
 
 
 def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> None:
@@ -185,7 +195,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> 
         assert len(now) >= least and set(before) <= set(now)
         before = dict.fromkeys(now, ())
     subprocess.run([*arguments, "--out", str(broken)], check=True, capture_output=True)
-    assert results(broken) == results(whole) and len(results(whole)) == 36
+    assert alike(results(broken), results(whole)) and len(results(whole)) == 36
 
 
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path) -> None:
