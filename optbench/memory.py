@@ -21,13 +21,9 @@ from optbench.trial import Trial
 
 GENERATIONS = 130.0  # candidates that show what a population holds
 MUCH = 2**28  # bytes: below this a rough bound is enough
-BASE = (
-    2**24
-)  # bytes that a group takes besides its tensors: code that runs for the first time, and the allocator's waste
-QUIET, LONGEST = (
-    12,
-    300,
-)  # gradients after which nothing is held that was not held before, and the most that are waited for
+BASE = 2**24  # bytes that a group takes besides its tensors: code in its first run, the allocator's waste
+QUIET = 12  # gradients after which nothing is held that was not held before, and no more will be
+LONGEST = 300  # gradients that are waited for at most
 SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_data_and_code_stay_under_six_megabytes() -> None:
         p for folder in ("optbench", "problems") for p in (ROOT / folder).rglob("*") if "__pycache__" not in p.parts
     ]
     assert sum(path.stat().st_size for path in files if path.is_file()) < 6e6
+
+
+def test_a_wheel_holds_every_file_that_the_code_opens() -> None:
+    carried = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    for package, folder in (("optbench.report", "report"), ("optbench", "suites")):
+        base = ROOT / "optbench" / ("report" if package == "optbench.report" else ".")
+        files = [path for path in (ROOT / "optbench" / folder).iterdir() if path.is_file() and path.suffix != ".py"]
+        held = {path for pattern in carried[package] for path in base.glob(pattern)}
+        assert files and set(files) <= held, set(files) - held
 
 
 def test_every_data_file_has_a_checksum_and_a_licence() -> None:
