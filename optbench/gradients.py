@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -17,7 +17,7 @@ from optbench.channels import Channels
 from optbench.draws import Given
 from optbench.graphs import graphed
 from optbench.population import CACHED, Columns, Widest
-from optbench.problem import Batch
+from optbench.problem import Batch, gather
 from optbench.tracing import traced
 
 REPAYS = 25  # calls in the same shapes after which tracing is worth its 0.2 s (0.7 s the first time in a process)
@@ -38,65 +38,71 @@ class Gradients:
         self._seen: Counter[Any] = Counter()
         self._traced: dict[Any, Callable[..., Any]] = {}
 
-    def __call__(self, points: Tensor, batch: Batch, draws: list[Tensor], shared: bool) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, points: Tensor, batch: Batch, draws: list[Tensor], index: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(B, D) points -> losses (B,) and gradients (B, D).
 
-        batch: (B, n, ...) tensors, or (n, ...) ones where `shared`. draws: (B, ...) numbers that a stochastic network
-        is given, in the order in which it asks.
+        batch: (N, ...) tensors. index: (B, n) rows of them that each network sees, or None where each sees them all.
+        draws: (B, ...) numbers that a stochastic network is given, in the order in which it asks.
         """
-        width = self._width(points, batch, draws, shared)
-        if width >= len(points):
-            return self._run(points, batch, draws, shared)
-        losses, gradients = [], []
+        own = [*draws] if index is None else [index, *draws]  # what has a row for every network
+        gradients, losses = torch.empty_like(points), points.new_empty(len(points))
+        width = self._width(points, batch, draws, index)
         for k in range(0, len(points), width):
             part = slice(k, k + width)
-            mine = batch if shared else tuple(tensor[part] for tensor in batch)
-            loss, gradient = self._run(points[part], mine, [numbers[part] for numbers in draws], shared)
-            losses.append(loss)
-            gradients.append(gradient)
-        return torch.cat(losses), torch.cat(gradients)
+            mine = (tensor[part] for tensor in (gradients, losses, points, *own))
+            self._run(len(batch), index is not None, *mine, *batch)
+        return losses, gradients
 
-    def _run(self, points: Tensor, batch: Batch, draws: list[Tensor], shared: bool) -> tuple[Tensor, Tensor]:
-        key = (shared, points.shape, *((tensor.shape, tensor.dtype) for tensor in batch))
+    def _run(self, split: int, indexed: bool, *inputs: Tensor) -> None:
+        """inputs: memory for gradients and losses, the points, their index and draws, and the batch, `split` tensors."""
+        key = indexed, *((tensor.shape, tensor.dtype) for tensor in inputs)
         call = self._traced.get(key)
         if call is None:
-            call = partial(self._block, shared, len(batch))
+            call = partial(self._block, split, indexed)
             self._seen[key] += 1
             if self._seen[key] == REPAYS:
                 began = perf_counter()
-                call = traced(call, points, *batch, *draws)
-                self._traced[key] = graphed(call, points, *batch, *draws) if points.is_cuda else call
+                call = self._traced[key] = _fast(call, inputs, split)
                 self.overhead += perf_counter() - began
-        found = call(points, *batch, *draws)
-        return found[points.numel() :], found[: points.numel()].view(points.shape)
+        call(*inputs)
 
-    def _block(self, shared: bool, split: int, points: Tensor, *inputs: Tensor) -> Tensor:
-        """All gradients and then all losses in one row; inputs: the batch, `split` tensors, and the draws."""
-
+    def _block(self, split: int, indexed: bool, gradients: Tensor, losses: Tensor, points: Tensor, *rest: Tensor) -> None:
         def loss(row: Tensor, samples: Batch, numbers: Batch) -> Tensor:
             with Given(numbers):
                 return self._loss(row, samples)
 
-        batch, draws = inputs[:split], inputs[split:]
+        own, batch = rest[: len(rest) - split], rest[len(rest) - split :]
+        index, draws = own[:indexed], own[indexed:]
+        if indexed:
+            batch = gather(batch, index[0])
         with Columns((), ()), Channels():
-            axes = (0, None if shared else 0, 0 if draws else None)
+            axes = (0, 0 if indexed else None, 0 if draws else None)
             gradient, value = vmap(grad_and_value(loss), in_dims=axes)(points, batch, draws)
-        return torch.cat([gradient.flatten(), value])
+        gradients.copy_(gradient)
+        losses.copy_(value)
 
     @property
     def at_once(self) -> int:
         """Networks in one block, as many as the widest seen so far leaves room for."""
         return max(1, CACHED // max(self._widest.values())) if self._widest else 0
 
-    def _width(self, points: Tensor, batch: Batch, draws: list[Tensor], shared: bool) -> int:
+    def _width(self, points: Tensor, batch: Batch, draws: list[Tensor], index: Tensor | None) -> int:
         """Rows whose activations fit the cache together; on a GPU, all of them."""
         if points.is_cuda or len(points) == 1:
             return len(points)
-        key = tuple(tensor.shape for tensor in batch)
-        if key not in self._widest:
-            first = batch if shared else tuple(tensor[0] for tensor in batch)
+        samples = len(batch[0]) if index is None else index.shape[1]
+        if samples not in self._widest:
             with Widest() as widest, Given([numbers[0] for numbers in draws]), torch.no_grad():
-                self._loss(points[0], first)
-            self._widest[key] = widest.numbers
-        most = max(1, CACHED // self._widest[key])
+                self._loss(points[0], batch if index is None else gather(batch, index[0]))
+            self._widest[samples] = widest.numbers
+        most = max(1, CACHED // self._widest[samples])
         return math.ceil(len(points) / math.ceil(len(points) / most))
+
+
+def _fast(call: Callable[..., None], inputs: Sequence[Tensor], split: int) -> Callable[..., None]:
+    """The call for inputs of these shapes, traced; on a GPU, captured as a graph too."""
+    if inputs[0].is_cuda:
+        return graphed(traced(call, *inputs, varies=len(inputs)), *inputs)
+    return traced(call, *inputs, varies=len(inputs) - split)

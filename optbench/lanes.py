@@ -9,9 +9,9 @@ from time import perf_counter
 
 import torch
 
-from optbench.network import Rows, flops, gather, splits
+from optbench.network import Rows, flops, splits
 from optbench.plugins import Built, Catalog
-from optbench.problem import Problem
+from optbench.problem import Problem, gather
 from optbench.run import batch_size
 from optbench.trial import Trial
 
@@ -96,9 +96,8 @@ def step_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
 
     def together(lanes: int) -> float:
         rows = Rows(problem, tuple(range(lanes)), device)
-        index = torch.arange(size, device=device).repeat(lanes, 1)
-        batch = data if shared else gather(data, index)
-        return seconds(lambda: rows.gradients(rows.matrix, batch, range(lanes), 0, shared))
+        index = None if shared else torch.arange(size, device=device).repeat(lanes, 1)
+        return seconds(lambda: rows.gradients(rows.matrix, data, range(lanes), 0, index))
 
     plain = Rows(problem, (0,), device)
     batch = data if shared else gather(data, torch.arange(size, device=device))

@@ -19,7 +19,7 @@ from optbench.channels import Channels
 from optbench.draws import Draw, Watched, for_lanes, seeded
 from optbench.gradients import Gradients
 from optbench.population import Columns, Population, RandomState, Widest
-from optbench.problem import Batch, Net, Problem, Splits, fresh
+from optbench.problem import Batch, Net, Problem, Splits, fresh, gather
 
 SCORED = 2**22  # numbers in the widest activation of the networks that are scored at a time
 
@@ -53,11 +53,6 @@ def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
 def head(batch: Batch, samples: int) -> Batch:
     """The first rows of every tensor."""
     return tuple(tensor[:samples] for tensor in batch)
-
-
-def gather(batch: Batch, index: Tensor) -> Batch:
-    """The rows named by an index of any shape."""
-    return tuple(tensor[index] for tensor in batch)
 
 
 class Rows:
@@ -138,24 +133,24 @@ class Rows:
         return self.problem.loss(self.module, batch)
 
     def gradients(
-        self, points: Tensor, batch: Batch, seeds: Sequence[int], step: int, shared: bool
+        self, points: Tensor, batch: Batch, seeds: Sequence[int], step: int, index: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, D) -> (B,) losses and (B, D) gradients; `shared`: one batch for all, else each tensor has a lane axis.
+        """(B, D) -> (B,) losses and (B, D) gradients. index: (B, n) rows of the batch that each network sees, if not all.
 
         In a stochastic network each lane draws what it would draw alone, keyed by its seed and the step.
         """
         draws: list[Tensor] = []
         if self.problem.stochastic:
-            listed = self._drawn(batch if shared else tuple(tensor[0] for tensor in batch))
+            listed = self._drawn(batch, index)
             draws = for_lanes(listed, seeds, step, self.problem.dtype, self.matrix.device.type)
-        return self._gradients(points, batch, draws, shared)
+        return self._gradients(points, batch, draws, index)
 
-    def _drawn(self, batch: Batch) -> list[Draw]:
-        """What a forward on a batch of this size draws, seen once and kept."""
-        samples = len(batch[0])
+    def _drawn(self, batch: Batch, index: Tensor | None) -> list[Draw]:
+        """What a forward on so many samples draws, seen once and kept."""
+        samples = len(batch[0]) if index is None else index.shape[1]
         if samples not in self._draws:
             with seeded(0, self.matrix.device.type), torch.no_grad(), Watched() as watched:
-                self.problem.loss(self.module, batch)
+                self.problem.loss(self.module, batch if index is None else gather(batch, index[0]))
             self._draws[samples] = watched.draws
         return self._draws[samples]
 

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from optbench.draws import keyed, seeded
-from optbench.network import Rows, flops, gather, rebind, splits
-from optbench.problem import Batch, Problem, batch_blocks, batches, fresh, generator
+from optbench.network import Rows, flops, rebind, splits
+from optbench.problem import Batch, Problem, batch_blocks, batches, fresh, gather, generator
 
 CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end, at most
 FEWEST = 8  # of them; in between no more than the budget has passes, for a score costs more than one
 AHEAD = 32  # steps whose batches are drawn in one go
 Point = dict[str, float]
+Seen = tuple[Batch, Tensor | None]  # samples, and the rows of them that each lane sees, (B, n), where it does not see all
 
 
 class Stop(BaseException):
@@ -97,7 +98,7 @@ class Objective:
         self._ahead: Iterator[Tensor] = iter(())  # batch indices of the next steps, already on the device
         self._own: dict[int, Tensor] = {}  # batch indices of lanes that step on their own
         self._generators = [generator(seed, "optimizer", device) for seed in self._seeds]
-        self._held: Batch | None = None  # the batch that `next_step` holds on to
+        self._held: Seen | None = None  # what `next_step` holds on to
         self._step = 0
 
         self._pass_units = flops(problem, samples, device)[0]
@@ -201,10 +202,10 @@ class Objective:
         count = min(wanted, (self._limit - self._units) // cost)
         if count < 1:
             self._stop()
-        batch = self._batch()
+        seen = self._seen()
         try:
             with self._spared():
-                losses = self._values(x[:, :count].detach(), batch)
+                losses = self._values(x[:, :count].detach(), *seen)
         finally:  # work that ends in an exception is work too
             self._spend(count * self._samples, 0, count * cost, count)
         finite = losses.isfinite()
@@ -220,10 +221,10 @@ class Objective:
         self._check(x, (self.lanes, self.dim))
         self._enter()
         self._afford(self._forward_units + self._backward_units)
-        batch = self._batch()
+        seen = self._seen()
         try:
             with self._spared():
-                losses, gradients = self._gradients(x.detach(), batch)
+                losses, gradients = self._gradients(x.detach(), *seen)
         finally:
             self._spend(self._samples, self._samples, self._forward_units + self._backward_units, 1)
         self._nonfinite += ~losses.isfinite()
@@ -259,19 +260,19 @@ class Objective:
         self._enter()
         cost = self._forward_units + self._backward_units
         self._afford(cost)
-        batch = self._batch()
+        seen = self._seen()
         try:
-            return self._trained(batch)
+            return self._trained(*seen)
         finally:
             self._spend(self._samples, self._samples, cost, 1)
 
-    def _trained(self, batch: Batch) -> Tensor:
+    def _trained(self, batch: Batch, index: Tensor | None) -> Tensor:
         """Losses of the parameters in training, their gradients left in `.grad`."""
         if self.lanes == 1:
             with torch.enable_grad(), self._noise():
                 return self._rows.backward(batch)
         self._gather()
-        loss, gradients = self._gradients(self._rows.matrix, batch)
+        loss, gradients = self._gradients(self._rows.matrix, batch, index)
         for rows, matrix in self._groups:
             matrix.grad = gradients[rows]
         for lane, parameters in self._lists:
@@ -441,31 +442,32 @@ class Objective:
         finally:
             self._since = perf_counter()
 
-    def _batch(self) -> Batch:
+    def _seen(self) -> Seen:
         """The minibatch of this evaluation: the held one, or the next."""
         if self._held is None and self._own:
             index = torch.stack([self._own[lane] for lane in range(self.lanes)])
-            self._held = gather(self._data.train, index.to(self.device))
-        return self._held if self._held is not None else self._next_batch()
+            self._held = self._rows_of(index.to(self.device))
+        return self._held or self._next_batch()
 
-    def _next_batch(self) -> Batch:
+    def _next_batch(self) -> Seen:
         if self._full:
-            return self._data.train
+            return self._data.train, None
         index = next(self._ahead, None)
         if index is None:
             self._ahead = self._draw_ahead()
             index = next(self._ahead)
-        return gather(self._data.train, index)
+        return self._rows_of(index)
+
+    def _rows_of(self, index: Tensor) -> Seen:
+        """Where all lanes see the same rows, those rows; else it is left to each lane to look them up."""
+        if self.lanes == 1 or index.ndim == 1:
+            return gather(self._data.train, index.flatten()), None
+        return self._data.train, index
 
     def _draw_ahead(self) -> Iterator[Tensor]:
         """Batch indices of the next steps, (n,) where all lanes share a seed, else (B, n), moved in one go."""
         block = torch.stack([next(stream) for stream in self._blocks], 1).to(self.device)  # (steps, B, n)
         return iter((block[:, 0] if self._same_seed else block).unbind())
-
-    @property
-    def _shared(self) -> bool:
-        """Whether all lanes see one batch, which then has no lane axis."""
-        return self._full or (self._same_seed and not self._own)
 
     @contextmanager
     def _noise(self, lane: int = 0) -> Iterator[None]:
@@ -477,20 +479,20 @@ class Objective:
         with seeded(keyed(self._seeds[lane], self._step), self.device):
             yield
 
-    def _values(self, x: Tensor, batch: Batch) -> Tensor:
-        if self._shared and not self._problem.stochastic:
+    def _values(self, x: Tensor, batch: Batch, index: Tensor | None) -> Tensor:
+        if index is None and not self._problem.stochastic:
             return self._rows.losses(x.flatten(0, 1), batch).view(x.shape[:2])
         lanes = []
         for lane in range(self.lanes):
-            mine = batch if self._shared else tuple(tensor[lane] for tensor in batch)
+            mine = batch if index is None else gather(batch, index[lane])
             with self._noise(lane):
                 lanes.append(self._rows.losses(x[lane], mine))
         return torch.stack(lanes)
 
-    def _gradients(self, x: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _gradients(self, x: Tensor, batch: Batch, index: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.lanes > 1:
             before = self._rows.overhead
-            found = self._rows.gradients(x, batch, self._seeds, self._step, self._shared)
+            found = self._rows.gradients(x, batch, self._seeds, self._step, index)
             self.warmup += self._rows.overhead - before
             self._seconds -= self._rows.overhead - before
             return found

@@ -1,0 +1,246 @@
+"""A graph of tensor operations whose results lie in memory that is kept from call to call.
+
+Fresh memory costs a page fault every four kilobytes, and it pushes out of the cache what the next operation is about to
+read. So a result is written over an operand that is read for the last time, or else into a buffer, which goes to the
+next result of that size as soon as nobody will read it again (register allocation by liveness, Chaitin 1982). Views of
+buffers, always the same tensors, are made once, and so is whatever depends on shapes alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cache
+from operator import getitem
+from types import BuiltinFunctionType, MethodDescriptorType
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+_ATEN = torch.ops.aten
+_FROM_SHAPES = {
+    _ATEN.ones_like.default,
+    _ATEN.zeros_like.default,
+    _ATEN.full_like.default,
+    _ATEN.new_ones.default,
+    _ATEN.new_zeros.default,
+    _ATEN.new_full.default,
+}
+_VIEWS = {getitem, _ATEN._unsafe_view.default}  # beside those whose schema says so
+
+
+def buffered(graph: fx.Graph) -> fx.GraphModule:
+    """The graph, traced from real tensors, as a module that keeps its results in buffers, but for those it returns.
+
+    Not for two threads at once. A result that is only copied into an input is written there at once.
+    """
+    return _Allotment(graph).module
+
+
+class _Allotment:
+    """Which result lies where. An owner is the node whose operation asked for the memory that a node's result is in."""
+
+    def __init__(self, graph: fx.Graph) -> None:
+        self.module = fx.GraphModule(nn.Module(), graph)
+        self._graph = self.module.graph
+        nodes = list(self._graph.nodes)
+        self._owner: dict[fx.Node, fx.Node] = {}
+        self._last: dict[fx.Node, int] = {}  # where an owner's memory is read for the last time
+        for place, node in enumerate(nodes):
+            self._owner[node] = self._owner[node.args[0]] if _shares(node) else node
+            for read in node.all_input_nodes:
+                self._last[self._owner[read]] = place
+        self._returned = {self._owner[node] for node in nodes[-1].all_input_nodes}
+        self._changed = {self._owner[node] for node in nodes if _works_in_place(node)}
+        self._constant: set[fx.Node] = set()  # owners whose numbers are the same in every call
+        self._fixed: dict[fx.Node, Any] = {}  # the tensor, or the tensors, that a node gives in every call
+        self._buffers: dict[fx.Node, list[Tensor]] = {}  # what an owner has been given
+        self._free: dict[Any, list[Tensor]] = defaultdict(list)
+        for place, node in enumerate(nodes):
+            if node.op == "call_function" and not node._erased:
+                self._allot(node, place)
+            for owner in [owner for owner in self._buffers if self._last.get(owner, place) <= place]:
+                for buffer in self._buffers.pop(owner):
+                    self._free[buffer.numel(), buffer.dtype].append(buffer)
+        for node in list(self._graph.nodes):
+            if node.op == "get_attr" and not node.users:
+                self._graph.erase_node(node)
+            elif node.op == "call_function":
+                node.target = _bound(node.target)
+        self.module.recompile()
+
+    def _allot(self, node: fx.Node, place: int) -> None:
+        owner, reads = self._owner[node], node.all_input_nodes
+        if self._is_constant(node):
+            self._constant.add(owner)
+            self._fix(node, node.target(*fx.map_arg(node.args, self._example), **node.kwargs))
+            self._graph.erase_node(node)
+        elif _works_in_place(node):
+            if node.args[0] in self._fixed:
+                self._fix(node, self._fixed[node.args[0]])
+        elif _shares(node):
+            if reads[0] in self._fixed:
+                self._fix(node, node.target(*fx.map_arg(node.args, self._example), **node.kwargs))
+                self._graph.erase_node(node)
+            elif all(_is_tensor(one) for one in (node, reads[0])) and _layout(node) == _layout(reads[0]):
+                node.replace_all_uses_with(reads[0])
+                self._graph.erase_node(node)
+        else:
+            self._give_memory(node, place)
+
+    def _is_constant(self, node: fx.Node) -> bool:
+        owner = self._owner[node]
+        if owner in self._changed | self._returned:
+            return False
+        if owner is not node:
+            return owner in self._constant
+        owners = {self._owner[read] for read in node.all_input_nodes}
+        return node.target in _FROM_SHAPES or (bool(owners) and owners <= self._constant)
+
+    def _give_memory(self, node: fx.Node, place: int) -> None:
+        over, given = self._spent(node, place), self._destination(node)
+        form, names = _filling(node.target, node.meta["val"])
+        if form and given:
+            copy = next(iter(node.users))
+            copy.replace_all_uses_with(given)
+            self._graph.erase_node(copy)
+            node.target, node.kwargs = form, {**node.kwargs, names[0]: given}
+        elif form and self._owner[node] not in self._returned:
+            if over is None:
+                buffers = [self._buffer(made) for made in _several(node.meta["val"])]
+                self._buffers[node] = [flat for flat, _ in buffers]
+                tensors = [tensor for _, tensor in buffers]
+                out = [self._held(node, tensor) for tensor in tensors]
+                self._fix(node, tensors if len(tensors) > 1 else tensors[0])
+            else:
+                out = [over]
+                self._move(node, over)
+            node.target, node.kwargs = form, {**node.kwargs, **dict(zip(names, out, strict=True))}
+        elif over is not None and over is node.args[0] and (form := _in_place(node.target)):
+            if self._owner[node] not in self._returned or self._owner[over] not in self._buffers:
+                node.target = form
+                self._move(node, over)
+
+    def _spent(self, node: fx.Node, place: int) -> fx.Node | None:
+        """An operand that the result may be written over: laid out like it, read by nobody else and never again."""
+        if not isinstance(node.target, torch._ops.OpOverload) or torch.Tag.pointwise not in node.target.tags:
+            return None
+        for read in node.all_input_nodes:
+            owner = self._owner[read]
+            alone = all(other is read or self._owner[other] is not owner for other in node.all_input_nodes)
+            fresh = owner.op == "call_function" and owner not in self._constant | self._returned
+            if alone and fresh and self._last[owner] == place and _layout(read) == _layout(node):
+                return read
+        return None
+
+    def _destination(self, node: fx.Node) -> fx.Node | None:
+        """The input that the result is copied into, where nothing else is done with either."""
+        if len(node.users) != 1:
+            return None
+        copy = next(iter(node.users))
+        if copy.target is not _ATEN.copy_.default or copy.args[1] is not node:
+            return None
+        target = copy.args[0]
+        wanted = target.op == "placeholder" and len(target.users) == 1 and _layout(target) == _layout(node)
+        return target if wanted else None
+
+    def _buffer(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Memory for a tensor like this, and that tensor."""
+        size = 1 + sum((n - 1) * step for n, step in zip(like.shape, like.stride(), strict=True)) if like.numel() else 0
+        free = self._free[size, like.dtype]
+        flat = free.pop() if free else torch.empty(size, dtype=like.dtype, device=like.device)
+        return flat, flat.as_strided(like.shape, like.stride())
+
+    def _move(self, node: fx.Node, over: fx.Node) -> None:
+        """The node takes over the memory of one of its operands."""
+        owner = self._owner[over]
+        if owner in self._buffers:
+            self._buffers[node] = self._buffers.pop(owner)
+        if over in self._fixed:
+            self._fix(node, self._fixed[over])
+
+    def _fix(self, node: fx.Node, value: Any) -> None:
+        """Let whoever reads the node read this value, which is the same in every call."""
+        node.replace_all_uses_with(self._held(node, value))
+
+    def _held(self, node: fx.Node, value: Any) -> fx.Node:
+        """A value that the module holds, made known before the node."""
+        name = f"held_{len(self._fixed)}"
+        setattr(self.module, name, value)  # not a registered buffer: those are slow to read
+        with self._graph.inserting_before(node):
+            held = self._graph.create_node("get_attr", name)
+        held.meta, self._owner[held], self._fixed[held] = node.meta, self._owner[node], value
+        return held
+
+    def _example(self, node: fx.Node) -> Any:
+        """What the node gives in every call, or something of its shape."""
+        if node in self._fixed:
+            return self._fixed[node]
+        like = node.meta["val"]
+        return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=like.device)
+
+
+def _shares(node: fx.Node) -> bool:
+    """Whether the result lies in the first operand's memory."""
+    if node.op != "call_function" or not node.args or not isinstance(node.args[0], fx.Node):
+        return False
+    if node.target in _VIEWS:
+        return True
+    return isinstance(node.target, torch._ops.OpOverload) and any(
+        returned.alias_info is not None for returned in node.target._schema.returns
+    )
+
+
+def _works_in_place(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def _is_tensor(node: fx.Node) -> bool:
+    return isinstance(node.meta.get("val"), Tensor)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """The tensors that a node gives; None stands for gradients that nobody asked for."""
+    return (value,) if value is None or isinstance(value, Tensor) else tuple(value)
+
+
+def _layout(node: fx.Node) -> tuple[Any, ...]:
+    """Shape, strides and type of what a node gives."""
+    made = _several(node.meta.get("val"))
+    return tuple(one if one is None else (one.shape, one.stride(), one.dtype) for one in made)
+
+
+def _filling(operation: Any, made: Any) -> tuple[Any, tuple[str, ...]]:
+    """The form of an operation that fills given memory, if the device has a kernel for it, and how it names that."""
+    if not isinstance(operation, torch._ops.OpOverload) or not all(isinstance(t, Tensor) for t in _several(made)):
+        return None, ()
+    return _out_form(operation, torch.DispatchKey.CUDA if _several(made)[0].is_cuda else torch.DispatchKey.CPU)
+
+
+@cache
+def _out_form(operation: Any, key: torch.DispatchKey) -> tuple[Any, tuple[str, ...]]:
+    taken = [(a.name, str(a.type)) for a in operation._schema.arguments]
+    packet = operation.overloadpacket
+    for name in packet.overloads():
+        form = getattr(packet, name)
+        filled = tuple(a.name for a in form._schema.arguments if a.is_out)
+        rest = [(a.name, str(a.type)) for a in form._schema.arguments if not a.is_out]
+        if filled and rest == taken and form.has_kernel_for_dispatch_key(key):
+            return form, filled
+    return None, ()
+
+
+@cache
+def _in_place(operation: Any) -> Any:
+    """The form of an operation that works on its first operand's own memory."""
+    packet = getattr(_ATEN, f"{operation.overloadpacket.__name__}_", None)
+    return getattr(packet, operation._overloadname, None)
+
+
+def _bound(operation: Any) -> Any:
+    """torch's own function for an operation, which costs a microsecond less to call, where there is one."""
+    if not isinstance(operation, torch._ops.OpOverload):
+        return operation
+    name = operation.overloadpacket.__name__
+    found = getattr(torch, name, None) or getattr(Tensor, name, None)
+    return found if isinstance(found, (BuiltinFunctionType, MethodDescriptorType)) else operation
