@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from itertools import compress
 from time import perf_counter
 from typing import Any
 
@@ -31,10 +32,13 @@ class Gradients:
     `overhead` is the time in seconds that tracing took: it is no part of training.
     """
 
-    def __init__(self, loss: Loss) -> None:
+    def __init__(self, loss: Loss, labels: Sequence[bool]) -> None:
+        """labels: which of a batch's tensors hold class indices and no "ignored"."""
         self.overhead = 0.0
-        self._loss = loss
-        self._widest: dict[Any, int] = {}
+        self._loss, self._labels = loss, labels
+        self._points: Tensor | None = None  # the latest ones, and their blocks
+        self._parts: tuple[Tensor, ...] = ()
+        self._widest: dict[int, int] = {}  # numbers in the widest activation, by samples
         self._seen: Counter[Any] = Counter()
         self._traced: dict[Any, Callable[..., Any]] = {}
 
@@ -46,38 +50,47 @@ class Gradients:
         batch: (N, ...) tensors. index: (B, n) rows of them that each network sees, or None where each sees them all.
         draws: (B, ...) numbers that a stochastic network is given, in the order in which it asks.
         """
-        own = [*draws] if index is None else [index, *draws]  # what has a row for every network
+        own = draws if index is None else [index, *draws]  # what has a row for every network
         gradients, losses = torch.empty_like(points), points.new_empty(len(points))
         width = self._width(points, batch, draws, index)
-        for k in range(0, len(points), width):
-            part = slice(k, k + width)
-            mine = (tensor[part] for tensor in (gradients, losses, points, *own))
-            self._run(len(batch), index is not None, *mine, *batch)
+        if points is not self._points or len(self._parts[0]) != width:
+            self._points, self._parts = points, points.split(width)
+        indexed = index is not None
+        kind = indexed, *((tensor.shape[1:], tensor.dtype) for tensor in own), *(t.shape for t in batch)
+        done = 0
+        for part in self._parts:
+            rows = slice(done, done + len(part))
+            mine = (part, gradients[rows], losses[rows], *(tensor[rows] for tensor in own))
+            self._run((part.shape, *kind), indexed, mine, batch)
+            done = rows.stop
         return losses, gradients
 
-    def _run(self, split: int, indexed: bool, *inputs: Tensor) -> None:
-        """inputs: memory for gradients and losses, the points, their index and draws, and the batch, `split` tensors."""
-        key = indexed, *((tensor.shape, tensor.dtype) for tensor in inputs)
+    def _run(self, key: Hashable, indexed: bool, mine: Batch, batch: Batch) -> None:
+        """mine: points, memory for their gradients and losses, and what else has a row for every network."""
         call = self._traced.get(key)
         if call is None:
-            call = partial(self._block, split, indexed)
+            call = partial(self._block, indexed, len(batch))
             self._seen[key] += 1
             if self._seen[key] == REPAYS:
                 began = perf_counter()
-                call = self._traced[key] = _fast(call, inputs, split)
+                call = self._traced[key] = _fast(call, mine, batch)
                 self.overhead += perf_counter() - began
-        call(*inputs)
+        call(*mine, *batch)
 
-    def _block(self, split: int, indexed: bool, gradients: Tensor, losses: Tensor, points: Tensor, *rest: Tensor) -> None:
+    def _block(
+        self, indexed: bool, split: int, points: Tensor, gradients: Tensor, losses: Tensor, *rest: Tensor
+    ) -> None:
+        """rest: the rows that each network sees, where `indexed`, the draws, and the batch, `split` tensors."""
+
         def loss(row: Tensor, samples: Batch, numbers: Batch) -> Tensor:
-            with Given(numbers):
+            with Given(numbers), Columns(labels=tuple(compress(samples, self._labels))):
                 return self._loss(row, samples)
 
         own, batch = rest[: len(rest) - split], rest[len(rest) - split :]
-        index, draws = own[:indexed], own[indexed:]
+        draws = own[indexed:]
         if indexed:
-            batch = gather(batch, index[0])
-        with Columns((), ()), Channels():
+            batch = gather(batch, own[0])
+        with Channels():
             axes = (0, 0 if indexed else None, 0 if draws else None)
             gradient, value = vmap(grad_and_value(loss), in_dims=axes)(points, batch, draws)
         gradients.copy_(gradient)
@@ -101,8 +114,12 @@ class Gradients:
         return math.ceil(len(points) / math.ceil(len(points) / most))
 
 
-def _fast(call: Callable[..., None], inputs: Sequence[Tensor], split: int) -> Callable[..., None]:
+def _fast(call: Callable[..., None], mine: Batch, batch: Batch) -> Callable[..., None]:
     """The call for inputs of these shapes, traced; on a GPU, captured as a graph too."""
-    if inputs[0].is_cuda:
-        return graphed(traced(call, *inputs, varies=len(inputs)), *inputs)
-    return traced(call, *inputs, varies=len(inputs) - split)
+    return captured(call, mine, batch) if mine[0].is_cuda else traced(call, *mine, *batch, varies=len(mine))
+
+
+def captured(call: Callable[..., None], mine: Batch, batch: Batch) -> Callable[..., None]:
+    """As a CUDA graph. What depends on the batch alone is part of it: a graph cannot know that a batch is another."""
+    whole = traced(call, *mine, *batch, varies=len(mine) + len(batch))
+    return graphed(whole, *mine, *batch, results=slice(1, 3), steady=len(batch))

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 
-def graphed(function: Callable[..., None], *inputs: Tensor, results: int = 2) -> Callable[..., None]:
+def graphed(function: Callable[..., None], *inputs: Tensor, results: slice, steady: int) -> Callable[..., None]:
     """The function for inputs of these shapes on a GPU; the function itself where it cannot be captured.
 
-    results: how many of the inputs, the first ones, are memory that it fills.
+    results: which inputs are memory that it fills. steady: how many of the last inputs are mostly what they were.
     """
     held = [tensor.clone() for tensor in inputs]
-    latest: list[tuple[Tensor, int]] = [(tensor, tensor._version) for tensor in inputs]
+    latest = [(tensor, tensor._version) for tensor in inputs]
     graph = torch.cuda.CUDAGraph()
     try:
         side = torch.cuda.Stream()
@@ -27,15 +27,19 @@ def graphed(function: Callable[..., None], *inputs: Tensor, results: int = 2) ->
             function(*held)
     except RuntimeError:
         return function
+    filled = range(len(inputs))[results]
+    moving = [place for place in range(len(inputs) - steady) if place not in filled]
 
     def replay(*given: Tensor) -> None:
-        for place in range(results, len(held)):
-            new, (last, version) = given[place], latest[place]
-            if new is not last or new._version != version:  # the training set comes again and again
-                held[place].copy_(new)
-                latest[place] = new, new._version
+        for place in moving:
+            held[place].copy_(given[place])
+        for place in range(len(inputs) - steady, len(inputs)):
+            new = given[place], given[place]._version
+            if new[0] is not latest[place][0] or new[1] != latest[place][1]:
+                held[place].copy_(new[0])
+                latest[place] = new
         graph.replay()
-        for tensor, made in zip(given[:results], held, strict=False):
-            tensor.copy_(made)
+        for place in filled:
+            given[place].copy_(held[place])
 
     return replay

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from optbench.channels import Channels
 from optbench.draws import Draw, Watched, for_lanes, seeded
 from optbench.gradients import Gradients
-from optbench.population import Columns, Population, RandomState, Widest
+from optbench.population import Columns, Population, RandomState, Widest, known_labels
 from optbench.problem import Batch, Net, Problem, Splits, fresh, gather
 
 SCORED = 2**22  # numbers in the widest activation of the networks that are scored at a time
@@ -68,8 +68,9 @@ class Rows:
         self.dim = sum(self.sizes)
         self.matrix = torch.stack([flatten(net) for net in [first, *others]]).detach().to(device)
         self._bind()
-        self._population = Population(self._loss)
-        self._gradients = Gradients(self._loss)
+        labels = known_labels(splits(problem, device).train)
+        self._population = Population(self._loss, labels)
+        self._gradients = Gradients(self._loss, labels)
         self._draws: dict[int, list[Draw]] = {}  # what a forward on so many samples draws
         self._scores_together, self._score_width = True, 0
         # Beside it an idle copy that scores points, so that scoring leaves the network in training as it was.
@@ -135,7 +136,7 @@ class Rows:
     def gradients(
         self, points: Tensor, batch: Batch, seeds: Sequence[int], step: int, index: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(B, D) -> (B,) losses and (B, D) gradients. index: (B, n) rows of the batch that each network sees, if not all.
+        """(B, D) -> (B,) losses and (B, D) gradients. index: (B, n) rows of the batch that each network sees, or all.
 
         In a stochastic network each lane draws what it would draw alone, keyed by its seed and the step.
         """
@@ -195,7 +196,7 @@ class Rows:
             self._score_width = max(1, SCORED // widest.numbers)
         found: list[dict[str, float]] = []
         for block in points.split(self._score_width):
-            with Columns((), ()), Channels():
+            with Columns(), Channels():
                 scores = vmap(lambda row: self._scores(self.stand_in(row, self.scorer), data), randomness="same")(block)
             columns = {name: values.tolist() for name, values in scores.items()}
             found += [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -27,7 +27,9 @@ CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and 
 FEWEST = 8  # of them; in between no more than the budget has passes, for a score costs more than one
 AHEAD = 32  # steps whose batches are drawn in one go
 Point = dict[str, float]
-Seen = tuple[Batch, Tensor | None]  # samples, and the rows of them that each lane sees, (B, n), where it does not see all
+Seen = tuple[
+    Batch, Tensor | None
+]  # samples, and the rows of them that each lane sees, (B, n), where it does not see all
 
 
 class Stop(BaseException):
@@ -272,6 +274,8 @@ class Objective:
             with torch.enable_grad(), self._noise():
                 return self._rows.backward(batch)
         self._gather()
+        for _, matrix in self._groups:
+            matrix.grad = None  # its memory, still in the cache, is where the next one goes
         loss, gradients = self._gradients(self._rows.matrix, batch, index)
         for rows, matrix in self._groups:
             matrix.grad = gradients[rows]

@@ -10,8 +10,9 @@ memory that every operation would ask for anew, and whatever depends on the batc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import signature
+from itertools import compress
 from typing import Any
 
 import torch
@@ -33,9 +34,9 @@ Block = Callable[..., Tensor]  # points (P, D), the tensors of the batch, those 
 class Population:
     """The losses of many candidates of one network on a shared batch."""
 
-    def __init__(self, loss: Callable[[Tensor, Batch], Tensor]) -> None:
-        """loss: (D,) and a batch -> scalar."""
-        self._loss = loss
+    def __init__(self, loss: Callable[[Tensor, Batch], Tensor], labels: Sequence[bool] = ()) -> None:
+        """loss: (D,) and a batch -> scalar. labels: which of a batch's tensors hold class indices and no "ignored"."""
+        self._loss, self._labels = loss, labels
         self._widths: dict[Any, int] = {}
         self._seen: Counter[Any] = Counter()
         self._traced: dict[Any, Block] = {}
@@ -64,7 +65,7 @@ class Population:
         return self._block(block, batch, shared)
 
     def _block(self, block: Tensor, batch: Batch, shared: Batch) -> Tensor:
-        with Columns(batch, shared):
+        with Columns(batch, shared, tuple(compress(batch, self._labels))):
             return vmap(lambda row: self._loss(row, batch), randomness="same")(block)
 
     def _blocks(self, points: Tensor, batch: Batch) -> tuple[Tensor, ...]:
@@ -106,6 +107,7 @@ class Widest(TorchFunctionMode):
 
 
 _DEFAULTS = {name: p.default for name, p in signature(F.cross_entropy).parameters.items()}
+_IGNORED = _DEFAULTS["ignore_index"]
 
 
 def columns(batch: Batch) -> Batch:
@@ -120,9 +122,10 @@ def _is_table(tensor: Tensor) -> bool:
 class Columns(TorchFunctionMode):
     """Inside it, F.linear and F.cross_entropy on (samples, units) keep their samples side by side in memory."""
 
-    def __init__(self, batch: Batch, shared: Batch) -> None:
-        """batch: tensors that every candidate shares; shared: their `columns`."""
+    def __init__(self, batch: Batch = (), shared: Batch = (), labels: Batch = ()) -> None:
+        """batch: tensors that every candidate shares; shared: their `columns`; labels: `known_labels`."""
         super().__init__()
+        self._labels = labels
         self._shared = list(zip(filter(_is_table, batch), shared, strict=True))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -142,10 +145,17 @@ class Columns(TorchFunctionMode):
 
     def _cross_entropy(self, scores: Tensor, target: Tensor) -> Tensor:
         """(N, C), (N,) -> the mean of -log softmax(scores)[target] over the samples whose target is not -100."""
-        counted = (target != _DEFAULTS["ignore_index"]).to(scores.dtype)
         # One pass where logsumexp makes six, and one product where a masked mean makes three.
-        picked = F.log_softmax(scores.mT, 0).gather(0, target.clamp(min=0)[None])[0]
-        return -(picked @ (counted / counted.sum()))
+        likely = F.log_softmax(scores.mT, 0)
+        if any(target is known for known in self._labels):
+            return -likely.gather(0, target[None]).mean()
+        counted = (target != _IGNORED).to(scores.dtype)
+        return -(likely.gather(0, target.clamp(min=0)[None])[0] @ (counted / counted.sum()))
+
+
+def known_labels(batch: Batch) -> tuple[bool, ...]:
+    """Which tensors are class indices, none of them the one that stands for "ignored"."""
+    return tuple(tensor.dtype == torch.int64 and not bool((tensor == _IGNORED).any()) for tensor in batch)
 
 
 def _mean_over_samples(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -17,7 +17,8 @@ PROBLEMS = Path(problems.__file__).parent
 ORDER = [
     ["trial", "stats"],
     ["specs"],
-    ["problem", "layers", "results", "tracing", "draws", "graphs", "channels"],
+    ["problem", "layers", "results", "buffers", "draws", "graphs", "channels"],
+    ["tracing"],
     ["problems", "population"],
     ["gradients"],
     ["network"],

@@ -112,12 +112,12 @@ class Together:
             else:
                 runs.append([lane])
         firsts = [self.lanes[run[0]] for run in runs]
-        settings = [first.for_rows or {} for first in firsts]
+        taken = [first.for_rows or {} for first in firsts]
         groups = [
             {"params": f.parameters(slice(run[0], run[-1] + 1)), **given}
-            for run, given in zip(runs, settings, strict=True)
+            for run, given in zip(runs, taken, strict=True)
         ]
-        rates = Rates(self.lanes[0].cls(groups, **settings[0]), firsts)
+        rates = Rates(self.lanes[0].cls(groups, **taken[0]), firsts)
         while True:
             rates.follow(f.progress)
             f.next_step()

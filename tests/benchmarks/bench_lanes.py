@@ -21,6 +21,7 @@ import pytest
 import torch
 
 from optbench.objective import Objective, Stop
+from optbench.optimizers.torch_optim import TorchOptim
 from optbench.plugins import Catalog
 from optbench.problem import batches, fresh
 
@@ -54,7 +55,9 @@ def ours(kind: str, lanes: int, trial_steps: int, threads: int = 1) -> float:
     torch.set_num_threads(threads)
     problem = Catalog().problem(PROBLEMS[kind])
     f = Objective(problem, range(lanes), 1e6, batch=BATCH)
-    optimizer = torch.optim.Adam(f.parameters(), lr=1e-3)
+    adam = TorchOptim(torch.optim.Adam, {"lr": 1e-3})
+    settings = adam.for_rows if lanes > 1 else adam.settings
+    optimizer = adam.cls(f.parameters(), **(settings or {}))
     count = max(20, trial_steps // lanes)
     try:
         for step in range(count + 60):
