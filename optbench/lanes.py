@@ -15,7 +15,7 @@ from optbench.problem import Problem, gather
 from optbench.run import batch_size
 from optbench.trial import Trial
 
-WIDEST = 128  # lanes; beyond it nothing is gained on a CPU
+WIDEST = {"cpu": 128, "cuda": 4096}  # lanes; beyond it nothing is gained on a CPU
 LONGEST = 20.0  # seconds that a group should take at most: what is lost with it, and what a progress bar can show
 GAIN = 0.9  # of a plain step's time that a lane's step may take for lanes to pay
 _SPEED = 5e9  # FLOP/s that a population is expected to reach at least
@@ -65,14 +65,14 @@ def worthwhile(problem: Problem, built: Built, passes: float, device: str) -> in
     size = min(batch_size(built, problem) or samples, samples)
     whole = flops(problem, samples, device)[0]
     if built.needs != "grad":
-        return max(1, min(WIDEST, int(LONGEST * _SPEED / max(1.0, passes * whole))))
+        return max(1, min(WIDEST[device], int(LONGEST * _SPEED / max(1.0, passes * whole))))
     alone, lane = step_times(problem, size, device)
     if device == "cuda":
-        return WIDEST if lane < alone else 1
+        return WIDEST[device] if lane < alone else 1
     if lane > GAIN * alone:
         return 1
     steps = passes * whole / sum(flops(problem, size, device))
-    return max(1, min(WIDEST, int(LONGEST / (steps * lane))))
+    return max(1, min(WIDEST[device], int(LONGEST / (steps * lane))))
 
 
 @lru_cache(maxsize=256)
