@@ -22,11 +22,9 @@ from torch import Tensor, nn
 from optbench.draws import keyed, seeded
 from optbench.network import Rows, flops, rebind, splits
 from optbench.problem import Batch, Problem, batch_blocks, batches, fresh, gather, generator
+from optbench.scoring import Point, Scoring
 
-CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end, at most
-FEWEST = 8  # of them; in between no more than the budget has passes, for a score costs more than one
 AHEAD = 32  # steps whose batches are drawn in one go
-Point = dict[str, float]
 Seen = tuple[
     Batch, Tensor | None
 ]  # samples, and the rows of them that each lane sees, (B, n), where it does not see all
@@ -83,10 +81,8 @@ class Objective:
         self.device = device
         self.refused = 0  # calls after the end: an optimizer that goes on has swallowed Stop
         self.certificates: list[dict[str, Any] | None] = [None] * self.lanes
-        self._curves: list[list[Point]] = [[] for _ in seeds]
-        self.diverged: list[Point | None] = [None] * self.lanes  # where a lane was lost
         self._owner = os.getpid(), get_ident()
-        self._problem, self._seeds, self._on_point = problem, tuple(seeds), on_point
+        self._problem, self._seeds = problem, tuple(seeds)
         self._rows = Rows(problem, self._seeds, device)
         self.dim = self._rows.dim
         self._data = splits(problem, device)
@@ -107,15 +103,13 @@ class Objective:
         self._forward_units, self._backward_units = flops(problem, self._samples, device)
         self._units = self.forward = self.backward = self.evaluations = 0
         self._limit = round(passes * self._pass_units)
-        self._checkpoints = _checkpoints(self._limit, self._pass_units)
-        self._next = self._checkpoints[0]
+        self._scoring = Scoring(self._rows, self._data, self._limit, self._pass_units, on_point)
 
         self._groups: list[tuple[slice, nn.Parameter]] = []
         self._lists: list[tuple[int, list[nn.Parameter]]] = []
         self._live = False  # the parameters in training are the point to score
         self._best = torch.full((self.lanes,), math.inf, device=device, dtype=problem.dtype)  # (B,)
         self._point = self._rows.matrix.clone()  # (B, D)
-        self._scored: tuple[Tensor, list[dict[str, float]]] | None = None  # points (B, D) and what they scored
         self._advised = False  # the optimizer itself names the point to score
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._ended = self._finished = False
@@ -144,7 +138,12 @@ class Objective:
         """Scored points of every lane, once it is over: before that, a score would be an evaluation for nothing."""
         if not self._finished:
             raise RuntimeError("curves can be read after finish()")
-        return self._curves
+        return self._scoring.curves
+
+    @property
+    def diverged(self) -> list[Point | None]:
+        """The point at which a lane was lost, or None, a lane each."""
+        return self._scoring.diverged
 
     @property
     def grid(self) -> tuple[float, ...] | None:
@@ -391,9 +390,7 @@ class Objective:
             return
         self._end()
         self._finished = True
-        for lane, curve in enumerate(self._curves):
-            if self.diverged[lane] is None and len(curve) > 1 and curve[-1]["passes"] == self.passes:
-                curve.pop()  # the same work, but the parameters may have moved since
+        self._scoring.forget(self.passes)
         self._score(final=True)
 
     def _end(self) -> None:
@@ -410,7 +407,7 @@ class Objective:
         if self._ended:
             self.refused += 1
             raise Stop
-        if self._units >= self._next:
+        if self._scoring.due(self._units):
             with self._paused():
                 self._score()
             if all(self.diverged):
@@ -520,55 +517,18 @@ class Objective:
         if self._live:
             self._gather()
         points = self._rows.matrix if self._live and not self._advised else self._point
-        if not all(self.diverged):
-            found = self._scores(points)
-            for lane, scores in enumerate(found):
-                if self.diverged[lane] is None:
-                    self._keep(lane, scores, final)
-        while self._next <= self._units:
-            later = [cost for cost in self._checkpoints if cost > self._units]
-            self._next = later[0] if later else self._limit + 1
-
-    def _scores(self, points: Tensor) -> list[dict[str, float]]:
-        """What (B, D) points score; a swarm that has found nothing better since is not scored again."""
-        moved = list(range(self.lanes))  # lost lanes too: who is still alive must not change how a score is computed
-        found: list[dict[str, float]] = [{}] * self.lanes
-        if self._scored is not None and not self._rows.buffered:
-            moved = (points != self._scored[0]).any(dim=1).nonzero().flatten().tolist()
-            found = list(self._scored[1])
-        if moved:
-            with torch.random.fork_rng():
-                anew = self._rows.score(points[moved], self._data)
-            for lane, scores in zip(moved, anew, strict=True):
-                found[lane] = scores
-        self._scored = points.clone(), found
-        return found
-
-    def _keep(self, lane: int, scores: dict[str, float], final: bool) -> None:
-        """Add a point to the lane's curve."""
-        point: Point = {
+        at = {
             "passes": self.passes,
             "forward": self.forward,
             "backward": self.backward,
             "seconds": self._seconds,
-            **scores,
         }
-        self._curves[lane].append(point)
+        spent: Point = {"evaluations": self.evaluations, "units": self._units}
         # A population may still find a finite point; parameters in training that are lost stay lost.
-        if not math.isfinite(point["loss"]) and (self._live or final) and self.forward:
-            self.diverged[lane] = {**point, "evaluations": self.evaluations, "units": self._units}
-        if self._on_point:
-            self._on_point(lane, point)
+        self._scoring.add(points, at, spent, loses=(self._live or final) and self.forward > 0)
 
     def _check(self, x: Tensor, shape: tuple[int | None, ...]) -> None:
         fits = x.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, x.shape, strict=False))
         if not fits or x.shape.numel() == 0:
             letters = tuple("P" if size is None else size for size in shape)
             raise ValueError(f"points of shape {tuple(x.shape)}, this objective takes {letters}".replace("'", ""))
-
-
-def _checkpoints(limit: int, whole: int) -> list[int]:
-    """Log-spaced costs at which to score, from a thousandth of the budget on, or a quarter of a pass."""
-    count = min(CHECKPOINTS, max(FEWEST, math.ceil(limit / whole)))
-    share = min(1.0, max(1e-3, whole / 4 / limit)) if limit else 1.0
-    return [math.ceil(limit * share ** (1 - k / (count - 1))) for k in range(count)]

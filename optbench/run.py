@@ -15,9 +15,10 @@ import torch
 
 from optbench import host
 from optbench.network import flops, splits
-from optbench.objective import CertificateError, Inapplicable, Objective, Point, Stop
+from optbench.objective import CertificateError, Inapplicable, Objective, Stop
 from optbench.plugins import Built, Catalog, Optimizer
 from optbench.problem import Problem
+from optbench.scoring import Point
 from optbench.trial import Record, Trial
 
 

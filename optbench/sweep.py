@@ -25,9 +25,10 @@ import torch
 from pebble import ProcessExpired, ProcessPool
 
 from optbench.memory import parts
-from optbench.objective import Objective, Point
+from optbench.objective import Objective
 from optbench.plugins import Catalog
 from optbench.run import blank, run_group
+from optbench.scoring import Point
 from optbench.trial import Record, Trial
 
 _EXIT_MEMORY, _EXIT_DEAF, _EXIT_ORPHAN = 85, 86, 87

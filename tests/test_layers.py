@@ -22,6 +22,7 @@ ORDER = [
     ["problems", "population"],
     ["gradients"],
     ["network"],
+    ["scoring"],
     ["objective"],
     ["optimizers"],
     ["settings"],

@@ -20,9 +20,10 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from optbench.network import Rows, flops
-from optbench.objective import CertificateError, Objective, Stop, _checkpoints
+from optbench.objective import CertificateError, Objective, Stop
 from optbench.plugins import Catalog
 from optbench.problem import Best, Problem, Splits, batches
+from optbench.scoring import checkpoints
 
 CATALOG = Catalog()
 DIGITS = CATALOG.problem("mlp_digits")
@@ -218,7 +219,7 @@ def test_checkpoints_are_log_spaced_and_cost_no_time() -> None:
 
 @pytest.mark.parametrize(("passes", "scores"), [(2, 8), (20, 20), (2000, 40)])
 def test_scores_are_no_more_than_the_budget_has_passes(passes: float, scores: int) -> None:
-    costs = _checkpoints(passes * 10**9, 10**9)
+    costs = checkpoints(passes * 10**9, 10**9)
     assert len(costs) == scores and costs[-1] == passes * 10**9
     assert costs[0] == pytest.approx(max(passes / 1000, 0.25) * 1e9)
     steps = [later / sooner for sooner, later in itertools.pairwise(costs)]
