@@ -54,16 +54,18 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _report(options: argparse.Namespace, given: list[str]) -> int:
-    return _write_report([Path(name) for name in options.folder])
+    return _write_report([Path(name) for name in options.folder], options.out and Path(options.out))
 
 
-def _write_report(folders: list[Path]) -> int:
+def _write_report(folders: list[Path], out: Path | None = None) -> int:
     from optbench import report
 
     for folder in folders:
         if not folder.is_dir():
             raise RequestError(f"{folder} is no results folder; `python -m optbench run --out {folder}` makes one")
-    written = report.write(folders)
+    if out and out.exists() and not out.is_dir():
+        raise RequestError(f"--out {out} is a file, not a folder to write the report into")
+    written = report.write(folders, out)
     for sentence in written.verdict:
         print(sentence)
     print(f"report: {written.html}")
@@ -167,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="write the report of result folders again")
     report.add_argument("folder", nargs="+", metavar="DIR")
+    report.add_argument("--out", metavar="DIR", help="where to (default: the first folder)")
     report.set_defaults(do=_report)
 
     listing = commands.add_parser("list", help="what there is: problems, optimizers, suites")

@@ -284,6 +284,20 @@ def test_the_command_line_says_what_is_wrong_in_one_line_and_exits_2(tmp_path) -
         assert done.returncode == 2 and done.stderr.startswith("optbench: ") and done.stderr.count("\n") == 1
 
 
+def test_a_comparison_is_written_where_out_says_and_leaves_the_folders_alone(tmp_path, capsys) -> None:
+    suite = Suite("s", ("line_mse",), ("sgd",), seeds=2, passes=3)
+    for name in ("a", "b"):
+        run_suite(suite, tmp_path / name, Options(workers=1), quiet)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    assert main(["report", *folders, "--out", str(tmp_path / "c" / "d")]) == 0
+    assert (tmp_path / "c" / "d" / "report.html").is_file()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    (tmp_path / "file").touch()
+    assert main(["report", *folders, "--out", str(tmp_path / "file")]) == 2
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
