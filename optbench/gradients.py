@@ -56,7 +56,7 @@ class Gradients:
         if points is not self._points or len(self._parts[0]) != width:
             self._points, self._parts = points, points.split(width)
         indexed = index is not None
-        kind = indexed, *((tensor.shape[1:], tensor.dtype) for tensor in own), *(t.shape for t in batch)
+        kind = indexed, *[tensor.shape for tensor in (*own, *batch)]
         done = 0
         for part in self._parts:
             rows = slice(done, done + len(part))

@@ -462,7 +462,7 @@ class Objective:
     def _rows_of(self, index: Tensor) -> Seen:
         """Where all lanes see the same rows, those rows; else it is left to each lane to look them up."""
         if self.lanes == 1 or index.ndim == 1:
-            return gather(self._data.train, index.flatten()), None
+            return gather(self._data.train, index.reshape(-1)), None
         return self._data.train, index
 
     def _draw_ahead(self) -> Iterator[Tensor]:

@@ -114,8 +114,8 @@ def generator(seed: int, purpose: str, device: str = "cpu") -> torch.Generator:
 
 def gather(batch: Batch, index: Tensor) -> Batch:
     """The rows named by an index of any shape."""
-    rows = index.flatten()  # index_select copies whole rows, tensor[index] takes six times as long
-    return tuple(tensor.index_select(0, rows).unflatten(0, index.shape) for tensor in batch)
+    rows = index.reshape(-1)  # index_select copies whole rows, tensor[index] takes six times as long
+    return tuple(tensor.index_select(0, rows).view(*index.shape, *tensor.shape[1:]) for tensor in batch)
 
 
 def batches(samples: int, size: int, seed: int) -> Iterator[Tensor]:
