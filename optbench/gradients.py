@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from itertools import compress
@@ -21,7 +20,7 @@ from optbench.population import CACHED, Columns, Widest
 from optbench.problem import Batch, gather
 from optbench.tracing import traced
 
-REPAYS = 25  # calls in the same shapes after which tracing is worth its 0.2 s (0.7 s the first time in a process)
+REPAYS = 50  # steps from which on tracing is worth its 0.2 s (0.7 s the first time in a process)
 
 Loss = Callable[[Tensor, Batch], Tensor]  # (D,) and a batch -> scalar
 
@@ -39,16 +38,15 @@ class Gradients:
         self._points: Tensor | None = None  # the latest ones, and their blocks
         self._parts: tuple[Tensor, ...] = ()
         self._widest: dict[int, int] = {}  # numbers in the widest activation, by samples
-        self._seen: Counter[Any] = Counter()
         self._traced: dict[Any, Callable[..., Any]] = {}
 
     def __call__(
-        self, points: Tensor, batch: Batch, draws: list[Tensor], index: Tensor | None = None
+        self, points: Tensor, batch: Batch, draws: list[Tensor], index: Tensor | None = None, trace: bool = False
     ) -> tuple[Tensor, Tensor]:
         """(B, D) points -> losses (B,) and gradients (B, D).
 
         batch: (N, ...) tensors. index: (B, n) rows of them that each network sees, or None where each sees them all.
-        draws: (B, ...) numbers that a stochastic network is given, in the order in which it asks.
+        draws: (B, ...) numbers that a stochastic network is given, in the order in which it asks. trace: see `REPAYS`.
         """
         own = draws if index is None else [index, *draws]  # what has a row for every network
         gradients, losses = torch.empty_like(points), points.new_empty(len(points))
@@ -61,17 +59,16 @@ class Gradients:
         for part in self._parts:
             rows = slice(done, done + len(part))
             mine = (part, gradients[rows], losses[rows], *(tensor[rows] for tensor in own))
-            self._run((part.shape, *kind), indexed, mine, batch)
+            self._run((part.shape, *kind), indexed, mine, batch, trace)
             done = rows.stop
         return losses, gradients
 
-    def _run(self, key: Hashable, indexed: bool, mine: Batch, batch: Batch) -> None:
+    def _run(self, key: Hashable, indexed: bool, mine: Batch, batch: Batch, trace: bool) -> None:
         """mine: points, memory for their gradients and losses, and what else has a row for every network."""
         call = self._traced.get(key)
         if call is None:
             call = partial(self._block, indexed, len(batch))
-            self._seen[key] += 1
-            if self._seen[key] == REPAYS:
+            if trace:
                 began = perf_counter()
                 call = self._traced[key] = _fast(call, mine, batch)
                 self.overhead += perf_counter() - began

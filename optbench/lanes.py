@@ -6,9 +6,11 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 
+from optbench.gradients import REPAYS
 from optbench.network import Rows, flops, splits
 from optbench.plugins import Built, Catalog
 from optbench.problem import Problem, gather
@@ -45,7 +47,7 @@ def groups(trials: Sequence[Trial], catalog: Catalog, width: int | None) -> Iter
         problem, built = catalog.problem(first.problem), catalog.optimizer(first.optimizer, dict(first.hyper))
         most = 1
         if built.lanes and problem.vmaps and len(some) > 1:
-            most = width or worthwhile(problem, built, first.passes, first.device)
+            most = width or worthwhile(problem, built, first.passes, first.device, len(some))
         count = -(-len(some) // most)
         step = most if width else -(-len(some) // count)  # groups of nearly equal size
         yield from (some[k : k + step] for k in range(0, len(some), step))
@@ -59,47 +61,66 @@ def _mates(trial: Trial, catalog: Catalog) -> Hashable:
     return replace(trial, seed=0), built.batch
 
 
-def worthwhile(problem: Problem, built: Built, passes: float, device: str) -> int:
-    """Lanes that one group should have on this machine, as far as time goes; 1 where lanes do not pay."""
+def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int) -> int:
+    """Lanes that a group of so many trials should have here, as far as time goes; 1 where they do not pay."""
     samples = len(splits(problem, device).train[0])
     size = min(batch_size(built, problem) or samples, samples)
     whole = flops(problem, samples, device)[0]
     if built.needs != "grad":
         return max(1, min(WIDEST[device], int(LONGEST * _SPEED / max(1.0, passes * whole))))
-    alone, lane = step_times(problem, size, device)
-    if device == "cuda":
-        return WIDEST[device] if lane < alone else 1
-    if lane > GAIN * alone:
-        return 1
     steps = passes * whole / sum(flops(problem, size, device))
-    return max(1, min(WIDEST[device], int(LONGEST / (steps * lane))))
+    times = step_times(problem, size, device)
+    lane, once = times.lane, 0.0
+    if lane > GAIN * times.alone and steps >= REPAYS:
+        lane, once = traced_times(problem, size, device)
+    if lane > GAIN * times.alone or trials * steps * (times.alone - lane) < once:
+        return 1
+    return WIDEST[device] if device == "cuda" else max(1, min(WIDEST[device], int(LONGEST / (steps * lane))))
+
+
+class Times(NamedTuple):
+    """Seconds of a gradient on a minibatch: of the plain module, and of one lane more among many."""
+
+    alone: float
+    lane: float
 
 
 @lru_cache(maxsize=256)
-def step_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
-    """Seconds of a gradient on a minibatch: of the plain module, and of one lane more among many.
-
-    The second is the slope between 2 and 12 lanes, so that bookkeeping which tracing takes away does not count.
-    """
+def step_times(problem: Problem, size: int, device: str) -> Times:
+    """Untraced. A lane's is the slope between 2 and 12 lanes: bookkeeping, which tracing takes away, does not count."""
     data = splits(problem, device).train
-    shared = size >= len(data[0])
-
-    def seconds(call: Callable[[], object]) -> float:
-        best = float("inf")
-        for _ in range(3):  # the first one warms up
-            began = perf_counter()
-            call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            best = min(best, perf_counter() - began)
-        return best
-
-    def together(lanes: int) -> float:
-        rows = Rows(problem, tuple(range(lanes)), device)
-        index = None if shared else torch.arange(size, device=device).repeat(lanes, 1)
-        return seconds(lambda: rows.gradients(rows.matrix, data, range(lanes), 0, index))
-
     plain = Rows(problem, (0,), device)
-    batch = data if shared else gather(data, torch.arange(size, device=device))
+    batch = data if size >= len(data[0]) else gather(data, torch.arange(size, device=device))
     with torch.random.fork_rng():
-        return seconds(lambda: plain.backward(batch)), max(1e-7, (together(12) - together(2)) / 10)
+        alone = _seconds(lambda: plain.backward(batch), device)
+    few, many = (_seconds(_together(problem, size, device, lanes)[1], device) for lanes in (2, 12))
+    return Times(alone, max(1e-7, (many - few) / 10))
+
+
+@lru_cache(maxsize=256)
+def traced_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
+    """Seconds of a lane's gradient among twelve once it is traced, and seconds that tracing takes."""
+    rows, step = _together(problem, size, device, 12)
+    rows.traces = True
+    step()
+    return _seconds(step, device) / 12, rows.overhead
+
+
+def _together(problem: Problem, size: int, device: str, lanes: int) -> tuple[Rows, Callable[[], object]]:
+    """So many lanes, and their gradient on minibatches of this size."""
+    data = splits(problem, device).train
+    rows = Rows(problem, tuple(range(lanes)), device)
+    index = None if size >= len(data[0]) else torch.arange(size, device=device).repeat(lanes, 1)
+    return rows, lambda: rows.gradients(rows.matrix, data, range(lanes), 0, index)
+
+
+def _seconds(call: Callable[[], object], device: str) -> float:
+    """The least of three; the first one warms up."""
+    best = float("inf")
+    for _ in range(3):
+        began = perf_counter()
+        call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, perf_counter() - began)
+    return best

@@ -21,7 +21,8 @@ from optbench.trial import Trial
 
 GENERATIONS = 130.0  # candidates that show what a population holds
 MUCH = 2**28  # bytes: below this a rough bound is enough
-BASE = 2**24  # bytes that a group takes besides its tensors: code in its first run, the allocator's waste
+BASE = 2**22  # bytes that a group takes besides its tensors: code in its first run, the allocator's waste
+TRACE = 3 * 2**23  # bytes more where its step is traced
 QUIET = 12  # gradients after which nothing is held that was not held before, and no more will be
 LONGEST = 300  # gradients that are waited for at most
 SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
@@ -61,14 +62,15 @@ class Live(TorchDispatchMode):
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes: `lane` for every lane, and the largest of `works`, which only some lanes have under way at a time."""
+    """Bytes: `base`, `lane` a lane, and the largest of `works`, which only some lanes have under way at a time."""
 
+    base: int
     lane: float
     works: tuple[tuple[float, int], ...]  # (bytes a lane, most lanes at a time)
 
     def of(self, lanes: int) -> int:
         """Peak bytes of a group of this width, above what the process held before."""
-        return BASE + round(
+        return self.base + round(
             lanes * self.lane + max((size * min(lanes, most) for size, most in self.works), default=0.0)
         )
 
@@ -108,6 +110,8 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
     splits(problem, first.device)  # there before a group begins, and once for all lanes
     with torch.random.fork_rng(), Live() as live:
         f = objective(pair, passes, built, problem)
+        base = BASE + (TRACE if f._rows.traces and built.needs == "grad" else 0)
+        f._rows.traces = False  # its making is not what is to be seen here
         live.peak = live.now
         for name in ("gradients", "losses", "score"):
             setattr(f._rows, name, _watched(getattr(f._rows, name), name, live, works))
@@ -115,7 +119,7 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
         train(for_lanes(pair, built, catalog), f, first.seed)
     at_once = f._rows.at_once  # candidates fill their block whatever the number of lanes
     sizes = tuple((size / len(pair), max(len(pair), at_once.get(name, 0))) for name, size in works.items())
-    return Footprint(live.peak / len(pair), sizes)
+    return Footprint(base, live.peak / len(pair), sizes)
 
 
 def _watched(call: Callable[..., Any], name: str, live: Live, works: dict[str, int]) -> Callable[..., Any]:

@@ -71,6 +71,7 @@ class Rows:
         labels = known_labels(splits(problem, device).train)
         self._population = Population(self._loss, labels)
         self._gradients = Gradients(self._loss, labels)
+        self.traces = False  # whether so many gradients will be asked for that tracing them repays
         self._draws: dict[int, list[Draw]] = {}  # what a forward on so many samples draws
         self._scores_together, self._score_width = True, 0
         # Beside it an idle copy that scores points, so that scoring leaves the network in training as it was.
@@ -144,7 +145,7 @@ class Rows:
         if self.problem.stochastic:
             listed = self._drawn(batch, index)
             draws = for_lanes(listed, seeds, step, self.problem.dtype, self.matrix.device.type)
-        return self._gradients(points, batch, draws, index)
+        return self._gradients(points, batch, draws, index, self.traces)
 
     def _drawn(self, batch: Batch, index: Tensor | None) -> list[Draw]:
         """What a forward on so many samples draws, seen once and kept."""

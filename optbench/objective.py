@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from optbench.draws import keyed, seeded
+from optbench.gradients import REPAYS
 from optbench.network import Rows, flops, rebind, splits
 from optbench.problem import Batch, Problem, batch_blocks, batches, fresh, gather, generator
 from optbench.scoring import Point, Scoring
@@ -103,6 +104,7 @@ class Objective:
         self._forward_units, self._backward_units = flops(problem, self._samples, device)
         self._units = self.forward = self.backward = self.evaluations = 0
         self._limit = round(passes * self._pass_units)
+        self._rows.traces = self._limit >= REPAYS * (self._forward_units + self._backward_units)
         self._scoring = Scoring(self._rows, self._data, self._limit, self._pass_units, on_point)
 
         self._groups: list[tuple[slice, nn.Parameter]] = []

@@ -210,8 +210,15 @@ def test_a_network_that_does_not_vmap_runs_one_by_one(tmp_path) -> None:
 def test_auto_takes_lanes_where_they_pay_and_bounds_a_group_by_its_time() -> None:
     problem = CATALOG.problem("mlp_iris")
     built = CATALOG.optimizer("adam", {})
-    assert worthwhile(problem, built, 50.0, "cpu") > 8
-    assert worthwhile(problem, built, 1e7, "cpu") < worthwhile(problem, built, 1e3, "cpu")
+    assert worthwhile(problem, built, 50.0, "cpu", 10) > 8
+    assert worthwhile(problem, built, 1e7, "cpu", 10) < worthwhile(problem, built, 1e3, "cpu", 10)
+
+
+def test_lanes_that_pay_only_once_traced_are_taken_where_tracing_repays() -> None:
+    problem = CATALOG.problem("cnn_fashion")
+    built = CATALOG.optimizer("adam", {})
+    assert worthwhile(problem, built, 30.0, "cpu", 10) > 1
+    assert worthwhile(problem, built, 0.5, "cpu", 10) == 1  # a dozen steps
 
 
 def test_one_trial_a_cell_is_timed_and_one_an_optimizer_whose_settings_are_tuned() -> None:
@@ -255,26 +262,30 @@ from optbench.trial import Trial
 problem, optimizer, lanes, passes = {case!r}
 catalog = Catalog()
 trials = [Trial(problem, optimizer, (), seed, passes) for seed in range(lanes)]
-run_group([Trial(problem, optimizer, (), 0, 0.5)], catalog)  # imports and first allocations
+run_group([Trial("line_mse", "adam", (), seed, 200.0) for seed in (0, 1)], catalog)  # imports what tracing needs
+run_group([Trial(problem, optimizer, (), 0, 0.5)], catalog)  # first allocations
 took = run_group(trials, catalog)[0].peak_bytes
 print(footprint(trials, catalog).of(lanes) / took)
 """
 
 
 @pytest.mark.parametrize(
-    ("case", "most"),
+    ("case", "within"),
     [
-        (("mlp_parkinson", "adam", 256, 20.0), 1.25),
-        (("mlp_parkinson", "pso", 32, 60.0), 1.25),
-        (("mlp_digits", "lbfgs", 64, 200.0), 2.0),  # lanes end their histories at different lengths; 1.1 to 1.6 seen
+        (("mlp_parkinson", "adam", 256, 20.0), (0.75, 1.25)),
+        (("mlp_parkinson", "pso", 32, 60.0), (0.75, 1.25)),
+        # A process keeps freed memory, tens of MB that its next group takes for nothing: 0.78 to 1.01 seen.
+        (("mlp_digits", "adam", 128, 20.0), (0.6, 1.6)),
+        # Lanes end their histories at different lengths, too: 0.85 to 1.27 seen.
+        (("mlp_digits", "lbfgs", 64, 200.0), (0.6, 1.6)),
     ],
-    ids=["adam", "pso", "lbfgs"],
+    ids=["adam", "pso", "adam traced", "lbfgs"],
 )
-def test_memory_is_predicted_within_a_quarter_of_what_a_process_takes(case, most: float) -> None:
+def test_memory_is_predicted_as_a_process_takes_it(case, within: tuple[float, float]) -> None:
     run = subprocess.run(
         [sys.executable, "-c", _PREDICTED.format(case=case)], capture_output=True, text=True, check=True
     )
-    assert 0.75 < float(run.stdout) < most
+    assert within[0] < float(run.stdout) < within[1]
 
 
 def test_a_group_that_memory_would_not_hold_is_split_and_none_is_lost() -> None:
