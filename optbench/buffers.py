@@ -105,7 +105,7 @@ class _Allotment:
         if node.target in _FROM_SHAPES:
             return True
         sources = {self._owner[read] for read in node.all_input_nodes}
-        return bool(sources) and sources <= self._constant and not _draws(node.target)
+        return bool(sources) and sources <= self._constant and not draws(node.target)
 
     def _give_memory(self, node: fx.Node, place: int) -> None:
         over, given = self._spent(node, place), self._destination(node)
@@ -235,7 +235,7 @@ def written(node: fx.Node) -> tuple[int, ...]:
     return tuple(place for place, a in taken if a.alias_info is not None and a.alias_info.is_write)
 
 
-def _draws(operation: Any) -> bool:
+def draws(operation: Any) -> bool:
     """Whether the operation draws random numbers."""
     return isinstance(operation, OpOverload) and torch.Tag.nondeterministic_seeded in operation.tags
 

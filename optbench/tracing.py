@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from optbench.buffers import buffered, is_view, owners, works_in_place, written
+from optbench.buffers import buffered, draws, is_view, owners, works_in_place, written
 
 
 class Once:
@@ -48,7 +48,8 @@ def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Ca
         return function  # what it changes is not plain to see
     owner, stay = owners(whole.graph), set(list(whole.graph.find_nodes(op="placeholder"))[varies:])
     changed = {owner[node] for node in whole.graph.nodes if works_in_place(node)}
-    early, rest = _cut(whole.graph, _reached(whole.graph, stay, lambda node: owner[node] not in changed))
+    once_only = _reached(whole.graph, stay, lambda node: owner[node] not in changed and not draws(node.target))
+    early, rest = _cut(whole.graph, once_only)
     views, late = _cut(rest, _reached(rest, {next(iter(rest.nodes))}, is_view))
     once = Once(fx.GraphModule(whole, early).forward)
     viewed = Once(fx.GraphModule(whole, views).forward, views=True)

@@ -113,14 +113,16 @@ def test_views_and_what_shapes_decide_cost_nothing_at_a_call() -> None:
     assert len(operations(module)) == 2, operations(module)
 
 
-def test_numbers_drawn_inside_are_drawn_at_every_call() -> None:
-    def noisy(x: Tensor, result: Tensor) -> None:
-        result.copy_(x + torch.bernoulli(torch.full_like(x, 0.5)))
+@pytest.mark.parametrize("chances", ["decided by shapes", "of the batch"])
+def test_numbers_drawn_inside_are_drawn_at_every_call(chances: str) -> None:
+    def noisy(x: Tensor, result: Tensor, table: Tensor) -> None:
+        result.copy_(x + torch.bernoulli(table if chances == "of the batch" else torch.full_like(x, 0.5)))
 
-    run = in_buffers(noisy, torch.zeros(40), torch.empty(40))
+    table = torch.full((40,), 0.5)
+    run = traced(noisy, torch.zeros(40), torch.empty(40), table, varies=2)
     first, second = torch.empty(2, 40)
-    run(torch.zeros(40), first)
-    run(torch.zeros(40), second)
+    run(torch.zeros(40), first, table)
+    run(torch.zeros(40), second, table)
     assert not torch.equal(first, second)
 
 

@@ -21,55 +21,35 @@ from typing import Any
 
 import pytest
 import torch
+from steps import BATCH, bare, grouped
 
-from optbench.objective import Objective, Stop
-from optbench.optimizers.torch_optim import TorchOptim
 from optbench.plugins import Catalog
-from optbench.problem import batches, fresh
+from optbench.problem import fresh
 
 PROBLEMS = {"mlp": "mlp_digits[hidden=64]", "cnn": "cnn_digits"}
 LANES = {"mlp": (1, 8, 32, 128), "cnn": (1, 8, 32)}
-BATCH, ROUNDS = 128, 3
+ROUNDS = 3
 STEPS = {"mlp": 6_000, "cnn": 1_200}  # trial-steps that one measurement takes
 
 
 def plain(kind: str, lanes: int, trial_steps: int) -> float:
     """Seconds a step of a bare loop."""
     torch.set_num_threads(1)
-    problem = Catalog().problem(PROBLEMS[kind])
-    net = fresh(problem, 0)[0]
-    x, y = problem.data().train
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    stream = batches(len(x), BATCH, 0)
-    count = max(100, trial_steps // 8)
-    for step in range(count + 20):
-        if step == 20:
-            began = perf_counter()
-        index = next(stream)
-        optimizer.zero_grad()
-        problem.loss(net, (x[index], y[index])).backward()
-        optimizer.step()
-    return (perf_counter() - began) / count
+    return seconds(bare(Catalog().problem(PROBLEMS[kind])), max(100, trial_steps // 8))
 
 
 def ours(kind: str, lanes: int, trial_steps: int, threads: int = 1) -> float:
     """Seconds a trial-step of a lane group, every lane with a seed of its own."""
     torch.set_num_threads(threads)
-    problem = Catalog().problem(PROBLEMS[kind])
-    f = Objective(problem, range(lanes), 1e6, batch=BATCH)
-    adam = TorchOptim(torch.optim.Adam, {"lr": 1e-3})
-    settings = adam.for_rows if lanes > 1 else adam.settings
-    optimizer = adam.cls(f.parameters(), **(settings or {}))
-    count = max(20, trial_steps // lanes)
-    try:
-        for step in range(count + 60):
-            if step == 60:  # past the tracing
-                began = perf_counter()
-            f.next_step()
-            optimizer.step(f.closure)
-    except Stop:
-        raise AssertionError("the budget was to outlast the measurement") from None
-    return (perf_counter() - began) / count / lanes
+    return seconds(grouped(Catalog().problem(PROBLEMS[kind]), lanes), max(20, trial_steps // lanes)) / lanes
+
+
+def seconds(step: Callable[[], None], count: int) -> float:
+    """Of a step, over so many of them."""
+    began = perf_counter()
+    for _ in range(count):
+        step()
+    return (perf_counter() - began) / count
 
 
 def with_jax(kind: str, lanes: int, trial_steps: int) -> float:

@@ -13,53 +13,17 @@ from collections.abc import Callable
 from time import perf_counter
 
 import torch
+from steps import BATCH, bare, grouped
 
 from optbench.host import ceiling, describe, versions
 from optbench.network import flops
-from optbench.objective import Objective
-from optbench.optimizers.torch_optim import TorchOptim
 from optbench.plugins import Catalog
-from optbench.problem import batches, fresh
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WIDTHS = [2**k for k in range(0, 13 if DEVICE == "cuda" else 9, 2 if DEVICE == "cpu" else 1)]
-BATCH, ROUNDS, SECONDS = 128, 3, 1.0
+ROUNDS, SECONDS = 3, 1.0
 SATURATED = 0.9  # of the best rate
 PROBLEM = Catalog().problem("mlp_digits[hidden=64]")
-ADAM = TorchOptim(torch.optim.Adam, {"lr": 1e-3})
-
-
-def lanes(width: int) -> Callable[[], None]:
-    """A step of a lane group, past its tracing."""
-    f = Objective(PROBLEM, range(width), 1e6, batch=BATCH, device=DEVICE)
-    settings = ADAM.for_rows if width > 1 else ADAM.settings
-    optimizer = ADAM.cls(f.parameters(), **(settings or {}))
-
-    def step() -> None:
-        f.next_step()
-        optimizer.step(f.closure)  # type: ignore[arg-type]
-
-    for _ in range(60):
-        step()
-    return step
-
-
-def plain() -> Callable[[], None]:
-    """A step of a bare loop, its data on the device."""
-    net = fresh(PROBLEM, 0)[0].to(DEVICE)
-    x, y = (tensor.to(DEVICE) for tensor in PROBLEM.data().train)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    stream = batches(len(x), BATCH, 0)
-
-    def step() -> None:
-        index = next(stream).to(DEVICE)
-        optimizer.zero_grad()
-        PROBLEM.loss(net, (x[index], y[index])).backward()
-        optimizer.step()
-
-    for _ in range(60):
-        step()
-    return step
 
 
 def seconds(step: Callable[[], None]) -> float:
@@ -80,7 +44,7 @@ def test_saturation(benchmark) -> None:
 
     def turn() -> None:
         for width in (0, *WIDTHS):
-            rate = max(1, width) / seconds(lanes(width) if width else plain())
+            rate = max(1, width) / seconds(grouped(PROBLEM, width, DEVICE) if width else bare(PROBLEM, DEVICE))
             rates[width] = max(rate, rates.get(width, 0.0))
 
     benchmark.pedantic(turn, rounds=ROUNDS)
