@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-from optbench.trial import FAILED, RequestError
+from optbench.core.trial import FAILED, RequestError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
-    from optbench.command import run_request
-    from optbench.experiment import command_line
+    from optbench.execution.request import run_request
+    from optbench.execution.runner import command_line
 
     records, folder = run_request(
         options.suite,
@@ -73,7 +73,7 @@ def _write_report(folders: list[Path], out: Path | None = None) -> int:
 
 
 def _list(options: argparse.Namespace, given: list[str]) -> int:
-    from optbench.catalog import listing
+    from optbench.registry.listing import listing
 
     found = listing()
     if options.json:
@@ -89,7 +89,7 @@ def _list(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _check(options: argparse.Namespace, given: list[str]) -> int:
-    from optbench.testing import check
+    from optbench.testing.conformance import check
 
     findings = check(options.target, options.plugin)
     for finding in findings:
@@ -100,7 +100,7 @@ def _check(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _new(options: argparse.Namespace, given: list[str]) -> int:
-    from optbench.templates import write
+    from optbench.testing.scaffolds import write
 
     path = write(options.kind, options.name)
     print(f"wrote {path}; next:")
@@ -110,7 +110,7 @@ def _new(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _merge(options: argparse.Namespace, given: list[str]) -> int:
-    from optbench.store import merge
+    from optbench.records.store import merge
 
     count = merge([Path(name) for name in options.folder], Path(options.out), options.mixed)
     print(f"{count} records in {options.out}")

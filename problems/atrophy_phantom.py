@@ -19,7 +19,7 @@ COUNT, SIZE, SEED = 1500, 32, 0
 FIELD = 160.0  # mm, the side of the picture
 NOISE = 0.04  # standard deviation, in units of the template's brightest voxel
 GREY = 200.0  # grey levels of the stored pictures to 1.0; more than 255 is clipped
-# (x, z) centre and sigma in mm of MNI space on y = -20; approximate anatomy, fixed by hand
+# (x, z) centre and sigma in mm of MNI space on y = -20; approximate structure, fixed by hand
 VENTRICLES = (((-13, 22), 10.0), ((13, 22), 10.0), ((0, 4), 5.0))
 HIPPOCAMPI = (((-28, -14), 7.0), ((28, -14), 7.0))
 # per group: change at s = 1, and its own deviation; positive enlarges, negative shrinks
@@ -42,7 +42,7 @@ def generate(count: int, seed: int = SEED, size: int = SIZE) -> tuple[NDArray[np
 def _one(
     stream: np.random.Generator, brightness: Array, origin: Array, x: Array, z: Array
 ) -> tuple[NDArray[np.float32], float]:
-    """One picture (size, size) and its severity; x and z are where each pixel looks, in mm."""
+    """One picture (size, size) and its severity; x and z are where each pixel styles, in mm."""
     size, severity = len(x), stream.uniform()
     blur = size / 8  # pixels
     # the head: rotation, anisotropic scale, shift, smooth warp of about 4 mm

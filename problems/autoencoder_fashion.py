@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.fashion import thumbnails
 from optbench.problems.shared import measured_start
 

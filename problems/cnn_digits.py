@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.mlp_digits import digits
 from optbench.problems.shared import accuracy, measured_start
 

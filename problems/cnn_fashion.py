@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits, split
+from optbench.core.problem import Batch, Best, Net, Problem, Splits, split
 from optbench.problems.fashion import Pictures, pictures, scaled
 from optbench.problems.shared import accuracy, measured_start
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from optbench.problem import split
+from optbench.core.problem import split
 from optbench.problems.shared import arrays
 
 

@@ -17,7 +17,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from optbench.problem import Batch, split
+from optbench.core.problem import Batch, split
 
 PARTS = ("train", "valid", "test")
 SMALLEST = 15  # pixels a side: what three halvings leave something of
@@ -44,7 +44,7 @@ def load(table: str, classes: int | None) -> list[Batch]:
             "own images need a table: own_images_class[table=FILE.csv] with the columns image,label[,split]"
         )
     path = Path(table)
-    rows = _rows(path)
+    rows = _model(path)
     for row in rows:
         _check_label(path, row, classes)
     parts = _parts(path, rows)
@@ -56,7 +56,7 @@ def load(table: str, classes: int | None) -> list[Batch]:
     return [((x[part] - mean) / deviation, y[part]) for part in parts]
 
 
-def _rows(path: Path) -> list[Row]:
+def _model(path: Path) -> list[Row]:
     if not path.is_file():
         raise FileNotFoundError(f"no table {str(path)!r}; a CSV file with the columns image,label[,split] is needed")
     try:

@@ -10,7 +10,7 @@ from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shared import classification
 
 PENALTY = 1e-3  # on half the squared weights: without it the classes separate and no optimum exists

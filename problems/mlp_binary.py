@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shared import arrays, classification, measured_start, stated
 
 FEATURES = {"cancer": 30, "alzheimer": 135, "parkinson": 751}

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris, load_wine
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shared import accuracy, classification, measured_start, stated
 
 FEATURES = {"iris": 4, "wine": 13}

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits, split
+from optbench.core.problem import Batch, Best, Net, Problem, Splits, split
 from optbench.problems.shared import accuracy, measured_start
 
 STARTS = {32: 2.315}  # hidden width: start

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 
 NOISE = 0.6  # standard deviation of the data
 EIGENVALUES = np.random.RandomState(42).uniform([0.0] * 90 + [30.0] * 10, [1.0] * 90 + [60.0] * 10)

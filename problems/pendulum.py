@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.core.problem import Batch, Best, Net, Problem, Splits, generator
 from optbench.problems.cartpole import advantage
 from optbench.problems.shared import measured_start, stated
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from optbench.problem import Batch
+from optbench.core.problem import Batch
 from optbench.problems.shared import read
 
 SYMBOLS = 68  # distinct characters of the text

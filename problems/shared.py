@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.problem import Problem, Splits, fresh, split
+from optbench.core.problem import Problem, Splits, fresh, split
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.layers import Step
-from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.core.layers import Step
+from optbench.core.problem import Batch, Best, Net, Problem, Splits, generator
 
 LEVELS = (0.2, 1.0, -0.6, 0.5, -1.0, 0.1, 0.8, -0.3)  # of the noiseless staircase on [0, 1), from left to right
 NOISE = 0.2  # standard deviation
@@ -59,7 +59,7 @@ class Step1d(Problem):
     """1-K-1 network of hard steps H(z) = 1[z >= 0] on 128 noisy samples of a staircase, in mean squared error.
 
     The gradient through a step is zero, so gradient methods train the same forward pass with a straight-through
-    estimator (`optbench.layers.Step`). Raises ValueError unless K is 1 to 16.
+    estimator (`optbench.core.layers.Step`). Raises ValueError unless K is 1 to 16.
     """
 
     K: int = 4  # hidden units, so breaks in the fitted staircase (the noiseless one has 7)

@@ -11,8 +11,8 @@ from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.layers import Step
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.layers import Step
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shared import accuracy, measured_start
 
 KS = (2, 4, 8, 16)  # for which the optimum is stated
@@ -26,7 +26,7 @@ class StepBmi(Problem):
 
     All 442 people are the training data: the index takes 163 values only, so a held-out person would often be one of
     the training set. Gradient methods train the same forward pass with a straight-through estimator
-    (`optbench.layers.Step`). Raises ValueError unless K is one of `KS`.
+    (`optbench.core.layers.Step`). Raises ValueError unless K is one of `KS`.
     """
 
     K: int = 4  # hidden units, so breaks in the fitted staircase

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.core.problem import Batch, Best, Net, Problem, Splits, generator
 from optbench.problems.shared import measured_start
 
 SAMPLES = 256  # for training, and as many again for validation and for test

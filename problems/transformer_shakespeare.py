@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shakespeare import SYMBOLS, windows
 from optbench.problems.shared import measured_start
 
@@ -18,7 +18,7 @@ STATED = {(32, 2): (4.33682, 1.28309)}  # (width, layers): start, best known (Ad
 
 
 class Attention(nn.Module):
-    """(N, T, W) -> (N, T, W): each position looks at itself and what came before, through `heads` views."""
+    """(N, T, W) -> (N, T, W): each position styles at itself and what came before, through `heads` views."""
 
     future: Tensor
 

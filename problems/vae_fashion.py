@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.core.problem import Batch, Best, Net, Problem, Splits, generator
 from optbench.problems.fashion import thumbnails
 from optbench.problems.shared import measured_start
 

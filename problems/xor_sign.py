@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from optbench.layers import Sign
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.layers import Sign
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.problems.shared import measured_start
 
 # {(inputs, hidden layers, L): the least loss on the grid}, proved by dynamic programming
@@ -32,7 +32,7 @@ class XorSign(Problem):
     """A 2-2-1 sign network (2-2-2-1 with two layers) on the corners of {-1, 1}^2, in binary cross-entropy.
 
     The gradient through a sign is zero, so gradient methods train the same forward pass with a straight-through
-    estimator (`optbench.layers.Sign`). Over all real weights the loss comes as near to 0 as one likes, since logits may
+    estimator (`Sign`). Over all real weights the loss comes as near to 0 as one likes, since logits may
     grow; exact methods choose every weight and bias from the integers -L..L (`grid`).
     """
 

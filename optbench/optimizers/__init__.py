@@ -14,9 +14,9 @@ _LR: Space = MappingProxyType({"lr": (1e-4, 1.0, "log"), "schedule": ("constant"
 _LR_MOMENTUM: Space = MappingProxyType({**_LR, "momentum": (0.5, 0.99, "linear")})
 _SIGMA: Space = MappingProxyType({"sigma": (0.05, 2.0, "log")})
 _SPREAD: Space = MappingProxyType({"spread": (0.05, 2.0, "log"), "population": (10, 80, "log")})
-_CMA = "optbench.optimizers.cma_es:CMAES"
-_EVOTORCH = "optbench.optimizers.evotorch_search"
-_GLOBAL = "optbench.optimizers.scipy_global"
+_CMA = "optbench.optimizers.evolution.cma_es:CMAES"
+_EVOTORCH = "optbench.optimizers.evolution.evotorch_search"
+_GLOBAL = "optbench.optimizers.direct.scipy_global"
 
 
 class Entry(NamedTuple):
@@ -47,51 +47,53 @@ OPTIMIZERS: dict[str, Entry] = {
         {"lr": 1.0, "line_search_fn": "strong_wolfe", "batch": "full"},
     ),
     "scipy_lbfgsb": Entry(
-        "optbench.optimizers.scipy_minimize:LBFGSB", "quasi-Newton", "scipy's L-BFGS-B (Byrd et al. 1995), full batch"
+        "optbench.optimizers.quasi_newton.scipy_minimize:LBFGSB",
+        "quasi-Newton",
+        "scipy's L-BFGS-B (Byrd et al. 1995), full batch",
     ),
     "nelder_mead": Entry(
-        "optbench.optimizers.scipy_minimize:NelderMead",
+        "optbench.optimizers.quasi_newton.scipy_minimize:NelderMead",
         "direct search",
         "scipy's Nelder-Mead simplex (1965), full batch",
     ),
     "pso": Entry(
-        "optbench.optimizers.particle_swarm:ParticleSwarm",
+        "optbench.optimizers.swarm.particle_swarm:ParticleSwarm",
         "swarm",
         "canonical particle swarm (Clerc & Kennedy 2002)",
         space={"swarm": (10, 80, "log"), "topology": ("star", "ring"), "phi": (4.02, 4.4, "linear")},
     ),
     "pyswarms": Entry(
-        "optbench.optimizers.pyswarms_best:GlobalBest",
+        "optbench.optimizers.swarm.pyswarms_best:GlobalBest",
         "swarm",
         "pyswarms' GlobalBestPSO, its seed made to hold",
         space={"swarm": (10, 80, "log"), "w": (0.4, 0.9, "linear")},
     ),
     "aco_r": Entry(
-        "optbench.optimizers.aco_r:ACOR",
+        "optbench.optimizers.colony.aco_r:ACOR",
         "colony",
         "ant colony for continuous domains (Socha & Dorigo 2008)",
         space={"q": (1e-4, 0.5, "log"), "xi": (0.5, 1.0, "linear")},
     ),
     "spso2011": Entry(
-        "optbench.optimizers.spso2011:SPSO2011",
+        "optbench.optimizers.swarm.spso2011:SPSO2011",
         "swarm",
         "standard particle swarm 2011 (Zambrano-Bigiarini 2013)",
         space={"swarm": (10, 80, "log"), "links": (2, 6, "linear")},
     ),
     "mmas": Entry(
-        "optbench.optimizers.mmas:MMAS",
+        "optbench.optimizers.colony.mmas:MMAS",
         "colony",
         "max-min ant system on a weight grid (Stuetzle & Hoos 2000)",
         space={"ants": (5, 40, "log"), "rho": (0.01, 0.5, "log")},
     ),
     "openai_es": Entry(
-        "optbench.optimizers.openai_es:OpenAIES",
+        "optbench.optimizers.evolution.openai_es:OpenAIES",
         "evolution",
         "evolution strategy of Salimans et al. 2017",
         space={"lr": (1e-4, 1.0, "log"), "sigma": (0.005, 0.5, "log"), "pairs": (4, 32, "log")},
     ),
     "spsa": Entry(
-        "optbench.optimizers.spsa:SPSA",
+        "optbench.optimizers.evolution.spsa:SPSA",
         "evolution",
         "simultaneous perturbation (Spall 1992)",
         space={"step": (1e-4, 0.1, "log"), "c": (1e-3, 0.1, "log")},
@@ -131,28 +133,30 @@ OPTIMIZERS: dict[str, Entry] = {
         f"{_GLOBAL}:DualAnnealing", "direct search", "scipy's dual annealing (Xiang et al. 1997), full batch"
     ),
     "dp_grid": Entry(
-        "optbench.optimizers.dp_grid:DPGrid",
+        "optbench.optimizers.exact.dp_grid:DPGrid",
         "dynamic programming",
         "exact training of a small network over a weight grid",
     ),
     "dp_step": Entry(
-        "optbench.optimizers.dp_step:DPStep",
+        "optbench.optimizers.exact.dp_step:DPStep",
         "dynamic programming",
         "exact training of a step network on one input by optimal segmentation (Bellman 1961)",
     ),
     "ddp": Entry(
-        "optbench.optimizers.ddp:DDP",
+        "optbench.optimizers.exact.ddp:DDP",
         "dynamic programming",
         "differential dynamic programming, Gauss-Newton, full batch (Liu et al. 2021)",
         space={"damping": (1e-4, 1.0, "log")},
     ),
     "sgd_by_hand": Entry(
-        "optbench.optimizers.sgd_by_hand:SGDByHand",
+        "optbench.optimizers.exact.sgd_by_hand:SGDByHand",
         "dynamic programming",
         "backpropagation written out as a recursion over the value function's gradient",
         space={"lr": (1e-4, 1.0, "log")},
     ),
     "random_search": Entry(
-        "optbench.optimizers.random_search:RandomSearch", "random", "the floor: fresh draws of the initialisation"
+        "optbench.optimizers.direct.random_search:RandomSearch",
+        "random",
+        "the floor: fresh draws of the initialisation",
     ),
 }

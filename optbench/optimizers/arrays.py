@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from optbench.objective import Objective
+from optbench.core.objective import Objective
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from optbench.results import read
-from optbench.trial import RequestError
+from optbench.core.trial import RequestError
+from optbench.records.reader import read
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from optbench.report import certificates, effort, page, verdict
-from optbench.report.standing import ALPHA, LEAST, ROPE, SURE
-from optbench.report.study import Study
-from optbench.report.style import MOST
-from optbench.report.words import listed, number, plural
-from optbench.stats import median_interval
+from optbench.report import page, verdict
+from optbench.report.analysis import certificates, time_spent
+from optbench.report.analysis.ranking import ALPHA, LEAST, ROPE, SURE
+from optbench.report.analysis.statistics import median_interval
+from optbench.report.analysis.study import Study
+from optbench.report.figures.style import MOST
+from optbench.report.format import listed, number, plural
 
 if TYPE_CHECKING:
     from optbench.report.build import Parts
@@ -74,7 +75,7 @@ def context(parts: Parts, sentences: list[str]) -> dict[str, Any]:
         "clock": _clock(parts.data["speeds"]),
         "speeds": page.rows(texts["speeds"]),
         "effort": page.rows(texts["effort"]),
-        "effort_about": effort.sentence(parts.data["effort"]),
+        "effort_about": time_spent.sentence(parts.data["effort"]),
         "status_line": _status_line(parts.whole),
         "statuses": page.rows(texts["statuses"]),
         "origins": [_origin(env) for env in whole.environments],
@@ -172,7 +173,7 @@ def _clock(speeds: pd.DataFrame) -> str:
             "No trial ran alone: trials shared the machine, so seconds and rates are rough and must not be "
             "compared between optimizers. Passes may be."
         )
-    return "Rows marked alone were timed alone on the machine and may be compared; rows marked shared may not."
+    return "BatchedModel marked alone were timed alone on the machine and may be compared; rows marked shared may not."
 
 
 def _status_line(whole: Study) -> str:

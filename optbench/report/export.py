@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from optbench.report.words import DASH, MINUS
+from optbench.report.format import DASH, MINUS
 
 DPI = 200
 FORMATS = ("svg", "pdf", "png")  # the PNG last: it is what the page shows

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from optbench.report.bands import Bands
-from optbench.report.study import Study
-from optbench.report.style import Look
-from optbench.stats import Array
+from optbench.report.analysis.bands import Bands
+from optbench.report.analysis.statistics import Array
+from optbench.report.analysis.study import Study
+from optbench.report.figures.style import Style
 
 AXES = ("passes", "samples", "seconds")  # FLOPs are passes times the problem's FLOPs a pass
 MANY = 300  # cells beyond which the page keeps fewer points and metrics
@@ -27,14 +27,14 @@ _SYMBOLS = {
 }  # fmt: skip
 
 
-def data(study: Study, looks: Mapping[str, Look]) -> dict[str, Any]:
+def data(study: Study, styles: Mapping[str, Style]) -> dict[str, Any]:
     """Everything the interactive plot needs, as plain JSON values; infinity and NaN are null."""
     many = len(study.cells) > MANY
     columns = _metrics(study)[: 2 if many else 6]
     return {
         "labels": [
-            {"name": label, "colour": looks[label].colour, "dash": _DASHES[looks[label].dash]}
-            | {"symbol": _SYMBOLS[looks[label].marker], "family": study.families[label]}
+            {"name": label, "colour": styles[label].colour, "dash": _DASHES[styles[label].dash]}
+            | {"symbol": _SYMBOLS[styles[label].marker], "family": study.families[label]}
             for label in study.labels
         ],
         "metrics": columns,

@@ -18,7 +18,7 @@ def render(context: Mapping[str, Any]) -> str:
     """The page from its template; every name in it is escaped."""
     import jinja2
 
-    source = resources.files("optbench.report")
+    source = resources.files("optbench.report") / "templates"
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -53,7 +53,7 @@ def markdown(values: Mapping[str, Any], texts: Mapping[str, pd.DataFrame]) -> st
     """report.md: the same words, tables in pipes, figures by name; names are escaped by the filter `md`."""
     import jinja2
 
-    source = (resources.files("optbench.report") / "page.md.j2").read_text(encoding="utf-8")
+    source = (resources.files("optbench.report") / "templates" / "page.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=False, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

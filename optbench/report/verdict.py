@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench.report.standing import ALPHA, LEAST, SURE, Standing
-from optbench.report.study import Study
-from optbench.report.words import between, listed, number, percent, plural, target_name
-from optbench.stats import Array, median_interval
+from optbench.report.analysis.ranking import ALPHA, LEAST, SURE, Ranking
+from optbench.report.analysis.statistics import Array, median_interval
+from optbench.report.analysis.study import Study
+from optbench.report.format import between, listed, number, percent, plural, target_name
 
 SHOWN = 8  # optimizers that get a sentence each; the others are summed up
 
 
 def verdict(
     study: Study,
-    standing: Standing,
+    standing: Ranking,
     costs: pd.DataFrame,
     whole: Study | None = None,
     choices: pd.DataFrame | None = None,
@@ -70,7 +70,7 @@ def headline(study: Study) -> float:
     return 0.01 if 0.01 in study.taus else study.taus[-1]
 
 
-def _winner(standing: Standing) -> list[str]:
+def _winner(standing: Ranking) -> list[str]:
     """Whether somebody won, pair by pair over problems."""
     if len(standing.labels) < 2:
         return ["One optimizer took part, so nobody can win."]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from optbench.objective import Objective, Stop
-from optbench.optimizers.particle_swarm import ParticleSwarm
+from optbench.core.objective import Objective, Stop
+from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.functions import Ackley, Function, Griewank, Rastrigin, Rosenbrock
 
 SEEDS = tuple(range(10))

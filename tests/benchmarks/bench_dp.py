@@ -20,13 +20,13 @@ import pytest
 import ruptures
 import torch
 
-from optbench.objective import Objective, Stop
-from optbench.optimizers.ddp import DDP
-from optbench.optimizers.dp_grid import DPGrid
-from optbench.optimizers.dp_segments import Absolute, Binary, Labels, Segments, Squared
-from optbench.optimizers.dp_step import segment
-from optbench.plugins import Catalog
+from optbench.core.objective import Objective, Stop
+from optbench.optimizers.exact.ddp import DDP
+from optbench.optimizers.exact.dp_grid import DPGrid
+from optbench.optimizers.exact.dp_segments import Absolute, Binary, Labels, Segments, Squared
+from optbench.optimizers.exact.dp_step import segment
 from optbench.problems.sine_grid import SineGrid
+from optbench.registry.catalog import Catalog
 
 SAMPLES, BREAKS = 2000, 16
 

@@ -23,8 +23,8 @@ import pytest
 import torch
 from steps import BATCH, bare, grouped
 
-from optbench.plugins import Catalog
-from optbench.problem import fresh
+from optbench.core.problem import fresh
+from optbench.registry.catalog import Catalog
 
 PROBLEMS = {"mlp": "mlp_digits[hidden=64]", "cnn": "cnn_digits"}
 LANES = {"mlp": (1, 8, 32, 128), "cnn": (1, 8, 32)}

@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
-from optbench.objective import Objective, Stop
-from optbench.optimizers.particle_swarm import ParticleSwarm
-from optbench.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.objective import Objective, Stop
+from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.mlp_digits import MlpDigits
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
@@ -308,8 +308,8 @@ def test_a_whole_step_of_a_swarm(dim: int, benchmark: Any) -> None:
 LARGE = """
 import re, sys
 from contextlib import suppress
-from optbench.objective import Objective, Stop
-from optbench.optimizers.particle_swarm import ParticleSwarm
+from optbench.core.objective import Objective, Stop
+from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.teacher import Teacher
 swarm, problem = int(sys.argv[1]), Teacher(features=60, hidden=int(sys.argv[2]), depth=2)
 def peak():  # of this process; ru_maxrss would be that of the process it was forked from

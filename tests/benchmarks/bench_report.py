@@ -12,7 +12,7 @@ import pytest
 from optbench import report
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' own module of made-up results
-from synthetic import Runner, make
+from helpers.synthetic import Runner, make
 
 
 @pytest.fixture(scope="module")

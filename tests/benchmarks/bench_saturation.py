@@ -15,9 +15,9 @@ from time import perf_counter
 import torch
 from steps import BATCH, bare, grouped
 
-from optbench.host import ceiling, describe, versions
-from optbench.network import flops
-from optbench.plugins import Catalog
+from optbench.engine.model import flops
+from optbench.execution.machine import ceiling, describe, versions
+from optbench.registry.catalog import Catalog
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WIDTHS = [2**k for k in range(0, 13 if DEVICE == "cuda" else 9, 2 if DEVICE == "cpu" else 1)]

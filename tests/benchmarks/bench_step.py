@@ -12,9 +12,9 @@ from time import perf_counter
 
 import torch
 
-from optbench.objective import Objective, Stop
-from optbench.plugins import Catalog
-from optbench.problem import batches
+from optbench.core.minibatches import batches
+from optbench.core.objective import Objective, Stop
+from optbench.registry.catalog import Catalog
 
 PASSES, BATCH, ROUNDS = 400, 128, 15
 

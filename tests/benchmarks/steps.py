@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from optbench.objective import Objective
-from optbench.optimizers.torch_optim import TorchOptim
-from optbench.problem import Problem, batches, fresh
+from optbench.core.minibatches import batches
+from optbench.core.objective import Objective
+from optbench.core.problem import Problem, fresh
+from optbench.optimizers.gradient.torch_optim import TorchOptim
 
 BATCH = 128
 WARM = 60  # steps before anything is timed

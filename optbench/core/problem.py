@@ -1,0 +1,121 @@
+"""What a problem is: a network, a loss and data. An author writes plain PyTorch and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Batch = tuple[Tensor, ...]  # tensors that share axis 0, one row a sample; usually (inputs, targets)
+Net = Callable[..., Tensor]  # the module, or a functional stand-in that is called just like it
+
+TRACKS = ("function", "supervised", "unsupervised", "reinforcement")
+ORACLES = ("value", "grad", "exact")
+TAUS = (0.5, 0.1, 1e-2, 1e-3)
+
+
+class Splits(NamedTuple):
+    """The fixed split of a problem's data. A function has one empty sample and no other split."""
+
+    train: Batch
+    valid: Batch | None = None
+    test: Batch | None = None
+
+
+@dataclass(frozen=True)
+class Best:
+    """The lowest training loss there is, as far as is known, and how that is known.
+
+    source: "optimum" (known in closed form or proved), "bound" (nothing is lower, perhaps nothing reaches it),
+    "best known" (the lowest anyone here has seen).
+    """
+
+    value: float
+    source: str
+
+
+class Problem:
+    """Subclass it as a frozen dataclass whose fields are the problem's settings, and state the class attributes.
+
+    `start` and `best` are data, verified by the tests: the median training loss of a fresh network over seeds 0 to 8,
+    and the lowest loss known. Targets follow from them and so never depend on who else entered.
+    """
+
+    track: ClassVar[str]
+    loss_name: ClassVar[str]  # "mse", "l1", "bce", "cross-entropy", "reward" or the function's name
+    gives: ClassVar[frozenset[str]] = frozenset({"value", "grad"})  # the doors it can open
+    passes: ClassVar[float] = 100.0  # the default budget
+    batch: ClassVar[int | None] = None  # the default minibatch; None is the full batch
+    dtype: ClassVar[torch.dtype] = torch.float32
+    stochastic: ClassVar[bool] = False  # True: a training forward draws random numbers, as dropout does
+    vmaps: ClassVar[bool] = True  # False: torch.vmap cannot batch this network, it runs lane by lane
+
+    @property
+    def start(self) -> float:
+        """Median training loss of a fresh network."""
+        raise NotImplementedError(f"{type(self).__name__} does not state `start`")
+
+    @property
+    def best(self) -> Best:
+        """The lowest training loss known, with its source."""
+        raise NotImplementedError(f"{type(self).__name__} does not state `best`")
+
+    @property
+    def taus(self) -> tuple[float, ...]:
+        """The targets, each as how much of the way from `start` down to `best` is still to go.
+
+        A problem states its own where some of these tell nothing apart: all or none of the optimizers reach them at
+        the default budget (docs/problems.md).
+        """
+        return TAUS
+
+    def network(self) -> nn.Module:
+        """A fresh network, initialised from torch's global random state (which the caller seeds)."""
+        raise NotImplementedError(f"{type(self).__name__} has no network()")
+
+    def data(self) -> Splits:
+        """The data, the same at every call, featurised on the training split alone."""
+        raise NotImplementedError(f"{type(self).__name__} has no data()")
+
+    def loss(self, net: Net, batch: Batch) -> Tensor:
+        """The mean loss over the batch, a scalar tensor."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss()")
+
+    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
+        """What else to know of a split, as scalar tensors; called in eval mode, off the clock, never metered."""
+        return {}
+
+    @property
+    def targets(self) -> dict[float, float]:
+        """{tau: the training loss best + tau (start - best)}."""
+        best = self.best.value
+        return {tau: best + tau * (self.start - best) for tau in self.taus}
+
+
+def fresh(problem: Problem, seed: int, count: int = 1) -> list[nn.Module]:
+    """`count` networks in a row from one seeded stream; the global random state is left as it was.
+
+    The first is what `torch.manual_seed(seed); problem.network()` gives.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return [problem.network().to(problem.dtype) for _ in range(count)]
+
+
+def generator(seed: int, purpose: str, device: str = "cpu") -> torch.Generator:
+    """A generator of its own for one purpose of one seed, so that streams never share numbers."""
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def split(samples: int, shares: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0) -> list[Tensor]:
+    """Disjoint index tensors that cover range(samples), fixed by the seed: for train, valid and test."""
+    if abs(sum(shares) - 1) > 1e-9 or min(shares) <= 0:
+        raise ValueError(f"shares {tuple(shares)} are not positive parts of 1")
+    order = torch.randperm(samples, generator=generator(seed, "split"))
+    ends = [round(samples * sum(shares[: k + 1])) for k in range(len(shares))]
+    return [order[a:b].sort().values for a, b in zip([0, *ends[:-1]], ends, strict=True)]

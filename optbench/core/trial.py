@@ -1,0 +1,60 @@
+"""What is planned: trials, their names and how one may end. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+STATUSES = ("spent", "finished", "diverged", "failed", "timeout", "killed", "inapplicable")
+FAILED = ("diverged", "failed", "timeout", "killed")
+
+Setting = int | float | bool | str | None | tuple[Any, ...]
+
+
+class RequestError(ValueError):
+    """A request that is refused before anything runs; its text is one clear line."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run as pure data: hashable, comparable, and small enough for any executor to carry."""
+
+    problem: str  # a problem's spec: "mlp_digits" or "step_1d[K=4]"
+    optimizer: str  # a table name, a plugin's name or an import path: "adam", "torch.optim:NAdam"
+    hyper: tuple[tuple[str, Setting], ...]  # settings that differ from the defaults, sorted by name
+    seed: int
+    passes: float  # the budget, in forward passes over the training set
+    device: str = "cpu"
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits that name this trial, the same on every machine."""
+        text = json.dumps(asdict(self), sort_keys=True, default=list)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """The optimizer with its settings, as a user would type it: "adam[lr=0.1]"."""
+        return spec(self.optimizer, dict(self.hyper))
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        """(problem, labelled optimizer): what the seeds of one comparison share."""
+        return self.problem, self.label
+
+
+def spec(name: str, settings: Mapping[str, Any]) -> str:
+    """`name[key=value,...]` with the keys sorted, the inverse of `registry.specs.parse`."""
+    if not settings:
+        return name
+    inner = ",".join(f"{key}={_plain(value)}" for key, value in sorted(settings.items()))
+    return f"{name}[{inner}]"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "(" + ",".join(_plain(item) for item in value) + ")"
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

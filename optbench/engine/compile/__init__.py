@@ -1,0 +1,1 @@
+"""Faster forms of one repeated step: traced, with reused buffers, as a CUDA graph."""

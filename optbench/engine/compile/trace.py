@@ -1,0 +1,89 @@
+"""A function of tensors as its bare tensor operations, for what runs again and again in the same shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import is_not
+from typing import Any
+
+from torch import Tensor, fx
+
+from optbench.engine.compile.buffers import buffered, draws, is_view, owners, works_in_place, written
+
+
+class Once:
+    """A function of tensors that is computed again only where one of them is another tensor, or has changed.
+
+    views: what it gives are views of its inputs, for which a change is none.
+    """
+
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], views: bool = False) -> None:
+        self._function, self._views = function, views
+        self._inputs: tuple[Tensor, ...] | None = None
+        self._versions: list[int] = []
+        self._found: tuple[Tensor, ...] = ()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        versions = [] if self._views else [tensor._version for tensor in inputs]
+        if self._inputs is None or versions != self._versions or any(map(is_not, inputs, self._inputs)):
+            self._found = self._function(*inputs)
+            self._inputs, self._versions = inputs, versions
+        return self._found
+
+
+def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Callable[..., Any]:
+    """The function for inputs of these shapes; the function itself where it cannot be traced.
+
+    The first `varies` inputs change from call to call. What depends on the rest alone is computed once, as long as the
+    same tensors come in, and so are views of the first one. Results in between go to memory that is kept. Not for two
+    threads at once.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx  # 0.7 s to import
+
+    try:
+        whole = make_fx(lambda *inputs: function(*inputs))(*inputs)  # it miscounts a method's arguments
+    except RuntimeError:  # the function styles at the values of its inputs
+        return function
+    if any(written(node) not in ((), (0,)) for node in whole.graph.nodes):
+        return function  # what it changes is not plain to see
+    owner, stay = owners(whole.graph), set(list(whole.graph.find_nodes(op="placeholder"))[varies:])
+    changed = {owner[node] for node in whole.graph.nodes if works_in_place(node)}
+    once_only = _reached(whole.graph, stay, lambda node: owner[node] not in changed and not draws(node.target))
+    early, rest = _cut(whole.graph, once_only)
+    views, late = _cut(rest, _reached(rest, {next(iter(rest.nodes))}, is_view))
+    once = Once(fx.GraphModule(whole, early).forward)
+    viewed = Once(fx.GraphModule(whole, views).forward, views=True)
+    run = buffered(whole, late).forward
+    return lambda point, *others: run(*others[: varies - 1], *once(*others[varies - 1 :]), *viewed(point))
+
+
+def _reached(graph: fx.Graph, inputs: set[fx.Node], through: Callable[[fx.Node], bool]) -> set[fx.Node]:
+    """The inputs, and what follows from them alone by such operations."""
+    found = set(inputs)
+    for node in graph.nodes:
+        reads = node.all_input_nodes
+        if node.op == "call_function" and reads and found.issuperset(reads) and through(node):
+            found.add(node)
+    return found
+
+
+def _cut(graph: fx.Graph, first: set[fx.Node]) -> tuple[fx.Graph, fx.Graph]:
+    """The nodes of `first` as a graph of their own, and the rest: a function of the other inputs, then of what that
+    gives."""
+    before, after = fx.Graph(), fx.Graph()
+    early: dict[fx.Node, fx.Node] = {}
+    late: dict[fx.Node, fx.Node] = {}
+    passed = [node for node in graph.nodes if node in first and any(user not in first for user in node.users)]
+    for node in graph.find_nodes(op="placeholder"):
+        if node not in first:
+            late[node] = after.node_copy(node)
+    for node in passed:
+        late[node] = after.placeholder(node.name)
+        late[node].meta = dict(node.meta)
+    for node in graph.nodes:
+        if node in first:
+            early[node] = before.node_copy(node, early.__getitem__)
+        elif node not in late:
+            late[node] = after.node_copy(node, late.__getitem__)
+    before.output(tuple(early[node] for node in passed))
+    return before, after

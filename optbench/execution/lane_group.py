@@ -1,0 +1,235 @@
+"""One lane group in this process: from trials to their records, whatever the optimizer does."""
+
+from __future__ import annotations
+
+import math
+import random
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from optbench.core.objective import CertificateError, Inapplicable, Objective, Stop
+from optbench.core.problem import Problem
+from optbench.core.scoring import Point
+from optbench.core.trial import Trial
+from optbench.engine.model import flops, splits
+from optbench.execution import machine
+from optbench.records.schema import Record
+from optbench.registry.catalog import Built, Catalog, Optimizer
+
+
+def run_group(
+    trials: Sequence[Trial],
+    catalog: Catalog,
+    on_point: Callable[[int, Point], None] | None = None,
+    on_start: Callable[[Objective], None] | None = None,
+    alone: bool = False,
+) -> list[Record]:
+    """Train trials as lanes of one program; one record each, in their order.
+
+    They differ in the seed, and in settings where the optimizer allows that (`together`). on_point: called with (lane,
+    curve point) as each is measured. on_start: called with the objective before work. alone: nothing else runs on the
+    machine, so the clock counts, after a warm-up. A group that does not fit the device's memory is run as two halves.
+    Whatever the optimizer raises ends up in the records, except KeyboardInterrupt.
+    """
+    first = trials[0]
+    records = [blank(trial, catalog) for trial in trials]
+    built = catalog.optimizer(first.optimizer, dict(first.hyper))
+    problem = catalog.problem(first.problem)
+    if reason := unsupported_reason(built, problem):
+        return [_closed(record, "inapplicable", reason) for record in records]
+    optimizer = for_lanes(trials, built, catalog)
+    began = perf_counter()
+    try:
+        f = objective(trials, first.passes, built, problem, on_point)
+        if alone:
+            _warm_up(first, built, problem, on_start)
+    except torch.OutOfMemoryError:
+        return _halves(trials, records, catalog, on_point, on_start, alone)
+    except Exception as error:
+        return [_closed(record, "failed", f"the problem: {_reason(error)}") for record in records]
+    warmup = perf_counter() - began
+    if on_start:
+        on_start(f)
+    f.start_clock()
+    memory, gpu = machine.PeakMemory(first.device), machine.GpuMeter(first.device if alone else "cpu")
+    try:
+        status, error_text = train(optimizer, f, first.seed)
+    except torch.OutOfMemoryError:
+        del f
+        torch.cuda.empty_cache()
+        return _halves(trials, records, catalog, on_point, on_start, alone)
+    utilisation, joules = gpu.stop()
+    f.finish()
+    for lane, record in enumerate(records):
+        _fill(record, f, lane, status, error_text)
+        record.lanes, record.warmup_seconds, record.peak_bytes = len(trials), warmup + f.warmup, memory.peak()
+        record.alone, record.utilisation, record.joules = alone, utilisation, joules
+    return records
+
+
+def for_lanes(trials: Sequence[Trial], built: Built, catalog: Catalog) -> Optimizer:
+    """The optimizer of a lane group; its lanes may have settings of their own where it has a `together`."""
+    if len({trial.hyper for trial in trials}) == 1:
+        return built.optimizer
+    lanes = [catalog.optimizer(trial.optimizer, dict(trial.hyper)).optimizer for trial in trials]
+    together: Optimizer = built.optimizer.together(lanes)  # type: ignore[attr-defined]  # the planner has seen to it
+    return together
+
+
+def objective(
+    trials: Sequence[Trial],
+    passes: float,
+    built: Built,
+    problem: Problem,
+    on_point: Callable[[int, Point], None] | None = None,
+) -> Objective:
+    """The meter of a lane group, whose budget is `passes`."""
+    return Objective(
+        problem,
+        [trial.seed for trial in trials],
+        passes,
+        batch=batch_size(built, problem),
+        device=trials[0].device,
+        on_point=on_point,
+    )
+
+
+def _warm_up(trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None) -> None:
+    """A few steps that do not count: first calls allocate, choose kernels and import."""
+    f = objective([trial], few(trial, built, problem), built, problem)
+    if on_start:
+        on_start(f)
+    train(built.optimizer, f, trial.seed)
+
+
+def few(trial: Trial, built: Built, problem: Problem) -> float:
+    """A budget, in passes, for a few steps of this trial."""
+    samples = len(splits(problem, trial.device).train[0])
+    step = sum(flops(problem, min(batch_size(built, problem) or samples, samples), trial.device))
+    return min(trial.passes, max(0.02 * trial.passes, 3 * step / flops(problem, samples, trial.device)[0]))
+
+
+def _halves(
+    trials: Sequence[Trial],
+    records: list[Record],
+    catalog: Catalog,
+    on_point: Callable[[int, Point], None] | None,
+    on_start: Callable[[Objective], None] | None,
+    alone: bool,
+) -> list[Record]:
+    """The group again as two, for the device had no room for it."""
+    if len(trials) == 1:
+        return [_closed(records[0], "failed", f"out of memory on {trials[0].device}")]
+    middle = len(trials) // 2
+    done = []
+    for start, part in ((0, trials[:middle]), (middle, trials[middle:])):
+        done += run_group(part, catalog, on_point and partial(_later, on_point, start), on_start, alone)
+    for record in done:
+        record.note = record.note or f"out of memory with {len(trials)} lanes, ran with {record.lanes}"
+    return done
+
+
+def _later(on_point: Callable[[int, Point], None], start: int, lane: int, point: Point) -> None:
+    on_point(start + lane, point)
+
+
+def blank(trial: Trial, catalog: Catalog) -> Record:
+    """A record that holds nothing but what was planned."""
+    return Record(
+        key=trial.key,
+        problem=trial.problem,
+        optimizer=trial.optimizer,
+        hyper=dict(trial.hyper),
+        seed=trial.seed,
+        budget=trial.passes,
+        device=trial.device,
+        status="failed",
+        fingerprint=catalog.fingerprint(trial.problem, trial.optimizer),
+    )
+
+
+def unsupported_reason(built: Built, problem: Problem) -> str | None:
+    """Why this optimizer cannot train this problem, as far as the declarations tell."""
+    if built.needs in problem.gives:
+        return None
+    return f"needs {built.needs!r}, the problem gives {', '.join(sorted(problem.gives))}"
+
+
+def batch_size(built: Built, problem: Problem) -> int | None:
+    """The minibatch of a trial: the optimizer's setting, else the problem's default; None is the full batch."""
+    if built.batch == "full":
+        return None
+    return int(built.batch) if built.batch is not None else problem.batch
+
+
+def train(optimizer: Optimizer, f: Objective, seed: int) -> tuple[str, str | None]:
+    """Run the optimizer to its end: (status, reason)."""
+    with torch.random.fork_rng(), _seeded(seed), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other people's libraries, a million times over
+        try:
+            optimizer.minimise(f)
+        except Stop:
+            return "spent", None
+        except Inapplicable as reason:
+            return "inapplicable", str(reason)
+        except CertificateError as error:
+            return "failed", f"certificate refused: {error}"
+        except (KeyboardInterrupt, torch.OutOfMemoryError):
+            raise
+        except BaseException as error:  # SystemExit too: a plugin costs its own trial and no other
+            return "failed", _reason(error)
+    return "finished", None
+
+
+class _seeded:
+    """Global generators seeded for third-party code that draws from them, and put back afterwards."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._states = random.getstate(), np.random.get_state()
+        random.seed(self._seed)
+        np.random.seed(self._seed)
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *_: object) -> None:
+        random.setstate(self._states[0])
+        np.random.set_state(self._states[1])
+
+
+def _reason(error: BaseException) -> str:
+    """One line: the kind, the text, and the line of code it came from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+
+
+def _closed(record: Record, status: str, reason: str | None) -> Record:
+    record.status, record.error = status, reason
+    return record
+
+
+def _fill(record: Record, f: Objective, lane: int, status: str, reason: str | None) -> None:
+    lost = f.diverged[lane]
+    record.curve = f.curves[lane]
+    record.certificate = f.certificates[lane]
+    record.seconds, record.forward, record.backward = f.seconds, f.forward, f.backward
+    record.evaluations, record.flops, record.passes = f.evaluations, f.flops, f.passes
+    record.nonfinite = f.nonfinite[lane]
+    record.status, record.error = status, reason
+    if lost and status in ("spent", "finished"):
+        record.status, record.error = "diverged", f"the loss was {lost['loss']} after {lost['passes']:.4g} passes"
+        record.seconds, record.passes = lost["seconds"], lost["passes"]
+        record.forward, record.backward = int(lost["forward"]), int(lost["backward"])
+        record.evaluations, record.flops = int(lost["evaluations"]), int(lost["units"])
+    elif status == "inapplicable":
+        record.curve = []
+    if record.seconds > 0 and math.isfinite(record.seconds):
+        record.samples_per_second = record.forward / record.seconds

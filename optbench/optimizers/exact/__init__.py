@@ -1,0 +1,1 @@
+"""Dynamic programming and backpropagation by hand."""

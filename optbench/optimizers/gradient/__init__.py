@@ -1,0 +1,1 @@
+"""First-order methods: any torch.optim class."""

@@ -1,0 +1,180 @@
+"""A result folder as tables: `load(DIR)` has a row a trial, `curves(DIR)` a row a point. Never imports torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from optbench.core.trial import RequestError, spec
+from optbench.records.schema import RECORDS, Record, RecordError, lines, read_line
+
+MISSING = "missing"  # the status of a planned trial without a record
+
+_COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
+_WHO = ("key", "problem", "optimizer", "label", "seed", "budget", "device")
+_CLOCKS = ("seconds", "warmup_seconds", "wall_seconds")
+_SPENT = ("passes", *_CLOCKS, "peak_bytes", "samples_per_second", "utilisation", "joules")
+_FIELDS = (*_WHO, "status", "error", "note", "lanes", "alone", *_COUNTS, *_SPENT, "fingerprint")
+_FLOATS = ("budget", *_SPENT)
+_AXES = ("passes", "forward", "backward", "seconds", "loss")
+
+
+@dataclass
+class Results:
+    """One result folder, read.
+
+    trials: a row a trial, planned trials without a record included (status "missing"); its index is 0..n-1.
+    points: a row a curve point, sorted by trial; column `trial` is the row in `trials`.
+    notes: what could not be read, one plain sentence each.
+    """
+
+    folder: Path
+    trials: pd.DataFrame
+    points: pd.DataFrame
+    environment: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def load(folder: str | Path) -> pd.DataFrame:
+    """A row a trial: what its record says, its label, and the last loss and metrics of its curve (`last_loss`, ...)."""
+    results = read(folder)
+    trials, points = results.trials, results.points
+    if len(points):
+        last = points.groupby("trial").last(skipna=False)
+        keep = [name for name in last.columns if name not in _AXES or name == "loss"]
+        trials = trials.join(last[keep].add_prefix("last_"))
+    return trials
+
+
+def curves(folder: str | Path) -> pd.DataFrame:
+    """A row a curve point, with the key, problem, label and seed of its trial."""
+    results = read(folder)
+    who = results.trials[["key", "problem", "optimizer", "label", "seed", "status", "alone"]]
+    return results.points.join(who, on="trial").drop(columns="trial")
+
+
+def read(folder: str | Path) -> Results:
+    """Read a result folder, complete or not. Raises RequestError where there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise RequestError(f"no result folder {str(folder)!r}; `python -m optbench run --out DIR` makes one")
+    notes: list[str] = []
+    environment = _environment(folder / "environment.json", notes)
+    records, curves = _records(folder, notes)
+    if not records and not environment and not (folder / "suite.toml").exists():
+        raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
+    return Results(folder, _trials(records, environment.get("plan", [])), _points(curves), environment, notes)
+
+
+def _environment(path: Path, notes: list[str]) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        notes.append("environment.json is absent: targets, optima, the plan and the machine are unknown.")
+        return {}
+    except ValueError as error:
+        notes.append(f"environment.json is not readable ({error}): targets, optima, plan and machine are unknown.")
+        return {}
+    if not isinstance(data, dict):
+        notes.append("environment.json is not a JSON object and is ignored.")
+        return {}
+    return data
+
+
+@dataclass
+class _Curve:
+    """One trial's points as numbers: (points, names)."""
+
+    names: tuple[str, ...]
+    values: npt.NDArray[np.float64]
+
+
+def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
+    """The records and, apart, their curves; the last line of a key stands for its trial; what is no record is noted."""
+    found: dict[str, tuple[Record, _Curve]] = {}
+    bad: list[str] = []
+    again = 0
+    try:
+        for number, line in enumerate(lines(folder), 1):
+            if not line.strip():
+                continue
+            try:
+                record = read_line(line)
+            except (RecordError, TypeError) as error:
+                bad.append(f"line {number}: {error}")
+                continue
+            again += record.key in found
+            found[record.key] = record, _curve(record.curve)
+            record.curve = []  # a million points as dictionaries are a gigabyte
+    except FileNotFoundError:
+        notes.append(f"{RECORDS} is absent: no trial has ended yet.")
+    if bad:
+        more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
+        notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
+    if again:
+        notes.append(f"{again} trial(s) were recorded again; the last record of each counts.")
+    return [record for record, _ in found.values()], [curve for _, curve in found.values()]
+
+
+def _curve(points: list[dict[str, float]]) -> _Curve:
+    names = tuple(dict.fromkeys(name for point in (*points[:1], *points[-1:]) for name in point))
+    try:
+        rows = [*map(itemgetter(*names), points)] if len(names) > 1 else [[point[names[0]]] for point in points]
+    except KeyError:  # points of different kinds
+        rows = [[point.get(name, math.nan) for name in names] for point in points]
+    try:
+        values = np.array(rows, dtype=float).reshape(len(rows), len(names))
+    except (TypeError, ValueError):  # somebody's metric is no number: the others still are
+        values = np.array([[_number(value) for value in row] for row in rows], dtype=float)
+    return _Curve(names, values)
+
+
+def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFrame:
+    rows = [
+        {name: getattr(r, name, None) for name in _FIELDS} | {"hyper": r.hyper, "certificate": r.certificate}
+        for r in records
+    ]
+    known = {record.key for record in records}
+    for planned in plan:
+        if planned["key"] in known:
+            continue
+        hyper = dict(planned.get("hyper") or {})
+        rows.append(
+            {name: planned.get(name) for name in ("key", "problem", "optimizer", "seed", "budget", "device")}
+            | {"label": spec(planned["optimizer"], hyper), "hyper": hyper, "certificate": None, "status": MISSING}
+            | {"alone": False, "error": "planned, but no record was left", "lanes": 0, "fingerprint": ""}
+            | dict.fromkeys(_COUNTS, 0)
+        )
+    table = pd.DataFrame(rows, columns=[*_FIELDS, "hyper", "certificate"])
+    for name in _FLOATS:
+        table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
+    table["alone"] = table["alone"].astype(bool)
+    return table
+
+
+def _points(curves: list[_Curve]) -> pd.DataFrame:
+    """Curve points as float columns; a value a point lacks is NaN."""
+    lengths = [len(curve.values) for curve in curves]
+    names = tuple(dict.fromkeys((*_AXES, *(name for curve in curves for name in curve.names))))
+    whole = np.full((sum(lengths), len(names)), np.nan)
+    places: dict[tuple[str, ...], list[int]] = {}
+    at = 0
+    for curve, length in zip(curves, lengths, strict=True):
+        place = places.setdefault(curve.names, [names.index(name) for name in curve.names])
+        whole[at : at + length, place] = curve.values
+        at += length
+    columns = {"trial": np.repeat(np.arange(len(curves)), lengths)}
+    return pd.DataFrame(columns | {name: whole[:, k].copy() for k, name in enumerate(names)})
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) else math.nan

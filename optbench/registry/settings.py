@@ -1,0 +1,88 @@
+"""From a class and the settings that a user asks for to an object; every setting that it does not take is refused."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from inspect import signature
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import torch
+
+from optbench.core.trial import RequestError
+from optbench.optimizers.gradient.torch_optim import TorchOptim, arguments
+from optbench.registry.specs import one_line
+
+
+def construct(cls: Any, settings: Mapping[str, Any], text: str) -> Any:
+    """An object of the class, its settings the fields of a dataclass. Raises RequestError; `text` is what was asked."""
+    known = {f.name: f for f in fields(cls)} if hasattr(cls, "__dataclass_fields__") else {}
+    hints = _hints(cls, text) if known else {}
+    checked = dict(settings)
+    for name, value in settings.items():
+        if name not in known:
+            raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")
+        checked[name] = _coerce(value, hints[name], f"{text}: {name}={value!r}")
+    if missing := [n for n, f in known.items() if n not in settings and f.default is f.default_factory is MISSING]:
+        raise RequestError(f"{text}: setting {missing[0]!r} has no default, write {text}[{missing[0]}=...]")
+    try:
+        return cls(**checked)
+    except (ValueError, TypeError, ModuleNotFoundError) as error:  # the last: a wrapped package that is not installed
+        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"{text}: {one_line(error)}") from None
+
+
+def _hints(cls: Any, text: str) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls)
+    except Exception as error:  # an annotation that names what is not there
+        raise RequestError(f"{text}: the annotations of {cls.__name__}: {one_line(error)}") from None
+
+
+def _coerce(value: Any, hint: Any, where: str) -> Any:
+    """The value as the field's plain type; other annotations are left to the class itself."""
+    plain = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    if not set(plain) <= {int, float, bool, str, type(None)} or type(value) in plain:
+        return value
+    if float in plain and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    raise RequestError(f"{where} is not {' or '.join(kind.__name__ for kind in plain)}")
+
+
+def _nearest_setting(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    found = difflib.get_close_matches(name, names, 1, 0.5)
+    return f"did you mean {found[0]!r}?" if found else f"it takes {', '.join(names) or 'none'}"
+
+
+def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: str) -> TorchOptim:
+    """The adapter of a torch optimizer with its arguments and a schedule. Raises RequestError; `text` as above."""
+    own = {"schedule", "warmup"}
+    known = own | set(arguments(cls))
+    for name in settings:
+        if name not in known:
+            raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")
+    for name, parameter in signature(cls.__init__).parameters.items():
+        if name in settings and (wanted := _unlike(settings[name], parameter.default)):
+            raise RequestError(f"{text}: {name}={settings[name]!r} is not {wanted}")
+    if lost := [name for name, value in settings.items() if isinstance(value, float) and not math.isfinite(value)]:
+        raise RequestError(f"{text}: {lost[0]}={settings[lost[0]]} is not finite")
+    inner = {name: value for name, value in settings.items() if name not in own}
+    outer = {name: value for name, value in settings.items() if name in own}
+    try:
+        return TorchOptim(cls, inner, **outer)
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
+
+
+def _unlike(value: Any, default: Any) -> str | None:
+    """What kind of value a torch optimizer's argument takes, as its default tells, where this is none."""
+    if isinstance(default, tuple):
+        return None if isinstance(value, tuple) else f"a tuple like {default}"
+    if isinstance(default, int | float) and isinstance(value, str | tuple):
+        return "True or False" if isinstance(default, bool) else "a number"
+    return None

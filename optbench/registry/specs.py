@@ -1,0 +1,66 @@
+"""Specs: what a user writes for a problem or an optimizer, and what is said where there is no such name."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import itertools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from optbench.core.trial import RequestError
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """ "did you mean ...?" with the closest known name, whatever its case, or a pointer to the list."""
+    lower = {other.lower(): other for other in known}
+    if found := difflib.get_close_matches(name.lower(), lower, 1, 0.5):
+        return f"did you mean {lower[found[0]]!r}?"
+    head, dot, tail = name.rpartition(".")
+    return f"an import path is written {head}:{tail}" if dot else "`python -m optbench list` shows what there is"
+
+
+def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """ "adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values."""
+    found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text.strip())
+    if not found:
+        raise RequestError(f"{text!r} is not of the form name or name[key=value,...]")
+    name, inner = found.group(1).strip(), found.group(2)
+    grid: dict[str, list[Any]] = {}
+    key = ""
+    for part in re.findall(r"(?:\([^)]*\)|[^,(])+", inner or ""):
+        head, sign, tail = part.partition("=")
+        if sign:
+            key = head.strip()
+            if key in grid:
+                raise RequestError(f"{text!r} gives {key!r} twice")
+        if not key:
+            raise RequestError(f"{text!r}: {part.strip()!r} has no key, write key=value")
+        grid.setdefault(key, []).append(_literal((tail if sign else part).strip()))
+    return [(name, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+
+
+def _literal(text: str) -> Any:
+    """A number, truth value, None or tuple of them; whatever else is written stays text."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if _is_setting(value) else text
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_setting(item) for item in value)
+    return value is None or isinstance(value, int | float | str)
+
+
+def snake(name: str) -> str:
+    """ "MyMethod" -> "my_method": how a plugin file's class is asked for."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as a message has it: its kind and its text."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,127 @@
+"""One or more result folders, read and put side by side as one study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.records.reader import Results
+from optbench.report.analysis import timings
+from optbench.report.analysis.study import Study, number
+
+
+def study(folders: Sequence[Results]) -> Study:
+    """Put folders side by side. With several, a label carries its folder's name, so that none are pooled."""
+    names = _names(folders)
+    notes: list[str] = []
+    tables, points, offset = [], [], 0
+    facts: dict[str, dict[str, Any]] = {}
+    families: dict[str, str] = {}
+    marks: dict[str, str] = {}
+    for name, results in zip(names, folders, strict=True):
+        mark = f"{name}: " if len(folders) > 1 else ""
+        notes += [mark + note for note in results.notes]
+        trials, rest = _unique(results, mark, notes)
+        trials["folder"], trials["plain"] = name, trials["label"]
+        suffix = _suffix(trials, name if len(folders) > 1 else "")
+        trials["label"] += suffix
+        tuned, whys = _tuned(results.environment)
+        trials["competitor"] = pd.Series([tuned.get(name, name) for name in trials["plain"]], dtype=str) + suffix
+        trials["given"] = trials["plain"].isin(whys) & trials["plain"].isin(tuned)
+        for label, plain, competitor in trials[["label", "plain", "competitor"]].drop_duplicates().to_numpy():
+            if plain in whys:
+                marks[label] = whys[plain] if whys[plain].startswith("fixes ") else "untuned"
+            if competitor != label:
+                marks[competitor] = "tuned"
+        kinds = results.environment.get("optimizers") or {}
+        for label, optimizer in zip(trials["label"], trials["optimizer"], strict=True):
+            families.setdefault(label, str((kinds.get(optimizer) or {}).get("family", "plugin")))
+        for problem, fact in (results.environment.get("problems") or {}).items():
+            known = facts.setdefault(problem, fact)
+            if known.get("targets") != fact.get("targets"):
+                notes.append(f"{problem}: the folders state different targets; those of {names[0]} are used for both.")
+        rest["trial"] += offset
+        offset += len(trials)
+        tables.append(trials)
+        points.append(rest)
+    whole = Study(
+        names,
+        pd.concat(tables, ignore_index=True),
+        pd.concat(points, ignore_index=True),
+        facts,
+        families,
+        [results.environment for results in folders],
+        notes,
+        marks,
+    )
+    _score(whole)
+    timings.lay(whole)
+    return whole
+
+
+def _tuned(environment: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """{a setting's label: the tuned optimizer it belongs to}, {a label: why it is not tuned}, as the run stated it."""
+    found = (environment.get("tuning") or {}).get("competitors") or {}
+    tuned = {
+        label: f"{name} (tuned, {len(one['labels'])})"
+        for name, one in found.items()
+        for label in one.get("labels") or []
+    }
+    return tuned, {name: str(one["why"]) for name, one in found.items() if one.get("why")}
+
+
+def _names(folders: Sequence[Results]) -> list[str]:
+    """Short folder names, made unique."""
+    names = [results.folder.resolve().name for results in folders]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{chr(ord('A') + k)}:{name}" for k, name in enumerate(names)]
+
+
+def _suffix(trials: pd.DataFrame, folder: str) -> pd.Series:
+    """What a label needs to be told apart: the device where there are several, and the folder."""
+    devices = trials["device"].dropna().unique()
+    device = " @" + trials["device"].astype(str) if len(devices) > 1 else pd.Series("", index=trials.index)
+    return device + (f" ({folder})" if folder else "")
+
+
+def _unique(results: Results, mark: str, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One trial a (problem, label, seed, device): the planned one, else that of the largest budget.
+
+    A folder that was run again with other budgets holds both; pooling them would count a seed twice.
+    """
+    trials = results.trials
+    planned = trials["key"].isin({entry["key"] for entry in results.environment.get("plan", [])})
+    order = pd.DataFrame({"planned": planned, "budget": trials["budget"]}).sort_values(["planned", "budget"]).index
+    who = ["problem", "label", "seed", "device"]
+    keep = trials.loc[order, who].drop_duplicates(keep="last").index.sort_values()
+    if len(keep) < len(trials):
+        notes.append(f"{mark}{len(trials) - len(keep)} trial(s) of another budget are left out: one a seed counts.")
+    new = pd.Series(np.arange(len(keep)), index=keep)
+    points = results.points[results.points["trial"].isin(keep)].copy()
+    points["trial"] = points["trial"].map(new).astype(int)
+    return trials.loc[keep].reset_index(drop=True), points
+
+
+def _score(study: Study) -> None:
+    """Add `final`, `lowest` and `left` to the trials."""
+    n = len(study.trials)
+    loss = study.points["loss"].to_numpy()
+    owner = study.points["trial"].to_numpy()
+    final, lowest = np.full(n, np.inf), np.full(n, np.inf)
+    final[owner] = loss  # points are sorted, so the last one stays
+    np.fmin.at(lowest, owner, loss)
+    final[np.isnan(final)] = np.inf
+    final[study.lost] = np.inf
+    best = np.array([study.best(name)[0] for name in study.trials["problem"]], dtype=float)
+    start = np.array([_start(study.facts.get(name, {})) for name in study.trials["problem"]], dtype=float)
+    study.trials["final"], study.trials["lowest"] = final, lowest
+    study.trials["gap"] = final - best
+    study.trials["left"] = (final - best) / np.where(start > best, start - best, np.nan)
+
+
+def _start(fact: Mapping[str, Any]) -> float:
+    return number(fact.get("start"))

@@ -1,0 +1,217 @@
+"""Who is better than whom, over problems: every claim is about a pair and never depends on who else entered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import pandas as pd
+
+from optbench.report.analysis.statistics import (
+    Array,
+    Interval,
+    Posterior,
+    dirichlet,
+    friedman,
+    holm,
+    improvement,
+    iqm,
+    iqm_interval,
+    mean_ranks,
+    signed_rank,
+    signed_rank_posterior,
+    superiority,
+)
+from optbench.report.analysis.study import Study
+
+ROPE = 0.02  # of the anytime score: about 10 % of the cost of every target, at a budget of 100 passes
+SURE = 0.95  # the posterior probability that a claim needs
+ALPHA = 0.05  # of the signed-rank test that a claim must pass too, for the posterior alone is bold on few problems
+LEAST = 6  # problems below which no signed-rank test can pass at that level
+DRAWS = 4000
+ALL_PAIRS = 16  # optimizers up to which probabilities of improvement of all pairs get intervals
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One optimizer against another on the problems both were planned on."""
+
+    first: str
+    second: str
+    problems: int
+    wins: int  # problems where the first's mean score is higher by more than the ROPE
+    losses: int
+    posterior: Posterior
+    p: float
+
+    @property
+    def claim(self) -> str:
+        """ "better", "worse", "same" or "open" for the first against the second."""
+        if self.p < ALPHA and self.posterior.better >= SURE:
+            return "better"
+        if self.p < ALPHA and self.posterior.worse >= SURE:
+            return "worse"
+        return "same" if self.problems >= LEAST and self.posterior.same >= SURE else "open"
+
+
+class Ranking:
+    """The optimizers of a study against one another, by anytime score (higher is better; lost trials score 0)."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        scored = [p for p in study.problems if any(np.isfinite(study.target(p, tau)) for tau in study.taus)]
+        self.problems = scored
+        self.scores = {
+            label: {p: study.score[rows] for p in scored if (rows := study.cells.get((p, label))) is not None}
+            for label in study.labels
+        }
+        self.labels = [label for label in study.labels if self.scores[label]]
+        self._chances: dict[tuple[str, str], Interval] = {}  # improvements with intervals: table and figure want some
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Mean score over seeds: a row a problem, a column an optimizer, NaN where not planned."""
+        rows = {
+            label: {p: float(values.mean()) for p, values in by_problem.items()}
+            for label, by_problem in self.scores.items()
+            if by_problem
+        }
+        return pd.DataFrame(rows, index=self.problems, columns=self.labels, dtype=float)
+
+    @cached_property
+    def iqm(self) -> dict[str, Interval]:
+        """IQM of the score with its stratified bootstrap interval."""
+        return {
+            label: iqm_interval(list(self.scores[label].values()), np.random.default_rng(0)) for label in self.labels
+        }
+
+    @cached_property
+    def order(self) -> list[str]:
+        """By IQM, best first; ties in the order of the labels."""
+        middle = {label: iqm(np.concatenate(list(self.scores[label].values()))) for label in self.labels}
+        return sorted(self.labels, key=lambda label: -middle[label])
+
+    @cached_property
+    def pairs(self) -> dict[tuple[str, str], Pair]:
+        """Every pair, in both directions."""
+        out: dict[tuple[str, str], Pair] = {}
+        for k, first in enumerate(self.labels):
+            for second in self.labels[k + 1 :]:
+                pair = compare(self.means[first], self.means[second])
+                out[first, second] = pair
+                turned = Posterior(pair.posterior.worse, pair.posterior.same, pair.posterior.better)
+                out[second, first] = Pair(second, first, pair.problems, pair.losses, pair.wins, turned, pair.p)
+        return out
+
+    @cached_property
+    def winner(self) -> str | None:
+        """The optimizer that is better than every other, pair by pair; None where there is none or only one entered."""
+        for label in self.order if len(self.order) > 1 else []:
+            if all(self.pairs[label, other].claim == "better" for other in self.labels if other != label):
+                return label
+        return None
+
+    def group(self, leader: str, claim: str) -> list[str]:
+        """The others that the leader stands to as `claim` says."""
+        return [other for other in self.order if other != leader and self.pairs[leader, other].claim == claim]
+
+    @cached_property
+    def complete(self) -> pd.DataFrame:
+        """`means` on the problems that every optimizer was planned on: what rank tests over all of them can use."""
+        return self.means.dropna(axis=0)
+
+    @cached_property
+    def ranks(self) -> dict[str, float]:
+        """Mean rank over the common problems, 1 the best."""
+        if not len(self.complete):
+            return {}
+        return dict(zip(self.labels, map(float, mean_ranks(self.complete.to_numpy())), strict=True))
+
+    @cached_property
+    def friedman(self) -> float:
+        return friedman(self.complete.to_numpy()) if len(self.complete) and len(self.labels) > 1 else 1.0
+
+    @cached_property
+    def adjusted(self) -> dict[tuple[str, str], float]:
+        """Holm-adjusted signed-rank p of every pair on the common problems, in both directions."""
+        table = self.complete
+        keys = [(a, b) for k, a in enumerate(self.labels) for b in self.labels[k + 1 :]]
+        if len(table) == len(self.means):  # every pair's own problems are the common ones
+            raw = [self.pairs[key].p for key in keys]
+        else:
+            raw = [signed_rank((table[a] - table[b]).to_numpy()) for a, b in keys]
+        out = dict(zip(keys, map(float, holm(raw)), strict=True)) if keys else {}
+        return out | {(b, a): p for (a, b), p in out.items()}
+
+    def switches(self) -> list[tuple[str, str]]:
+        """Pairs that mean rank puts one way and the pair's own problems the other: an order made by third parties."""
+        table, out = self.complete, []
+        for k, a in enumerate(self.order[:6]):
+            for b in self.order[k + 1 : 6]:
+                alone = float(np.sign(table[a] - table[b]).sum())
+                together = self.ranks.get(b, 0.0) - self.ranks.get(a, 0.0)
+                if alone * together < 0:
+                    out.append((a, b) if alone > 0 else (b, a))
+        return out
+
+    def improvements(self, first: str, others: Sequence[str], interval: bool = True) -> dict[str, Interval]:
+        """P(a trial of `first` ends at a lower loss than one of the other), by the other, over their problems."""
+        finals = self._finals
+        out = {}
+        for other in others:
+            if (first, other) in self._chances:
+                out[other] = self._chances[first, other]
+                continue
+            common = [p for p in self.study.problems if {(p, first), (p, other)} <= self.study.cells.keys()]
+            if not common:
+                continue
+            a = [finals[self.study.cells[p, first]] for p in common]
+            b = [finals[self.study.cells[p, other]] for p in common]
+            if interval:
+                out[other] = self._chances[first, other] = improvement(a, b, np.random.default_rng(0), resamples=500)
+            else:
+                mean = float(np.mean([superiority(x, y) for x, y in zip(a, b, strict=True)]))
+                out[other] = Interval(mean, np.nan, np.nan, 0.0)
+        return out
+
+    @cached_property
+    def _finals(self) -> Array:
+        """Final losses to compare: within a millionth of the way from start to best they all are the best, and tie."""
+        trials = self.study.trials
+        left = trials["left"].to_numpy(dtype=float)
+        return np.asarray(np.where(np.isnan(left), trials["final"], np.maximum(left, 1e-6)))
+
+    def table(self) -> pd.DataFrame:
+        """Every pair once, with what was found of it."""
+        few = len(self.labels) <= ALL_PAIRS
+        rows = []
+        for k, a in enumerate(self.order):
+            chances = self.improvements(a, self.order[k + 1 :], few or k == 0)
+            for b in self.order[k + 1 :]:
+                pair, chance = self.pairs[a, b], chances.get(b, Interval(np.nan, np.nan, np.nan, 0.0))
+                rows.append(
+                    {"first": a, "second": b, "problems": pair.problems, "wins": pair.wins, "losses": pair.losses}
+                    | {"p_better": pair.posterior.better, "p_same": pair.posterior.same}
+                    | {"p_worse": pair.posterior.worse, "signed_rank_p": pair.p}
+                    | {"holm_p": self.adjusted.get((a, b), np.nan), "claim": pair.claim}
+                    | {"p_improvement": chance.estimate, "p_improvement_low": chance.low}
+                    | {"p_improvement_high": chance.high}
+                )
+        return pd.DataFrame(rows)
+
+
+@cache
+def _weights(n: int) -> Array:
+    """Posterior weights for n problems, a function of n alone, so that no pair's verdict depends on another's."""
+    return dirichlet(n, np.random.default_rng([0, n]), DRAWS)
+
+
+def compare(first: pd.Series, second: pd.Series) -> Pair:
+    """Two optimizers' mean scores by problem; a function of the two alone."""
+    difference: Array = (first - second).dropna().to_numpy(dtype=float)
+    n = len(difference)
+    posterior = signed_rank_posterior(difference, ROPE, _weights(n)) if n else Posterior(0.0, 0.0, 0.0)
+    wins, losses = int((difference > ROPE).sum()), int((difference < -ROPE).sum())
+    return Pair(str(first.name), str(second.name), n, wins, losses, posterior, signed_rank(difference))

@@ -1,0 +1,135 @@
+"""From the settings that were tried to one competitor an optimizer: chosen on validation, seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from optbench.report.analysis.statistics import Array
+from optbench.report.analysis.study import Study
+
+SAME = 1e-6  # of the way from start to best: training losses that differ by less are told apart by the anytime score
+_COLUMNS = (
+    *("problem", "label", "tried", "chosen", "seeds", "selected_on", "select", "test_loss", "final"),
+    *("lost", "trials", "passes", "times"),
+)
+
+
+class Selection(NamedTuple):
+    """rivals: the study in which every tuned optimizer is one label. table: a row a (problem, tuned optimizer)."""
+
+    rivals: Study
+    table: pd.DataFrame
+
+
+def select(whole: Study) -> Selection:
+    """The competitors of a study that holds all settings.
+
+    A seed is reported with the setting that does best on the *other* seeds, so that no seed speaks for the setting it
+    is reported with: among equal settings the luckiest would win otherwise. One seed alone has to choose for itself.
+    Test data choose nothing.
+    """
+    tuned = np.flatnonzero((whole.trials["competitor"] != whole.trials["label"]).to_numpy())
+    if not len(tuned):
+        return Selection(whole, pd.DataFrame(columns=[*_COLUMNS]))
+    given = set(np.flatnonzero(whole.trials["given"].to_numpy()))
+    names = whole.trials["competitor"].to_numpy()
+    entered: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for (problem, label), rows in whole.cells.items():
+        entered.setdefault((problem, names[rows[0]]), {})[label] = rows
+    kept, labels, table = [], [], []
+    made_on = {problem: criterion(whole, problem) for problem in whole.problems}
+    for (problem, name), settings in entered.items():
+        alone = name in settings
+        every = [*settings.values()]
+        rows = np.concatenate(every) if alone else _chosen(whole, made_on[problem][1], every)
+        kept.append(rows)
+        labels += [name] * len(rows)
+        if not alone:
+            table.append({"problem": problem, "label": name} | _row(whole, made_on[problem], every, rows))
+            for label, cell in settings.items():
+                if given & set(cell):  # a setting that was asked for by itself, too
+                    kept.append(cell)
+                    labels += [label] * len(cell)
+    rows = np.concatenate(kept)
+    whole.trials["chosen"] = np.isin(np.arange(len(whole.trials)), rows)
+    return Selection(_of_rows(whole, rows, labels), pd.DataFrame(table, columns=[*_COLUMNS]))
+
+
+def criterion(whole: Study, problem: str) -> tuple[str, Array]:
+    """What the choice on a problem is made on, and its value for every trial; infinite for what was lost."""
+    valid = whole.last.get("valid_loss")
+    if valid is not None and not np.isnan(valid[(whole.trials["problem"] == problem).to_numpy()]).all():
+        return "validation", np.where(np.isnan(valid) | whole.lost, np.inf, valid)
+    left = whole.trials["left"].to_numpy(dtype=float)
+    final = whole.trials["final"].to_numpy(dtype=float)
+    return "training", np.where(np.isnan(left), final, np.where(left < SAME, SAME, left))
+
+
+def _chosen(whole: Study, merit: Array, settings: Sequence[np.ndarray]) -> np.ndarray:
+    """A row of `trials` a seed, from the rows of each setting."""
+    seeds = whole.trials["seed"].to_numpy()
+    score = np.nan_to_num(whole.score)
+    found = []
+    for seed in sorted({seed for rows in settings for seed in seeds[rows]}):
+        best: tuple[float, float, int] | None = None
+        for rows in settings:
+            own = rows[seeds[rows] == seed]
+            rest = rows[seeds[rows] != seed] if len(rows) > len(own) else rows
+            if len(own) and len(rest):
+                rank = (float(np.median(merit[rest])), -float(score[rest].mean()), int(own[0]))
+                best = rank if best is None or rank[:2] < best[:2] else best
+        if best is not None:
+            found.append(best[2])
+    return np.array(found, dtype=int)
+
+
+def _row(whole: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
+    """What was tried, what was chosen how often, what that reached and what the trying cost."""
+    on, merit = made_on
+    final = whole.trials["final"].to_numpy(dtype=float)
+    tried = np.concatenate(settings)
+    names = (str(name) for name in whole.trials["plain"].to_numpy()[rows])
+    counts = Counter(name.partition("[")[2].removesuffix("]") or name for name in names)  # whose it is stands beside
+    spent = whole.trials["passes"].to_numpy(dtype=float)
+    reported = float(np.nansum(spent[rows]))
+    total = float(np.nansum(spent[tried]))
+    test = whole.last.get("test_loss")
+    return {
+        "tried": len(settings),
+        "chosen": "; ".join(
+            f"{label} ({count})" if len(counts) > 1 else label for label, count in counts.most_common()
+        ),
+        "seeds": len(rows),
+        "selected_on": on,
+        "select": float(np.median((final if on == "training" else merit)[rows])),
+        "test_loss": math.nan if test is None else _median(test[rows], whole.lost[rows]),
+        "final": float(np.median(final[rows])),
+        "lost": int(whole.lost[tried].sum()),
+        "trials": len(tried),
+        "passes": total,
+        "times": total / reported if reported else math.nan,
+    }
+
+
+def _median(values: Array, lost: np.ndarray) -> float:
+    """The median with lost trials at infinity; NaN where the problem has no such value."""
+    if np.isnan(values[~lost]).all():
+        return math.nan
+    return float(np.median(np.where(lost | np.isnan(values), np.inf, values)))
+
+
+def _of_rows(whole: Study, rows: np.ndarray, labels: Sequence[str]) -> Study:
+    """A study of some rows under the labels they compete under."""
+    trials = whole.trials.iloc[rows].reset_index(drop=True)
+    families = {name: whole.families[label] for name, label in zip(labels, trials["label"], strict=True)}
+    trials["setting"], trials["label"] = trials["label"], labels
+    points = whole.points.iloc[whole.places(rows)].reset_index(drop=True)
+    points["trial"] = np.repeat(np.arange(len(rows)), whole.bounds[rows + 1] - whole.bounds[rows])
+    return replace(whole, trials=trials, points=points, families=families)

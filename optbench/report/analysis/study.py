@@ -1,0 +1,184 @@
+"""Result folders as one study: who competes where, what each trial reached, and at what cost."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.core.trial import FAILED
+from optbench.records.reader import MISSING
+from optbench.report.analysis.statistics import Array, anytime_score
+
+LOST = (*FAILED, MISSING, "inapplicable")  # statuses with infinite cost and infinite loss, whatever the curve says
+FAMILIES = (
+    "gradient",
+    "quasi-Newton",
+    "swarm",
+    "colony",
+    "evolution",
+    "direct search",
+    "dynamic programming",
+    "plugin",
+    "random",
+)
+
+
+@dataclass
+class Study:
+    """What every figure and table is computed from.
+
+    trials: a row a trial, unique in (problem, label, seed). On top of the record: `final` (training loss of the
+    returned point; infinite for a lost trial), `lowest` (of the curve), `left` (the share of the way from the start
+    down to the best known loss that is still to go: 0 is solved, 1 is no progress), `competitor` (the label, or the
+    tuned optimizer whose setting this is), `given` (a setting of a tuned optimizer that also takes part by itself).
+    points: the curves, sorted by trial, column `trial` the row in `trials`.
+    labels, problems: in the order of every table and legend.
+    """
+
+    names: list[str]
+    trials: pd.DataFrame
+    points: pd.DataFrame
+    facts: dict[str, dict[str, Any]]
+    families: dict[str, str]  # by label
+    environments: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+    marks: dict[str, str] = field(default_factory=dict)  # by label: whether and how it was tuned, where the suite tunes
+
+    @cached_property
+    def labels(self) -> list[str]:
+        def order(label: str) -> tuple[int, str]:
+            family = self.families[label]
+            return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), label)
+
+        return sorted(self.trials["label"].unique(), key=order)
+
+    @cached_property
+    def problems(self) -> list[str]:
+        seen = list(dict.fromkeys(self.trials["problem"]))
+        planned = [name for name in self.facts if name in set(seen)]
+        return planned + [name for name in seen if name not in self.facts]
+
+    @cached_property
+    def taus(self) -> list[float]:
+        """The targets of all problems, easiest first."""
+        keys = {float(tau) for fact in self.facts.values() for tau in fact.get("targets") or {}}
+        return sorted(keys, reverse=True)
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, str], np.ndarray]:
+        """(problem, label) -> rows of `trials`, by seed."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for row, key in enumerate(zip(self.trials["problem"], self.trials["label"], strict=True)):
+            found.setdefault(key, []).append(row)
+        return {key: np.array(rows) for key, rows in found.items()}
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """(trials + 1,) where each trial's points begin."""
+        return np.searchsorted(self.points["trial"].to_numpy(), np.arange(len(self.trials) + 1))
+
+    @cached_property
+    def last(self) -> dict[str, Array]:
+        """The columns of each trial's last point, (trials,) each; NaN for a trial without one."""
+        some = self.bounds[1:] > self.bounds[:-1]
+        ends = self.bounds[1:][some] - 1
+        out = {}
+        for name, values in self._columns.items():
+            out[name] = np.full(len(self.trials), np.nan)
+            out[name][some] = values[ends]
+        return out
+
+    @cached_property
+    def lost(self) -> np.ndarray:
+        return self.trials["status"].isin(LOST).to_numpy()
+
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """The rows of `points` that belong to some rows of `trials`, trial by trial."""
+        first = self.bounds[rows]
+        lengths = self.bounds[rows + 1] - first
+        before = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int)
+        return np.repeat(first - before, lengths) + np.arange(lengths.sum())
+
+    def curve(self, row: int, *names: str) -> tuple[Array, ...]:
+        """Columns of one trial's curve."""
+        part = slice(self.bounds[row], self.bounds[row + 1])
+        return tuple(self._column(name)[part] for name in names)
+
+    def only(self, labels: Sequence[str]) -> Study:
+        """The same study as seen by a figure of fewer optimizers."""
+        other = copy.copy(self)
+        other.__dict__["labels"] = [label for label in self.labels if label in set(labels)]
+        return other
+
+    @cached_property
+    def _columns(self) -> dict[str, Array]:
+        columns: dict[str, Array] = {name: self.points[name].to_numpy() for name in self.points.columns}
+        if {"forward", "backward"} <= columns.keys():
+            columns["samples"] = columns["forward"] + columns["backward"]
+        return columns
+
+    def _column(self, name: str) -> Array:
+        return self._columns[name]
+
+    def costs(self, axis: str = "passes") -> Array:
+        """(trials, taus) cost on `axis` of the first curve point at or below each target; infinite where none is."""
+        loss, cost = self._column("loss"), self._column(axis)
+        owner = self.points["trial"].to_numpy()
+        out = np.full((len(self.trials), len(self.taus)), np.inf)
+        for k, tau in enumerate(self.taus):
+            goals = {name: self.target(name, tau) for name in self.problems}
+            goal = np.array([goals[name] for name in self.trials["problem"]], dtype=float)
+            hit = loss <= goal[owner]  # NaN on either side is no hit
+            np.minimum.at(out[:, k], owner[hit], cost[hit])
+        out[self.lost] = np.inf
+        return out
+
+    @cached_property
+    def passes_to(self) -> Array:
+        return self.costs("passes")
+
+    @cached_property
+    def score(self) -> Array:
+        """(trials,) anytime scores in [0, 1]; NaN on problems that state no targets."""
+        goals = np.array([[math.isfinite(self.target(p, tau)) for tau in self.taus] for p in self.problems], dtype=bool)
+        place = {name: k for k, name in enumerate(self.problems)}
+        own = np.array([place[name] for name in self.trials["problem"]], dtype=int)
+        budgets = self.trials["budget"].to_numpy(dtype=float)
+        out = np.full(len(self.trials), np.nan)
+        for k in range(len(self.problems)):
+            rows = np.flatnonzero(own == k)
+            if len(self.taus) and goals[k].any():
+                out[rows] = anytime_score(self.passes_to[rows][:, goals[k]], budgets[rows])
+        return out
+
+    def target(self, problem: str, tau: float) -> float:
+        """The loss to reach, or NaN where the problem states no such target."""
+        targets = self.facts.get(problem, {}).get("targets") or {}
+        return next((number(value) for key, value in targets.items() if float(key) == tau), math.nan)
+
+    def best(self, problem: str) -> tuple[float, str]:
+        """The lowest loss known and its source; (NaN, "unknown") where the folder does not say."""
+        best = self.facts.get(problem, {}).get("best") or {}
+        return number(best.get("value")), str(best.get("source", "unknown"))
+
+    def incomplete(self) -> int:
+        return int((self.trials["status"] == MISSING).sum())
+
+    def comparable(self, rows: np.ndarray) -> bool:
+        """Whether the clock of these trials is that of a trial alone on the machine, so that it may be compared."""
+        return bool(self._alone[rows].all())
+
+    @cached_property
+    def _alone(self) -> np.ndarray:
+        return self.trials["comparable"].to_numpy(dtype=bool)
+
+
+def number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan

@@ -1,0 +1,166 @@
+"""Summaries over all problems: ECDF of targets, performance profiles, scores with intervals, ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from optbench.report.analysis.ranking import ALPHA, Ranking
+from optbench.report.analysis.statistics import Array, ecdf, profile
+from optbench.report.analysis.study import Study
+from optbench.report.figures.style import GREY, MOST, PAPER, Style, legend, log, pyplot, short
+from optbench.report.format import target_name
+from optbench.report.verdict import headline
+
+
+def profile_costs(study: Study, labels: Sequence[str], tau: float) -> Array:
+    """(problems, labels) median passes to the target, infinite where missed or not planned."""
+    k = study.taus.index(tau)
+    problems = [name for name in study.problems if math.isfinite(study.target(name, tau))]
+    out = np.full((len(problems), len(labels)), np.inf)
+    for i, problem in enumerate(problems):
+        for j, label in enumerate(labels):
+            rows = study.cells.get((problem, label))
+            if rows is not None:
+                cost = np.sort(study.passes_to[rows, k])
+                out[i, j] = cost[len(cost) // 2]  # the upper median: half the trials are not enough
+    return np.asarray(np.maximum(out, 1.0))  # a ratio to a cost below one pass says nothing
+
+
+def summary(study: Study, standing: Ranking, styles: Mapping[str, Style]) -> Any:
+    """ECDF over (problem, target, seed); Dolan-More profiles of all; the same for the best two alone."""
+    if not np.isfinite(study.passes_to).any():
+        return None
+    plt = pyplot()
+    labels = standing.order[:MOST]
+    rows = math.ceil(len(labels) / 4)
+    figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3 + 0.17 * rows), layout="constrained")
+    handles = _ecdf(axes[0], study, labels, styles)
+    tau = headline(study)
+    _profiles(axes[1], study, labels, tau, styles)
+    axes[1].set_title(f"cost to the {target_name(tau)}")
+    pair = labels[:2]
+    _profiles(axes[2], study, pair, tau, styles)
+    axes[2].set_title("the same, first two alone")
+    legend(figure, [handles[label] for label in labels], labels)
+    return figure
+
+
+def _ecdf(panel: Any, study: Study, labels: Sequence[str], styles: Mapping[str, Style]) -> dict[str, Any]:
+    owner = study.trials["label"].to_numpy()
+    stated = np.array([[math.isfinite(study.target(p, tau)) for tau in study.taus] for p in study.trials["problem"]])
+    end = float(study.trials["budget"].max())
+    handles = {}
+    for label in labels:
+        mine = owner == label
+        cost, share = ecdf(study.passes_to[mine][stated[mine]])
+        x = np.concatenate([[0.5], np.maximum(cost, 0.5), [max(end, 1.0)]])
+        y = np.concatenate([[0.0], share, [share[-1] if len(share) else 0.0]])
+        look = styles[label]
+        (handles[label],) = panel.plot(
+            x, y, drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
+            markevery=max(1, len(x) // 5),
+        )  # fmt: skip
+    log(panel, both=False)
+    panel.set(ylim=(-0.02, 1.02), xlabel="passes", ylabel="share", title="(problem, target, seed) hit")
+    return handles
+
+
+def _profiles(panel: Any, study: Study, labels: Sequence[str], tau: float, styles: Mapping[str, Style]) -> None:
+    ratios = profile(profile_costs(study, labels, tau))
+    finite = ratios[np.isfinite(ratios)]
+    end = max(float(finite.max()) * 1.2, 2.0) if len(finite) else 2.0
+    for j, label in enumerate(labels):
+        x = np.sort(ratios[:, j][np.isfinite(ratios[:, j])])
+        y = np.arange(1, len(x) + 1) / max(len(ratios), 1)
+        look = styles[label]
+        panel.plot(
+            np.concatenate([[1.0], x, [end]]), np.concatenate([[0.0], y, [y[-1] if len(y) else 0.0]]),
+            drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
+            markevery=max(1, len(x) // 4),
+        )  # fmt: skip
+    if end > 10:
+        log(panel, both=False)
+    panel.set(ylim=(-0.02, 1.02), xlabel="times the cost of the cheapest", ylabel="share of problems")
+
+
+def scores(standing: Ranking, styles: Mapping[str, Style]) -> Any:
+    """IQM of the score with its interval, and the leader's probability of improvement over each other."""
+    if not standing.labels:
+        return None
+    plt = pyplot()
+    order = standing.order[:MOST]
+    chances = standing.improvements(order[0], order[1:])
+    figure, axes = plt.subplots(
+        1, 2 if chances else 1, figsize=(PAPER, 0.17 * len(order) + 0.75), layout="constrained", squeeze=False
+    )
+    places = np.arange(len(order))[::-1]
+    for place, label in zip(places, order, strict=True):
+        look, value = styles[label], standing.iqm[label]
+        _mark(axes[0, 0], value.estimate, value.low, value.high, place, look)
+        if label in chances:
+            _mark(axes[0, 1], chances[label].estimate, chances[label].low, chances[label].high, place, look)
+    axes[0, 0].set(title="anytime score: IQM and 95 % interval", xlim=(-0.02, None))
+    axes[0, 0].set_yticks(places, [short(label, 24) for label in order])
+    if chances:
+        axes[0, 1].axvline(0.5, color=GREY, linewidth=0.8)
+        axes[0, 1].set(title=f"P({short(order[0], 20)} ends lower than …)", xlim=(-0.02, 1.02))
+        axes[0, 1].set_yticks(places, [""] * len(places))
+    for panel in axes.flat:
+        panel.set_ylim(-0.7, len(places) - 0.3)
+    return figure
+
+
+def _mark(panel: Any, middle: float, low: float, high: float, place: int, look: Style) -> None:
+    if math.isfinite(low):
+        panel.plot([low, high], [place, place], color=look.colour)
+    panel.plot(middle, place, marker=look.marker, color=look.colour, linestyle="none")
+
+
+def ranks(standing: Ranking, styles: Mapping[str, Style]) -> Any:
+    """Critical-difference diagram (Demsar 2006): mean ranks; bars join what Wilcoxon-Holm does not tell apart."""
+    table = standing.complete
+    if len(table) < 2 or len(standing.labels) < 3:
+        return None
+    plt = pyplot()
+    order = sorted(standing.labels, key=lambda label: standing.ranks[label])
+    bars = cliques(order, standing.adjusted) if standing.friedman < ALPHA else [(0, len(order) - 1)]
+    half = math.ceil(len(order) / 2)
+    depth = half + 0.45 * len(bars) + 0.8
+    figure, panel = plt.subplots(figsize=(PAPER, 0.17 * depth + 0.55), layout="constrained")
+    best, worst = 1.0, float(len(order))
+    span = worst - best
+    panel.set(xlim=(best - 0.28 * span, worst + 0.28 * span), ylim=(depth, -0.2))
+    panel.plot([best, worst], [0, 0], color="black", linewidth=0.8)
+    for tick in range(1, len(order) + 1):
+        panel.plot([tick, tick], [0, -0.15], color="black", linewidth=0.8)
+        panel.text(tick, -0.25, str(tick), ha="center", va="bottom", fontsize=7)
+    for k, (a, b) in enumerate(bars):
+        ends = [standing.ranks[order[a]] - 0.01 * span, standing.ranks[order[b]] + 0.01 * span]
+        panel.plot(ends, [0.4 + 0.45 * k] * 2, color="black", linewidth=2.2, solid_capstyle="round")
+    base = 0.45 * len(bars) + 0.7
+    for k, label in enumerate(order):
+        left = k < half
+        line = base + (k if left else len(order) - 1 - k)
+        rank, edge = standing.ranks[label], best - 0.03 * span if left else worst + 0.03 * span
+        colour = styles[label].colour
+        panel.plot([rank, rank, edge], [0, line, line], color=colour, linewidth=0.9, linestyle=styles[label].dash)
+        text = f"{short(label, 22)} {rank:.2f}" if left else f"{rank:.2f} {short(label, 22)}"
+        panel.text(edge, line, text, ha="right" if left else "left", va="center", fontsize=7)
+    panel.axis("off")
+    return figure
+
+
+def cliques(order: Sequence[str], p: Mapping[tuple[str, str], float]) -> list[tuple[int, int]]:
+    """Maximal runs of ranks (first, last) in which no pair differs at the 5 % level, each of two or more."""
+    runs: list[tuple[int, int]] = []
+    for first in range(len(order)):
+        last = first
+        while last + 1 < len(order) and all(p[order[k], order[last + 1]] >= ALPHA for k in range(first, last + 1)):
+            last += 1
+        if last > first and not any(a <= first and last <= b for a, b in runs):
+            runs.append((first, last))
+    return runs

@@ -1,0 +1,115 @@
+"""Curves of all problems as small multiples: median loss gap over seeds against a cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from optbench.report.analysis.bands import Bands
+from optbench.report.analysis.statistics import Array
+from optbench.report.analysis.study import Study
+from optbench.report.figures.style import PAPER, Style, legend, log, pyplot, short
+
+COLUMNS = 3
+PAGE = 12  # panels a figure; more problems make more figures
+UNITS = {"passes": "passes", "seconds": "seconds", "samples": "samples", "flops": "FLOPs"}
+
+
+def figures(study: Study, styles: Mapping[str, Style], axis: str) -> dict[str, Any]:
+    """{name: figure}: one for every twelve problems."""
+    split = pages(f"curves_{axis}", study.problems, PAGE)
+    return {name: _figure(study, styles, axis, problems) for name, problems in split.items()}
+
+
+def pages(name: str, problems: Sequence[str], most: int) -> dict[str, Sequence[str]]:
+    """{figure's name: its problems}, `most` to a figure; names are numbered where one figure cannot hold all."""
+    starts = range(0, len(problems), most)
+    return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + most] for k, at in enumerate(starts)}
+
+
+def _figure(study: Study, styles: Mapping[str, Style], axis: str, problems: Sequence[str]) -> Any:
+    plt = pyplot()
+    columns = min(COLUMNS, len(problems))
+    rows = math.ceil(len(problems) / columns)
+    entries = max(1, math.ceil(len(study.labels) / 4))
+    size = (PAPER * columns / COLUMNS if columns > 1 else 0.6 * PAPER, 1.75 * rows + 0.17 * entries + 0.2)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    handles: dict[str, Any] = {}
+    for k, axis_ in enumerate(axes.flat):
+        if k >= len(problems):
+            axis_.set_visible(False)
+            continue
+        _panel(axis_, study, styles, axis, problems[k], handles)
+        if k % columns == 0:
+            axis_.set_ylabel(_gap_name(study, problems))
+        if k >= len(problems) - columns:
+            axis_.set_xlabel(UNITS[axis])
+    ordered = [label for label in study.labels if label in handles]
+    legend(figure, [handles[label] for label in ordered], ordered, columns=4 if columns > 1 else 2)
+    return figure
+
+
+def _gap_name(study: Study, problems: Sequence[str]) -> str:
+    known = [not math.isnan(study.best(problem)[0]) for problem in problems]
+    return "loss above best" if all(known) else "loss" if not any(known) else "loss (above best if known)"
+
+
+def _panel(
+    axis_: Any, study: Study, styles: Mapping[str, Style], axis: str, problem: str, handles: dict[str, Any]
+) -> None:
+    every = Bands(study, problem, axis)
+    best, _source = study.best(problem)
+    zero = best if not math.isnan(best) else 0.0
+    bands = {label: found for label in study.labels if (found := every.band(label)) is not None}
+    floor, top = limits([found.middle - zero for found in bands.values()])
+    shared = axis == "seconds" and any(not found.comparable for found in bands.values())
+    axis_.set_title(short(problem, 30) + (" (shared clock)" if shared else ""))
+    first = float(every.grid[1]) if len(every.grid) > 1 else 1.0
+    shade = 0.13 if len(bands) <= 6 else 0.05
+    drawn = False
+    for label, found in bands.items():
+        x = np.maximum(found.cost, first / 2)  # zero has no place on a log axis
+        middle, low, high = (_shown(values - zero, floor, top) for values in (found.middle, found.low, found.high))
+        if not np.isfinite(middle).any():
+            continue
+        drawn = True
+        look = styles[label]
+        finite = np.isfinite(low) & np.isfinite(high)
+        axis_.fill_between(x, low, high, where=finite, step="post", color=look.colour, alpha=shade, linewidth=0)
+        (line,) = axis_.plot(
+            x, middle, drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
+            markevery=[*range(0, len(x) - 1, max(1, len(x) // 5)), len(x) - 1], label=label,
+        )  # fmt: skip
+        handles.setdefault(label, line)
+    if not drawn:
+        axis_.text(0.5, 0.5, "no finite curve", ha="center", va="center", transform=axis_.transAxes)
+        axis_.set_xticks([])
+        axis_.set_yticks([])
+        return
+    axis_.set_ylim(floor / 2, top)
+    log(axis_)
+    for tau in study.taus:
+        goal = study.target(problem, tau) - zero
+        if floor <= goal <= top:
+            axis_.axhline(goal, color="#999999", linewidth=0.5, linestyle=(0, (1, 2)), zorder=0)
+
+
+def limits(gaps: list[Array]) -> tuple[float, float]:
+    """(floor, top) of a log axis for these curves: a hundred times the start hides no more of a divergence than that,
+    and eight decades below the start (or the smallest gap) leave one exact zero a place to be drawn."""
+    starts = [float(gap[0]) for gap in gaps if len(gap) and np.isfinite(gap[0]) and gap[0] > 0]
+    whole = np.concatenate(gaps) if gaps else np.ones(1)
+    positive = whole[np.isfinite(whole) & (whole > 0)]
+    if not len(positive):
+        return 1e-8, 1.0
+    start = max(starts) if starts else float(positive.max())
+    top = min(float(positive.max()) * 2, 100 * start)
+    return min(max(float(positive.min()), 1e-8 * start), top / 10), top
+
+
+def _shown(gap: Array, floor: float, top: float) -> Array:
+    """Gaps with whatever is at or below the floor drawn on it, above the top just out of sight; infinities left out."""
+    return np.where(np.isfinite(gap), np.clip(gap, floor, 2 * top), np.nan)

@@ -1,0 +1,156 @@
+"""The figures that hold all problems at once: cost to target, gap at budget, throughput."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.report.analysis.study import Study
+from optbench.report.figures.style import GREY, PAPER, Style, log, pyplot, short
+from optbench.report.format import number, target_name
+
+
+def targets(study: Study, table: pd.DataFrame) -> Any:
+    """A heat map a target: median passes to it, optimizers x problems; white where the median trial misses it."""
+    plt = pyplot()
+    taus = [tau for tau in study.taus if len(table) and (table["tau"] == tau).any()]
+    if not taus:
+        return None
+    columns = min(2, len(taus))
+    rows = math.ceil(len(taus) / columns)
+    height = rows * (0.17 * len(study.labels) + 0.9) + 0.3
+    figure, axes = plt.subplots(rows, columns, figsize=(PAPER, height), squeeze=False, layout="constrained")
+    finite = table["passes"][np.isfinite(table["passes"])]
+    floor = _floor(finite)
+    low = math.log10(floor)
+    high = max(low + 1e-9, math.log10(max(finite.max(), floor))) if len(finite) else low + 1
+    for k, panel in enumerate(axes.flat):
+        if k >= len(taus):
+            panel.set_visible(False)
+            continue
+        part = table[table["tau"] == taus[k]].pivot(index="label", columns="problem", values="passes")
+        part = part.reindex(index=study.labels, columns=[p for p in study.problems if p in part.columns])
+        numbers = part.to_numpy(dtype=float)
+        shade = np.log10(np.clip(np.where(np.isfinite(numbers), numbers, np.nan), floor, None))
+        panel.pcolormesh(shade, cmap=_pale("cividis_r"), vmin=low, vmax=high, edgecolors="#dddddd", linewidth=0.4)
+        panel.set_xticks(np.arange(len(part.columns)) + 0.5, [short(name, 18) for name in part.columns])
+        names = [short(label, 22) if k % columns == 0 else "" for label in part.index]
+        panel.set_yticks(np.arange(len(part.index)) + 0.5, names)
+        panel.invert_yaxis()
+        panel.grid(False)
+        _numbers(panel, numbers)
+        panel.set_title(f"passes to the {target_name(taus[k])} (median of seeds)")
+        plt.setp(panel.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+        panel.set(xlabel="", ylabel="")
+    return figure
+
+
+def _pale(name: str) -> Any:
+    """The lighter part of a colour map, so that the numbers on it stay legible."""
+    import matplotlib
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(matplotlib.colormaps[name](np.linspace(0, 0.6, 128)))
+
+
+def _numbers(panel: Any, numbers: np.ndarray) -> None:
+    """The number in every cell, a cross for a miss; none where there are too many to be read."""
+    if numbers.size > 240:
+        return
+    for (i, j), value in np.ndenumerate(numbers):
+        if not math.isnan(value):
+            colour = "black" if math.isfinite(value) else GREY
+            text = number(value, never="✗")
+            panel.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=6, color=colour)
+
+
+def _floor(costs: pd.Series) -> float:
+    positive = costs[costs > 0]
+    return float(positive.min()) if len(positive) else 1.0
+
+
+def gaps(study: Study, styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
+    """Final loss above the best known, with its interval, a panel a problem; failures at the right edge."""
+    plt = pyplot()
+    problems = [name for name in study.problems if len(table) and (table["problem"] == name).any()]
+    if not problems:
+        return None
+    columns = min(3, len(problems))
+    rows = math.ceil(len(problems) / columns)
+    size = (PAPER if columns > 1 else 0.6 * PAPER, rows * (0.145 * len(study.labels) + 0.62))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", sharey=True)
+    places = np.arange(len(study.labels))[::-1]
+    for k, panel in enumerate(axes.flat):
+        if k >= len(problems):
+            panel.set_visible(False)
+            continue
+        part = table[table["problem"] == problems[k]].set_index("label").reindex(study.labels)
+        prefix = "gap" if part["gap"].notna().any() else "loss"
+        _gap_panel(panel, part, prefix, styles, places)
+        panel.set_title(short(problems[k], 30))
+        panel.set_yticks(places, [short(label, 22) for label in study.labels])
+        if k >= len(problems) - columns:
+            panel.set_xlabel("final loss above best" if prefix == "gap" else "final loss")
+    return figure
+
+
+def _gap_panel(panel: Any, part: pd.DataFrame, prefix: str, styles: Mapping[str, Style], places: np.ndarray) -> None:
+    values = part[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
+    finite = values[np.isfinite(values) & (values > 0)]
+    floor = max(float(finite.min()), 1e-8 * float(finite.max())) if len(finite) else 1e-8
+    top = float(finite.max()) * 3 if len(finite) else 1.0
+    for (label, _row), (middle, low, high), place in zip(part.iterrows(), values, places, strict=True):
+        if math.isnan(middle):
+            continue
+        look = styles[str(label)]
+        if math.isinf(middle):
+            panel.plot(top, place, marker="x", color=GREY, markersize=4, linestyle="none", clip_on=False)
+            continue
+        ends = np.clip([low, high if math.isfinite(high) else top], floor, top)
+        panel.plot(ends, [place, place], color=look.colour, linewidth=1.0)
+        panel.plot(max(middle, floor), place, marker=look.marker, color=look.colour, linestyle="none")
+    log(panel, both=False)
+    panel.set_xlim(floor / 2, top * 1.3)
+    panel.set_ylim(-0.7, len(places) - 0.3)
+
+
+def throughput(study: Study, styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
+    """Samples and candidates a second, the share of the ceiling and memory: a dot a problem, a row an optimizer."""
+    if not len(table):
+        return None
+    plt = pyplot()
+    views = {
+        "samples_per_second": "samples a second",
+        "candidates_per_second": "candidates a second",
+        "share_of_ceiling": "share of the matrix-product ceiling",
+        "peak_bytes": "peak memory above start (MB)",
+    }
+    shown = {name: title for name, title in views.items() if (table[name].fillna(0) > 0).any()}
+    if not shown:
+        return None
+    size = (PAPER, math.ceil(len(shown) / 2) * (0.16 * len(study.labels) + 0.65))
+    figure, axes = plt.subplots(
+        math.ceil(len(shown) / 2), min(2, len(shown)), figsize=size, squeeze=False, layout="constrained", sharey=True
+    )
+    places = {label: len(study.labels) - 1 - k for k, label in enumerate(study.labels)}
+    for panel in axes.flat[len(shown) :]:
+        panel.set_visible(False)
+    for panel, (name, title) in zip(axes.flat, shown.items(), strict=False):
+        for label, part in table.groupby("label", sort=False):
+            values = part[name].to_numpy(dtype=float) / (1e6 if name == "peak_bytes" else 1)
+            values = values[np.isfinite(values) & (values > 0)]
+            look, place = styles[str(label)], places[str(label)]
+            if len(values):
+                panel.plot([values.min(), values.max()], [place, place], color=look.colour, linewidth=0.7)
+            panel.plot(
+                values, np.full(len(values), place), marker=look.marker, color=look.colour, linestyle="none", alpha=0.8
+            )
+        log(panel, both=False)
+        panel.set_title(title)
+        panel.set_yticks(list(places.values()), [short(label, 22) for label in places])
+        panel.set_ylim(-0.7, len(places) - 0.3)
+    return figure

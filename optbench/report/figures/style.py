@@ -1,0 +1,119 @@
+"""One look for everything: a colour, a dash and a marker an optimizer, the same in every figure of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette without black and with its yellow darkened to be seen on white: told apart under the common
+# colour deficiencies. Past seven optimizers, dash and marker tell those of one colour apart.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F6A00")
+DASHES = ("solid", "dashed", "dotted", "dashdot")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
+GREY = "#777777"
+MOST = 16  # optimizers in a printed figure; more could not be told apart
+PAPER = 7.0  # inches: the text width of a two-column paper
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one optimizer is drawn."""
+
+    colour: str
+    dash: str
+    marker: str
+
+
+def styles(labels: Sequence[str]) -> dict[str, Style]:
+    """A look for each label, by its place in the list alone."""
+    return {
+        label: Style(COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)], MARKERS[k % len(MARKERS)])
+        for k, label in enumerate(labels)
+    }
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot on the Agg backend in the house style: deterministic, with text kept as text in SVG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    sns.set_theme(context="paper", style="whitegrid", palette=list(COLOURS))
+    plt.rcParams.update(
+        {
+            "font.family": "DejaVu Sans",
+            "font.size": 8,
+            "axes.titlesize": 8,
+            "axes.titley": 1.0,  # a place of its own costs a layout of all tick labels at every draw
+            "axes.labelsize": 8,
+            "legend.fontsize": 7,
+            "xtick.labelsize": 7,
+            "ytick.labelsize": 7,
+            "axes.grid": True,
+            "grid.linewidth": 0.4,
+            "axes.linewidth": 0.6,
+            "lines.linewidth": 1.2,
+            "lines.markersize": 3.5,
+            "text.usetex": False,
+            "svg.hashsalt": "optbench",
+            "svg.fonttype": "path",
+            "figure.max_open_warning": 0,
+        }
+    )
+    return plt
+
+
+def log(axes: Any, both: bool = True) -> None:
+    """Logarithmic axes with few ticks and no minor ones (they are most of the time that matplotlib takes)."""
+    axes.set_xscale("log")
+    _ticks(axes.xaxis, *axes.get_xlim())
+    if both:
+        axes.set_yscale("log")
+        _ticks(axes.yaxis, *axes.get_ylim())
+
+
+def _ticks(axis: Any, low: float, high: float) -> None:
+    """Powers of ten, or 1-2-5 steps where the axis spans too few of them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    narrow = high < 30 * low
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=5))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(_power))
+
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _power(value: float, _place: int | None = None) -> str:
+    """A tick's label: plain text, since setting formulas takes longer than all else that is drawn."""
+    if value <= 0 or 0.01 <= value < 1e4:
+        return f"{value:g}"
+    digits, exponent = f"{value:.0e}".split("e")
+    raised = "10" + str(int(exponent)).translate(_RAISED)
+    return raised if digits == "1" else f"{digits}·{raised}"
+
+
+def short(text: str, width: int = 28) -> str:
+    """A name cut in the middle, for axes and legends, its dollar signs kept from starting a formula."""
+    text = text if len(text) <= width else text[: width // 2 - 1] + "…" + text[-(width // 2) :]
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+LETTER, HANDLE = 3.9, 36.0  # points that a letter and a line with its gaps take in a legend
+
+
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
+    """One legend under all axes of a figure, outside of them, in as many columns as its width takes."""
+    if not handles:
+        return
+    names = [short(label) for label in labels]
+    wide = max(map(len, names)) * LETTER + HANDLE  # points
+    columns = max(1, min(columns, len(handles), int(figure.get_figwidth() * 72 / wide)))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.8)

@@ -1,0 +1,83 @@
+"""Conformance checks for optimizers and problems, shipped for plugin authors; every built-in passes the same ones."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pebble import ProcessPool
+
+from optbench.core.trial import RequestError
+from optbench.registry.catalog import Catalog
+from optbench.registry.specs import parse
+from optbench.testing.optimizer_checks import CheckError, optimizer_checks
+from optbench.testing.problem_checks import problem_checks
+
+TIMEOUT = 180.0  # seconds that all checks of one target may take
+
+
+class Finding(NamedTuple):
+    """One check: its name, whether it holds, and what was seen where it does not."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+def check(target: str, files: Iterable[str] = ()) -> list[Finding]:
+    """Check an optimizer or a problem by name, or everything in a plugin file, in a process that can be stopped."""
+    given = [*files, target] if target.endswith(".py") else list(files)
+    catalog = Catalog(given)
+    names = _defined_in(catalog, target) if target.endswith(".py") else [target]
+    for name in names:
+        checks_of(name, catalog)
+    findings = []
+    with ProcessPool(max_workers=1) as pool:
+        for name in names:
+            future: Any = pool.schedule(_all, args=[name, tuple(given)], timeout=TIMEOUT)
+            try:
+                findings += [Finding(f"{name}: {f.name}", f.ok, f.detail) for f in future.result()]
+            except concurrent.futures.TimeoutError:
+                findings.append(Finding(f"{name}: returns", False, f"the checks took more than {TIMEOUT:g} s"))
+            except Exception as error:
+                findings.append(Finding(f"{name}: runs", False, f"{type(error).__name__}: {error}"))
+    return findings
+
+
+def checks_of(name: str, catalog: Catalog) -> dict[str, Callable[[], None]]:
+    """{check: function that raises CheckError}. Raises RequestError for a name that is neither kind."""
+    base, _ = parse(name)[0]
+    if base in catalog.problems:
+        return problem_checks(name, catalog)
+    if base in catalog.optimizers:
+        return optimizer_checks(name, catalog)
+    if ":" not in base:
+        raise RequestError(f"{name!r} is neither an optimizer nor a problem; `python -m optbench list` shows them")
+    try:
+        catalog.problem(name)
+    except RequestError:
+        return optimizer_checks(name, catalog)
+    return problem_checks(name, catalog)
+
+
+def _defined_in(catalog: Catalog, file: str) -> list[str]:
+    start = str(Path(file).resolve())
+    tables: list[dict[str, Any]] = [catalog.optimizers, catalog.problems]
+    return [name for table in tables for name, entry in table.items() if entry.path.startswith(f"{start}:")]
+
+
+def _all(name: str, files: tuple[str, ...]) -> list[Finding]:
+    torch.set_num_threads(1)
+    findings = []
+    for title, run in checks_of(name, Catalog(files)).items():
+        try:
+            run()
+            findings.append(Finding(title, True))
+        except CheckError as error:
+            findings.append(Finding(title, False, str(error)))
+        except Exception as error:
+            findings.append(Finding(title, False, f"{type(error).__name__}: {error}"))
+    return findings

@@ -1,0 +1,384 @@
+"""Whole runs: plugins that misbehave, runs that are killed, folders that are wrong. Every trial keeps one record."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from optbench.__main__ import main
+from optbench.core.trial import RequestError
+from optbench.execution.plan import Suite
+from optbench.execution.request import run_request
+from optbench.execution.runner import Options, run_suite
+from optbench.records import store
+from optbench.records.schema import Record
+
+HEAD = """
+import math, os, sys, time
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+
+class Base:
+    needs: ClassVar[str] = "value"
+    lanes: ClassVar[bool] = True
+"""
+EVIL = {
+    "raises": ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
+    "returns_nan": ("\n        while True: f.value(f.start(3) * math.nan)", "spent", None),
+    "advises_nan": ("\n        f.value(f.start(3)); f.recommend(f.start() * math.nan)", "diverged", "loss was nan"),
+    "never_returns": ("\n        f.value(f.start(3))\n        while True: time.sleep(0.01)", "timeout", "within 10 s"),
+    "exits": ("\n        f.value(f.start(3)); os._exit(7)", "killed", "code 7"),
+    "asks_to_exit": ("\n        f.value(f.start(3)); sys.exit(3)", "failed", "SystemExit: 3"),
+    "kills_itself": ("os.kill(os.getpid(), 9)", "killed", "signal 9"),
+    "allocates": (
+        "\n        held = []\n        while True: held.append(torch.ones(2**24)); time.sleep(0.001)",
+        "killed",
+        "more than 1 GiB",
+    ),
+    "ignores_budget": (
+        "\n        while True:\n            try: f.value(f.start(3))\n            except BaseException: pass",
+        "killed",
+        "ignored the budget",
+    ),
+    "prints": ("\n        for _ in range(10**6): print('spam')\n        raise ValueError('done')", "failed", "spam"),
+    "works": ("\n        while True: f.value(f.start(3))", "spent", None),
+}
+
+
+def write_evil(path: Path) -> Path:
+    parts = [
+        f"@dataclass(frozen=True)\nclass {''.join(p.capitalize() for p in name.split('_'))}(Base):\n"
+        f"    name: ClassVar[str] = {name!r}\n    def minimise(self, f):\n        {body.lstrip()}\n"
+        for name, (body, _, _) in EVIL.items()
+    ]
+    path.write_text(HEAD + "\n".join(parts))
+    return path
+
+
+def quiet(*_: object) -> None:
+    """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def evil_records(tmp_path_factory) -> dict[str, list[Record]]:
+    folder = tmp_path_factory.mktemp("evil")
+    plugin = write_evil(folder / "evil.py")
+    suite = Suite("evil", ("sphere",), tuple(EVIL), seeds=2, passes=50, timeout=10, memory=1)
+    records = run_suite(suite, folder / "out", Options(workers=2, plugins=(str(plugin),)), quiet)
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.optimizer, []).append(record)
+    kept, wrong = store.read(folder / "out")
+    assert len(kept) == 2 * len(EVIL) and not wrong and {r.key for r in kept} == {r.key for r in records}
+    assert not (folder / "out" / ".spool").exists()
+    return found
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_records) -> None:
+    _, status, reason = EVIL[name]
+    for record in evil_records[name]:
+        assert record.status == status, record.error
+        if reason:
+            assert reason in record.error and "\n" not in record.error
+        else:
+            assert record.error is None
+
+
+def test_what_was_measured_before_the_end_is_kept(evil_records) -> None:
+    for name in ("never_returns", "exits", "ignores_budget"):
+        for record in evil_records[name]:
+            assert record.curve and record.curve[0]["passes"] == 0, name
+    assert all(record.nonfinite == 50 for record in evil_records["returns_nan"])
+
+
+def test_a_group_with_one_bad_lane_is_run_again_lane_by_lane(tmp_path) -> None:
+    plugin = tmp_path / "half.py"
+    plugin.write_text(
+        HEAD + "@dataclass(frozen=True)\nclass Half(Base):\n    def minimise(self, f):\n"
+        "        if 1 in f._seeds: raise RuntimeError('seed 1')\n        while True: f.value(f.start(2))\n"
+    )
+    suite = Suite("half", ("sphere",), ("half",), seeds=3, passes=20)
+    records = run_suite(suite, tmp_path / "out", Options(workers=1, lanes=3, plugins=(str(plugin),)), quiet)
+    assert [(record.seed, record.status) for record in records] == [(0, "spent"), (1, "failed"), (2, "spent")]
+
+
+def test_lanes_and_workers_give_the_records_of_one_by_one(tmp_path) -> None:
+    suite = Suite("s", ("sphere", "mlp_iris"), ("adam", "pso", "nelder_mead"), seeds=3, passes=30)
+    plain = run_suite(suite, tmp_path / "a", Options(workers=1), quiet)
+    wide = run_suite(suite, tmp_path / "b", Options(workers=2, lanes=2), quiet)
+    assert {record.lanes for record in wide} == {1, 2}
+    for one, two in zip(plain, wide, strict=True):
+        assert (one.key, one.status, one.forward, one.backward) == (two.key, two.status, two.forward, two.backward)
+        assert one.curve[-1]["loss"] == pytest.approx(two.curve[-1]["loss"], rel=1e-3)
+
+
+def test_running_again_resumes_and_a_changed_source_runs_its_own_again(tmp_path) -> None:
+    plugin = tmp_path / "mine.py"
+    code = HEAD + "@dataclass(frozen=True)\nclass Mine(Base):\n"
+    code += "    def minimise(self, f):\n        f.value(f.start({}))\n"
+    plugin.write_text(code.format(2))
+    suite = Suite("s", ("sphere",), ("mine", "adam"), seeds=2, passes=20)
+    options = Options(workers=1, plugins=(str(plugin),))
+    run_suite(suite, tmp_path / "out", options, quiet)
+    before = (tmp_path / "out" / "records.jsonl").read_text()
+    said: list[str] = []
+    run_suite(suite, tmp_path / "out", options, said.append)
+    assert (tmp_path / "out" / "records.jsonl").read_text() == before
+    assert any("4 of 4 trials have their record" in line for line in said)
+    plugin.write_text(code.format(3))
+    run_suite(suite, tmp_path / "out", options, said.append)
+    after = (tmp_path / "out" / "records.jsonl").read_text().splitlines()
+    assert any(line.startswith("2 trials run again") for line in said)
+    adam = [line for line in before.splitlines() if json.loads(line)["optimizer"] == "adam"]
+    assert len(after) == 4 and len(adam) == 2 and set(adam) <= set(after)
+    assert {json.loads(line)["evaluations"] for line in after if json.loads(line)["optimizer"] == "mine"} == {3}
+
+
+def test_lines_that_are_no_records_are_kept_aside_and_their_trials_run(tmp_path) -> None:
+    suite = Suite("s", ("sphere",), ("adam",), seeds=3, passes=20)
+    run_suite(suite, tmp_path, Options(workers=1), quiet)
+    path = tmp_path / "records.jsonl"
+    lines = path.read_text().splitlines()
+    path.write_text(lines[0] + "\nhello\n" + lines[1] + "\n" + lines[2][:50])
+    said: list[str] = []
+    records = run_suite(suite, tmp_path, Options(workers=1), said.append)
+    assert "2 lines" in said[0] and "rejected.jsonl" in said[0]
+    assert (tmp_path / "rejected.jsonl").read_text().splitlines() == ["hello", lines[2][:50]]
+    assert len(records) == 3 and len(store.read(tmp_path)[0]) == 3 and not store.read(tmp_path)[1]
+
+
+def results(folder: Path) -> dict[str, tuple]:
+    records, wrong = store.read(folder)
+    assert not wrong and len({record.key for record in records}) == len(records)
+    return {r.key: (r.status, r.forward, r.backward, [{**point, "seconds": 0.0} for point in r.curve]) for r in records}
+
+
+def alike(one: dict[str, tuple], two: dict[str, tuple]) -> bool:
+    """The same trials, statuses and counts; losses but for rounding, for a group resumed half-way has another width."""
+    return one.keys() == two.keys() and all(
+        one[key][:3] == two[key][:3]
+        and all(
+            a.keys() == b.keys() and [*a.values()] == pytest.approx([*b.values()], rel=2e-2, abs=1e-3)
+            for a, b in zip(one[key][3], two[key][3], strict=True)
+        )
+        for key in one
+    )
+
+
+def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> None:
+    arguments = [sys.executable, "-m", "optbench", "run", "--seeds", "6"]
+    arguments += ["--problem", "sphere", "--problem", "mlp_iris"]
+    for name in ("adam", "pso", "lbfgs"):
+        arguments += ["--optimizer", name]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    subprocess.run([*arguments, "--out", str(whole)], check=True, capture_output=True)
+    before: dict[str, tuple] = {}
+    for least in (1, 9, 20):
+        run = subprocess.Popen([*arguments, "--out", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        records = broken / "records.jsonl"
+        while time.monotonic() < deadline and run.poll() is None:
+            if records.exists() and records.read_bytes().count(b"\n") >= least:
+                break
+            time.sleep(0.02)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        now = {r.key: r.status for r in store.read(broken)[0]}
+        assert len(now) >= least and set(before) <= set(now)
+        before = dict.fromkeys(now, ())
+    subprocess.run([*arguments, "--out", str(broken)], check=True, capture_output=True)
+    assert alike(results(broken), results(whole)) and len(results(whole)) == 36
+
+
+def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path) -> None:
+    with store.Store(tmp_path / "out"), pytest.raises(RequestError, match="in use by another run"):
+        store.Store(tmp_path / "out").__enter__()
+    with store.Store(tmp_path / "out"):
+        pass
+
+
+def test_folders_that_cannot_be_used_are_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RequestError, match="holds other files"):
+        store.Store(tmp_path)
+    with pytest.raises(RequestError, match="is a file"):
+        store.Store(tmp_path / "notes.txt")
+    with pytest.raises(RequestError, match="Not a directory"):
+        store.Store(tmp_path / "notes.txt" / "below")
+    with pytest.raises(RequestError, match="cannot write"):
+        store.Store(Path("/proc/optbench"))
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(RequestError, match="0 MiB free"):
+        store.Store(tmp_path / "new")
+
+
+def test_what_a_run_killed_at_its_start_leaves_does_not_make_the_folder_foreign(tmp_path) -> None:
+    for name in (".lock", ".probe", "environment.json.new"):
+        (tmp_path / name).touch()
+    with store.Store(tmp_path):
+        pass
+
+
+def test_a_disk_that_fills_up_loses_nothing_already_written(tmp_path, monkeypatch) -> None:
+    record = Record("k", "sphere", "adam", {}, 0, 1.0, "cpu", "spent")
+    with store.Store(tmp_path / "out") as results:
+        results.append(record)
+
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(store.os, "fsync", full)
+        with pytest.raises(store.FullError, match="No space left"):
+            results.append(record)
+    monkeypatch.undo()
+    assert store.read(tmp_path / "out")[0][0] == record
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda"}, "no GPU"),
+        ({"seeds": 0}, "seeds = 0"),
+        ({"passes": -3.0}, "passes = -3"),
+        ({"lanes": 0}, "--lanes 0"),
+        ({"suite": "nope"}, "unknown suite"),
+        ({"plugins": ["missing.py"]}, "no such file"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(options, message, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(RequestError, match=message):
+        run_request(out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [("import nothing_like_it", "ModuleNotFoundError"), ("def f(:", "SyntaxError"), ("x = 1", "defines no optimizer")],
+)
+def test_a_plugin_file_that_is_wrong_is_refused(code: str, message: str, tmp_path) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(code)
+    with pytest.raises(RequestError, match=message):
+        run_request(out=tmp_path / "out", plugins=[str(path)])
+
+
+def test_misfits_are_recorded_as_inapplicable_with_the_reason(tmp_path) -> None:
+    suite = Suite("s", ("sphere", "step_1d"), ("dp_step",), seeds=1, passes=20)
+    records = run_suite(suite, tmp_path / "out", Options(workers=1), quiet)
+    assert records[0].status == "inapplicable" and "needs 'exact'" in records[0].error and not records[0].curve
+    assert records[1].status == "finished" and records[1].certificate["exact"]
+
+
+def test_the_command_line_says_what_is_wrong_in_one_line_and_exits_2(tmp_path) -> None:
+    for arguments in (["run", "quik"], ["run", "--optimizer", "addam"], ["report", "nowhere"], ["check", "addam"]):
+        done = subprocess.run([sys.executable, "-m", "optbench", *arguments], capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.startswith("optbench: ") and done.stderr.count("\n") == 1
+
+
+def test_a_comparison_is_written_where_out_says_and_leaves_the_folders_alone(tmp_path, capsys) -> None:
+    suite = Suite("s", ("line_mse",), ("sgd",), seeds=2, passes=3)
+    for name in ("a", "b"):
+        run_suite(suite, tmp_path / name, Options(workers=1), quiet)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    folders = [str(tmp_path / name) for name in ("a", "b")]
+    assert main(["report", *folders, "--out", str(tmp_path / "c" / "d")]) == 0
+    assert (tmp_path / "c" / "d" / "report.html").is_file()
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    (tmp_path / "file").touch()
+    assert main(["report", *folders, "--out", str(tmp_path / "file")]) == 2
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("runn", "did you mean 'run'?"),
+        ("run --lanez 3", "did you mean '--lanes'?"),
+        ("run --seeds x", "--seeds: 'x' is not a whole number"),
+        ("run --workers 1.5", "--workers: '1.5' is not a whole number"),
+        ("run --passes x", "--passes: invalid float value: 'x'"),
+        ("run --device tpu", "choose from 'cpu', 'cuda', 'auto'"),
+        ("new optimizer 1abc", "no module name"),
+        ("new optimizer class", "no module name"),
+        ("new optimizer _", "no module name"),
+        ("new optimizer ../x", "no module name"),
+        ("new optimizer adam", "built-in optimizer"),
+        ("new problem sphere", "built-in problem"),
+        ("new optimizer torch", "would hide the installed module 'torch'"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_in_one_line(
+    arguments, message, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("optbench: ") and message in told and told.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_merge_joins_what_several_machines_ran_and_refuses_mixed_versions(tmp_path) -> None:
+    for name, optimizer in (("a", "adam"), ("b", "sgd")):
+        suite = Suite("s", ("sphere",), (optimizer,), seeds=2, passes=10)
+        run_suite(suite, tmp_path / name, Options(workers=1), quiet)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    assert store.merge(folders, tmp_path / "c") == 4
+    assert set(store.environment(tmp_path / "c")["optimizers"]) == {"adam", "sgd"}
+    world = json.loads((tmp_path / "b" / "environment.json").read_text())
+    (tmp_path / "b" / "environment.json").write_text(json.dumps(world | {"optbench": "9.9"}))
+    with pytest.raises(RequestError, match="different versions"):
+        store.merge(folders, tmp_path / "d")
+    assert store.merge(folders, tmp_path / "d", mixed=True) == 4
+
+
+def test_new_files_run_and_pass_their_checks(tmp_path) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "optbench", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    for kind, name in (("optimizer", "my_method"), ("problem", "my_task_2")):
+        assert run("new", kind, name).returncode == 0
+        assert run("new", kind, name).returncode == 2
+        checked = run("check", f"{name}.py")
+        assert checked.returncode == 0, checked.stdout
+    assert run("new", "optimizer", "My Method").returncode == 2
+    both = ["--plugin", "my_method.py", "--plugin", "my_task_2.py", "--problem", "my_task_2", "--optimizer"]
+    done = run("run", *both, "my_method", "--seeds", "1", "--passes", "20", "--out", "out", "--strict")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+VANDALS = {
+    "default_type": "torch.set_default_dtype(torch.float64)",
+    "default_device": "torch.set_default_device('meta')",
+    "working_directory": "os.chdir('/')",
+    "every_module": "torch.nn.modules.module.register_module_forward_hook(lambda m, i, o: o * 2)",
+    "someone_elses_class": "torch.optim.Adam.step = lambda self, closure=None: closure()",
+    "data": "f._data.train[0].zero_()",
+}
+
+
+def test_a_plugin_that_leaves_its_process_changed_harms_no_other_trial(tmp_path) -> None:
+    plugin = tmp_path / "vandals.py"
+    parts = [
+        f"@dataclass(frozen=True)\nclass {''.join(p.capitalize() for p in name.split('_'))}(Base):\n"
+        f"    name: ClassVar[str] = {name!r}\n    def minimise(self, f):\n        {body}\n        f.value(f.start(2))\n"
+        for name, body in VANDALS.items()
+    ]
+    plugin.write_text(HEAD + "\n".join(parts))
+    plain = run_suite(
+        Suite("s", ("mlp_iris",), ("adam", "pso"), seeds=2, passes=20), tmp_path / "a", Options(workers=1), quiet
+    )
+    suite = Suite("s", ("mlp_iris",), (*VANDALS, "adam", "pso"), seeds=2, passes=20)
+    run_suite(suite, tmp_path / "b", Options(workers=1, plugins=(str(plugin),)), quiet)
+    assert {key: results(tmp_path / "b")[key] for key in (r.key for r in plain)} == results(tmp_path / "a")
