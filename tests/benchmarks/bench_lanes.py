@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 import torch
-from steps import BATCH, bare, grouped
+from benchmarks.steps import BATCH, bare, grouped
 
 from optbench.core.problem import fresh
 from optbench.registry.catalog import Catalog

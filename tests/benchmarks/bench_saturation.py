@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 import torch
-from steps import BATCH, bare, grouped
+from benchmarks.steps import BATCH, bare, grouped
 
 from optbench.engine.model import flops
 from optbench.execution.machine import ceiling, describe, versions

@@ -18,7 +18,8 @@ from torch.func import functional_call, jacrev
 
 from optbench.core.objective import Inapplicable, Objective, Stop
 from optbench.core.problem import fresh
-from optbench.optimizers.exact.chain import Chain, ddp_sweep, read
+from optbench.optimizers.exact import ddp_sweep
+from optbench.optimizers.exact.chain import Chain, read
 from optbench.optimizers.exact.ddp import DDP
 from optbench.optimizers.exact.ddp_sweep import (
     Gain,

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optbench.core.objective import CertificateError, Objective
-from optbench.optimizers.exact.chain import dp_grid, dp_layers, dp_merge, dp_weights
+from optbench.optimizers.exact import dp_grid, dp_layers, dp_merge, dp_weights
 from optbench.optimizers.exact.dp_grid import DPGrid
 from optbench.problems.parity3 import Parity3
 from optbench.problems.sine_grid import ON_GRID as SINES

@@ -17,7 +17,7 @@ from scipy.special import logsumexp
 
 from optbench.core.objective import Objective
 from optbench.core.problem import Problem, fresh
-from optbench.optimizers.exact.chain import dp_step
+from optbench.optimizers.exact import dp_step
 from optbench.optimizers.exact.dp_segments import Absolute, Labels, Squared
 from optbench.optimizers.exact.dp_step import DPStep, segment
 from optbench.problems.step_1d import BESTS, Step1d

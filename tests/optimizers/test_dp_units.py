@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optbench.optimizers.exact.chain import dp_bounds, dp_merge, dp_sums, dp_units
+from optbench.optimizers.exact import dp_bounds, dp_merge, dp_sums, dp_units
 from optbench.optimizers.exact.dp_bounds import box_bound
 from optbench.optimizers.exact.dp_sums import Stage, Units
 from optbench.optimizers.exact.dp_units import Found, make_loss, solve

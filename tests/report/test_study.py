@@ -15,7 +15,7 @@ from optbench.report.analysis import cells, certificates
 from optbench.report.analysis.bands import Bands
 from optbench.report.analysis.load import study
 from optbench.report.analysis.study import Study
-from optbench.report.format import rows
+from optbench.report.format import records_of
 
 
 def made(folder: Path, *args: Any, **kwargs: Any) -> Study:
@@ -37,7 +37,7 @@ def test_survivors_do_not_look_good(tmp_path: Path) -> None:
     """Trap (benchopt): failed runs vanish from the tables. Three of five fail; the median trial never arrives."""
     whole = made(tmp_path, {"a": Runner(noise=0.0, fails=(0, 1, 2)), "b": Runner(noise=0.0)}, ["p"])
     table = cells.costs(whole)
-    half = {row["label"]: row for row in rows(table[table["tau"] == 0.5])}
+    half = {row["label"]: row for row in records_of(table[table["tau"] == 0.5])}
     assert (half["a"]["trials"], half["a"]["hits"], half["a"]["passes"]) == (5, 2, math.inf)
     assert half["b"]["passes"] < math.inf
     assert cells.finals(whole).set_index("label").loc["a", "loss"] == math.inf
