@@ -106,6 +106,11 @@ def fresh(problem: Problem, seed: int, count: int = 1) -> list[nn.Module]:
         return [problem.network().to(problem.dtype) for _ in range(count)]
 
 
+def dimension(problem: Problem) -> int:
+    """D, the number of parameters of the problem's network."""
+    return sum(p.numel() for p in fresh(problem, 0)[0].parameters())
+
+
 def generator(seed: int, purpose: str, device: str = "cpu") -> torch.Generator:
     """A generator of its own for one purpose of one seed, so that streams never share numbers."""
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.core.problem import Batch, Net, Problem, Splits
-from optbench.engine import population
+from optbench.engine import blocks, population
 from optbench.engine.model import BatchedModel
-from optbench.engine.population import REPAYS, Population, columns
+from optbench.engine.population import MIN_BLOCKS, Population
+from optbench.engine.sample_layout import columns
 
 
 class Residual(nn.Module):
@@ -87,8 +88,8 @@ def points(rows: BatchedModel, count: int) -> Tensor:
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_losses_equal_the_plain_network_traced_or_not(network: str, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "CACHED", 150)  # blocks of a few candidates, the last one smaller
-    monkeypatch.setattr(population, "REPAYS", 2)
+    monkeypatch.setattr(blocks, "MAX_CACHED", 150)  # blocks of a few candidates, the last one smaller
+    monkeypatch.setattr(population, "MIN_BLOCKS", 2)
     problem = Made(NETWORKS[network], LOSSES[loss])
     rows, batch = BatchedModel(problem, (0,), "cpu"), problem.data().train
     x = points(rows, 7)
@@ -97,15 +98,15 @@ def test_losses_equal_the_plain_network_traced_or_not(network: str, loss: str, m
     assert torch.allclose(first, plain, rtol=1e-12)
     for _ in range(3):
         assert torch.equal(rows.losses(x, batch), first)  # the trace runs the same operations
-    assert rows._population._traced
-    assert all(block != rows._population._block for block in rows._population._traced.values())
+    assert rows._population._compiled
+    assert all(block != rows._population._block for block in rows._population._compiled.values())
 
 
 def test_a_traced_block_takes_any_batch_of_its_shape() -> None:
     problem = Made(NETWORKS["relu"])
     rows, (x, y) = BatchedModel(problem, (0,), "cpu"), problem.data().train
     candidates = points(rows, 3)
-    for _ in range(REPAYS + 1):
+    for _ in range(MIN_BLOCKS + 1):
         rows.losses(candidates, (x, y))
     other = (x.flip(0) + 1, (y + 1) % 3)
     plain = torch.stack([rows.plain(row, other).detach() for row in candidates])
@@ -120,7 +121,7 @@ def test_targets_that_are_to_be_ignored_are_ignored() -> None:
 
 
 def test_every_candidate_of_a_stochastic_network_has_the_same_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "CACHED", 120)
+    monkeypatch.setattr(blocks, "MAX_CACHED", 120)
     problem = Made(lambda: mlp(lambda: nn.Dropout(0.5)), stochastic=True)
     rows, batch = BatchedModel(problem, (0,), "cpu"), problem.data().train
     same = points(rows, 1).expand(9, -1)
@@ -131,7 +132,7 @@ def test_every_candidate_of_a_stochastic_network_has_the_same_mask(monkeypatch: 
 
 
 def test_a_network_that_looks_at_its_inputs_is_evaluated_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "REPAYS", 1)
+    monkeypatch.setattr(population, "MIN_BLOCKS", 1)
 
     def sign(row: Tensor, batch: Batch) -> Tensor:
         return row.sum() if batch[0].sum() > 0 else -row.sum()

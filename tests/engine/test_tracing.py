@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from optbench.engine.compile.trace import Once, traced
+from optbench.engine.compile.trace import traced
+from optbench.engine.once import Once
 
 
 def test_once_computes_again_for_other_tensors_and_for_changed_ones() -> None:

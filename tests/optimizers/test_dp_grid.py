@@ -12,7 +12,8 @@ from helpers.dp_cases import MODULES, Small, Solved, every_network, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optbench.core.objective import CertificateError, Objective
+from optbench.core.objective import CertificateError
+from optbench.engine.metered import metered
 from optbench.optimizers.exact import dp_grid, dp_layers, dp_merge, dp_weights
 from optbench.optimizers.exact.dp_grid import DPGrid
 from optbench.problems.parity3 import Parity3
@@ -211,7 +212,7 @@ def test_a_continuous_network_may_go_below_the_grid() -> None:
     """No contradiction, the certificate is about the grid: plain gradient descent from its optimum ends below it."""
     problem = SineGrid(3, 2)
     found = solved(problem, DPGrid())
-    f = Objective(problem, [0], 1000.0)
+    f = metered(problem, [0], 1000.0)
     x = found.point[None]
     for _ in range(100):
         loss, gradient = f.value_and_grad(x)
