@@ -17,11 +17,14 @@ from optbench.core.objective import Inapplicable
 from optbench.engine.metered import metered
 from optbench.optimizers import arrays, checks
 from optbench.optimizers.colony.mmas import MMAS, convergence
-from optbench.optimizers.direct.scipy_global import DifferentialEvolution, DualAnnealing, Powell, _box
+from optbench.optimizers.direct.dual_annealing import DualAnnealing
+from optbench.optimizers.direct.powell import Powell
 from optbench.optimizers.evolution.cma_es import CMAES
+from optbench.optimizers.evolution.differential_evolution import DifferentialEvolution
 from optbench.optimizers.evolution.evotorch_search import CEM, PGPE, SNES, XNES
 from optbench.optimizers.evolution.openai_es import OpenAIES, centred_ranks
 from optbench.optimizers.evolution.spsa import SPSA
+from optbench.optimizers.scipy_options import box
 from optbench.optimizers.swarm.spso2011 import SPSO2011, in_ball
 from optbench.problems.sine_grid import SineGrid
 from optbench.problems.xor_sign import XorSign
@@ -204,15 +207,15 @@ def test_dual_annealing_asks_what_scipy_asks() -> None:
     problem = Formula(rastrigin, dim=3)
     f = run(DualAnnealing(), problem, 120)
     fresh, asked = metered(problem, [0], 1, kind=Recording), []
-    box = _box(fresh, 5.0)
+    bounds = box(fresh, 5.0)
 
     def value(x: np.ndarray) -> float:
         asked.append(x.copy())
         return float(rastrigin(torch.tensor(x)))
 
     rng = np.random.default_rng(arrays.seed(fresh))
-    start = np.clip(arrays.start(fresh), *box)
-    dual_annealing(value, list(zip(*box, strict=True)), x0=start, maxfun=200, rng=rng)
+    start = np.clip(arrays.start(fresh), *bounds)
+    dual_annealing(value, list(zip(*bounds, strict=True)), x0=start, maxfun=200, rng=rng)
     assert np.allclose(torch.cat([p[0] for p in f.points[:120]]).numpy(), asked[:120], rtol=1e-9)
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from optbench.core.objective import Inapplicable, Objective, Stop
 from optbench.engine.metered import metered
-from optbench.optimizers.quasi_newton.scipy_minimize import LBFGSB, NelderMead
+from optbench.optimizers.direct.nelder_mead import NelderMead
+from optbench.optimizers.quasi_newton.scipy_lbfgsb import LBFGSB
 
 
 def rosenbrock(x: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ def test_a_step_into_nan_is_survived() -> None:
 
 
 def test_a_simplex_that_would_not_fit_is_refused() -> None:
-    with pytest.raises(Inapplicable, match=r"D = 20000 takes 3\.0 GiB, 1 at most: use"):
+    with pytest.raises(Inapplicable, match=r"D = 20000 takes 3\.0 GiB, 1 at most: use pso"):
         run(NelderMead(), Formula(rosenbrock, dim=20_000), 10)
 
 

@@ -16,7 +16,8 @@ from optbench.engine.metered import metered
 from optbench.optimizers import arrays
 from optbench.optimizers.direct.random_search import RandomSearch
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm, led_by, neighbours
-from optbench.optimizers.swarm.pyswarms_best import GlobalBest, LocalBest
+from optbench.optimizers.swarm.pyswarms_global import GlobalBest
+from optbench.optimizers.swarm.pyswarms_local import LocalBest
 
 
 def test_three_steps_equal_the_equations_written_with_loops() -> None:

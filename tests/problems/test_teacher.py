@@ -10,7 +10,7 @@ import torch
 from optbench.core.problem import fresh
 from optbench.engine.metered import metered
 from optbench.execution import plan
-from optbench.optimizers.quasi_newton.scipy_minimize import LBFGSB
+from optbench.optimizers.quasi_newton.scipy_lbfgsb import LBFGSB
 from optbench.problems.teacher import SAMPLES, Teacher
 from optbench.registry.catalog import Catalog
 

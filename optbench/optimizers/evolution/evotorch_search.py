@@ -28,7 +28,7 @@ class _Search:
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        check_package(f"evotorch_{self.name.lower()}", "evotorch")
+        check_package(self.name.lower(), "evotorch")
         check_count("population", self.population, 2)
         check_positive("spread", self.spread)
 
