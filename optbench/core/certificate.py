@@ -1,4 +1,4 @@
-"""Certificates: what an exact method claims of its result, held against a forward pass of the network."""
+"""Certificates: what an exact method claims of its result, checked by a forward pass of the network."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Costs(NamedTuple):
     """What one lane pays. FLOPs; for a function, evaluations."""
 
     samples: int  # in the training set
-    whole: int  # a forward pass over the training set: one pass of the budget
+    one_pass: int  # a forward pass over the training set: one pass of the budget
     batch: int  # samples in a minibatch
     forward: int  # a forward pass on a minibatch
     backward: int  # a backward pass on a minibatch
@@ -32,7 +32,7 @@ class Costs(NamedTuple):
 
     def limit(self, passes: float) -> int:
         """The budget `passes` in FLOPs."""
-        return round(passes * self.whole)
+        return round(passes * self.one_pass)
 
     def gradients(self, passes: float) -> int:
         """How many gradients on a minibatch the budget `passes` pays for."""
@@ -40,7 +40,7 @@ class Costs(NamedTuple):
 
     def of(self, forward: int, backward: int) -> int:
         """What so many samples forward and so many backward cost."""
-        return round(self.whole / self.samples * (forward + self.backward / self.forward * backward))
+        return round(self.one_pass / self.samples * (forward + self.backward / self.forward * backward))
 
 
 class Spent(NamedTuple):
@@ -80,7 +80,7 @@ class Meter:
         """A snapshot, which other threads may ask for too."""
         since = self._since
         seconds = self._seconds + (0.0 if since is None else perf_counter() - since)
-        passes = self.units / self.costs.whole
+        passes = self.units / self.costs.one_pass
         counts = self._forward, self._backward, self._evaluations, self.units
         return Spent(*counts, passes, seconds, self.warmup, self._refused)
 

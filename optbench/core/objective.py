@@ -58,7 +58,7 @@ class Objective:
         self._draws = LaneDraws(problem, self._seeds, device)
         self._parameters = OneLane(model) if self.lanes == 1 else ManyLanes(model)
         self._answer = Answer(model.matrix, batches.full)
-        self._scoring = Scoring(model, data, meter.limit, meter.costs.whole, on_point)
+        self._scoring = Scoring(model, data, meter.limit, meter.costs.one_pass, on_point)
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._certificates: list[dict[str, Any] | None] = [None] * self.lanes
         self._outcome: Outcome | None = None
@@ -132,12 +132,12 @@ class Objective:
         self._remember(x[:, None], torch.where(finite, losses, math.inf)[:, None])
         return losses, gradients
 
-    def parameters(self, rows: slice = slice(None)) -> list[nn.Parameter]:
+    def parameters(self, lanes: slice = slice(None)) -> list[nn.Parameter]:
         """What a torch optimizer trains. One lane: the network's own parameters, in its own shapes. More lanes: one
-        (rows, D) matrix, so that an optimizer that works element by element trains every lane at once; different
-        settings are param groups over different rows.
+        (lanes, D) matrix, so that an optimizer that works element by element trains every lane at once; different
+        settings are param groups over different lanes.
         """
-        return self._parameters.stacked(rows)
+        return self._parameters.stacked(lanes)
 
     def parameters_of(self, lane: int) -> list[nn.Parameter]:
         """One lane's parameters in the network's own shapes, for optimizers that work on whole layers."""
@@ -201,7 +201,7 @@ class Objective:
         with self._meter.paused(), torch.no_grad():
             loss = self._model.score(x, self._data._replace(valid=None, test=None))[0]["loss"]
         costs = self._meter.costs
-        self._meter.spend(costs.samples, 0, costs.whole, 1)
+        self._meter.spend(costs.samples, 0, costs.one_pass, 1)
         if self._meter.units >= self._meter.limit:
             self._meter.end()
         self._certificates[0] = certificate(loss, lower, upper, scope, self.dtype)

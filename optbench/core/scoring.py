@@ -21,14 +21,14 @@ class Scoring:
     """The curves of B lanes. The clock of a trial stands still meanwhile; its owner sees to that."""
 
     def __init__(
-        self, model: Model, data: Splits, limit: int, whole: int, on_point: Callable[[int, Point], None] | None
+        self, model: Model, data: Splits, limit: int, one_pass: int, on_point: Callable[[int, Point], None] | None
     ) -> None:
-        """limit: FLOPs that a trial may spend. whole: FLOPs of a forward pass over the training set."""
+        """limit: FLOPs that a trial may spend. one_pass: FLOPs of a forward pass over the training set."""
         lanes = len(model.matrix)
         self.curves: list[list[Point]] = [[] for _ in range(lanes)]
         self.diverged: list[Point | None] = [None] * lanes  # where the loss of a lane was not finite for good
         self._model, self._data, self._on_point = model, data, on_point
-        self._checkpoints = checkpoints(limit, whole)
+        self._checkpoints = checkpoints(limit, one_pass)
         self._next: float = self._checkpoints[0]
         self._latest: tuple[Tensor, list[dict[str, float]]] | None = None  # points (B, D) and what they scored
 
@@ -83,11 +83,11 @@ class Scoring:
             self._on_point(lane, point)
 
 
-def checkpoints(limit: int, whole: int) -> list[int]:
+def checkpoints(limit: int, one_pass: int) -> list[int]:
     """Log-spaced costs, in FLOPs, at which to score, from a thousandth of the budget on, or a quarter of a pass.
 
-    limit: the budget. whole: a pass.
+    limit: the budget. one_pass: a pass.
     """
-    count = min(MAX_CHECKPOINTS, max(MIN_CHECKPOINTS, math.ceil(limit / whole)))
-    share = min(1.0, max(1e-3, whole / 4 / limit)) if limit else 1.0
+    count = min(MAX_CHECKPOINTS, max(MIN_CHECKPOINTS, math.ceil(limit / one_pass)))
+    share = min(1.0, max(1e-3, one_pass / 4 / limit)) if limit else 1.0
     return [math.ceil(limit * share ** (1 - k / (count - 1))) for k in range(count)]

@@ -34,5 +34,5 @@ def costs(problem: Problem, batch: int | None, device: str) -> Costs:
     """What a trial pays. batch: samples of a minibatch; None, or more than there are: the full batch."""
     samples = len(splits(problem, device).train[0])
     size = samples if batch is None else min(batch, samples)
-    whole = flops(problem, samples, device)[0]
-    return Costs(samples, whole, size, *flops(problem, size, device))
+    one_pass = flops(problem, samples, device)[0]
+    return Costs(samples, one_pass, size, *flops(problem, size, device))

@@ -55,15 +55,15 @@ class Gradients:
         kind = indexed, *[tensor.shape for tensor in (*own, *batch)]
         done = 0
         for block in self._blocks:
-            rows = slice(done, done + len(block))
-            mine = (block, gradients[rows], losses[rows], *(tensor[rows] for tensor in own))
+            lanes = slice(done, done + len(block))
+            mine = (block, gradients[lanes], losses[lanes], *(tensor[lanes] for tensor in own))
             self._run((block.shape, *kind), indexed, mine, batch)
-            done = rows.stop
+            done = lanes.stop
         return losses, gradients
 
     @property
     def at_once(self) -> int:
-        """Networks in one block, as many as the widest seen so far leaves room for; 0 before the first."""
+        """Networks in one block, as many as the widest seen so far leaves space for; 0 before the first."""
         return max(1, MAX_CACHED // max(self._widest.values())) if self._widest else 0
 
     def step(self, indexed: bool, split: int) -> Callable[..., None]:

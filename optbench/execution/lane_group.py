@@ -122,7 +122,7 @@ def _warm_up(
 def few(trial: Trial, built: Built, problem: Problem) -> float:
     """A budget, in passes, for a few steps of this trial."""
     cost = costs(problem, batch_size(built, problem), trial.device)
-    return min(trial.passes, max(0.02 * trial.passes, 3 * cost.gradient / cost.whole))
+    return min(trial.passes, max(0.02 * trial.passes, 3 * cost.gradient / cost.one_pass))
 
 
 def _halves(

@@ -74,7 +74,7 @@ class Footprint:
     works: tuple[tuple[float, int], ...]  # (bytes a lane, most lanes at a time)
 
     def of(self, lanes: int) -> int:
-        """Peak bytes of a group of this width, above what the process held before."""
+        """Peak bytes of a group of this width, above what the process took before."""
         return self.base + round(
             lanes * self.lane + max((size * min(lanes, most) for size, most in self.works), default=0.0)
         )

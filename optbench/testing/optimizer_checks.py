@@ -1,4 +1,4 @@
-"""What every optimizer is checked for: it stops, repeats, gets somewhere, uses one door and keeps its lanes apart."""
+"""What every optimizer is checked for: it stops, repeats, gets somewhere, uses one oracle and keeps its lanes apart."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def optimizer_checks(name: str, catalog: Catalog) -> dict[str, Callable[[], None
         found[f"same trial, same record ({problem})"] = partial(_repeats, trial, catalog)
         found[f"leaves its process as it was ({problem})"] = partial(_leaves_no_trace, trial, catalog)
         found[f"beats its start ({problem})"] = partial(beats_start, trial, catalog)
-        found[f"uses only its declared door ({problem})"] = partial(_keeps_to_oracle, trial, catalog)
+        found[f"uses only its declared oracle ({problem})"] = partial(_keeps_to_oracle, trial, catalog)
         if built.lanes:
             found[f"lanes equal serial ({problem})"] = partial(_lanes_equal_serial, trial, catalog)
     if not found:
@@ -127,9 +127,9 @@ class _Guarded(Objective):
         self._allow("value_and_grad", "grad", "exact")
         return super().value_and_grad(x)
 
-    def parameters(self, rows: slice = slice(None)) -> list[nn.Parameter]:
+    def parameters(self, lanes: slice = slice(None)) -> list[nn.Parameter]:
         self._allow("parameters", "grad", "exact")
-        return super().parameters(rows)
+        return super().parameters(lanes)
 
     def closure(self) -> Tensor:
         self._allow("closure", "grad", "exact")

@@ -409,13 +409,13 @@ def test_evaluating_another_point_leaves_the_parameters_in_training_alone() -> N
     assert all(torch.equal(p, q) for p, q in zip(f.parameters(), before, strict=True))
 
 
-@pytest.mark.parametrize("door", ["value_and_grad", "closure"])
-def test_a_gradient_that_raises_half_way_is_charged(door: str) -> None:
+@pytest.mark.parametrize("oracle", ["value_and_grad", "closure"])
+def test_a_gradient_that_raises_half_way_is_charged(oracle: str) -> None:
     f = metered(CATALOG.problem("mlp_iris"), [0], 60.0)
     f.parameters()
     f._model.backward = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        f.closure() if door == "closure" else f.value_and_grad(f.start())
+        f.closure() if oracle == "closure" else f.value_and_grad(f.start())
     assert f.spent.evaluations == 1 and f.spent.backward == f.spent.forward > 0
 
 
@@ -436,7 +436,7 @@ def test_other_threads_are_refused_for_they_would_not_be_counted() -> None:
 
 
 def test_no_public_name_leads_to_the_networks() -> None:
-    """An optimizer that keeps to public names meets tensors, numbers and doors, never the networks or the data."""
+    """An optimizer that keeps to public names meets tensors, numbers and oracles, never the networks or the data."""
     f = metered(CATALOG.problem("mlp_iris"), [0], 60.0)
     f.finish()
     for name in dir(f):

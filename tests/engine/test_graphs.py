@@ -63,20 +63,20 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 def step_of(name: str, indexed: bool) -> tuple[Callable[..., None], list[tuple[Tensor, ...]], list[tuple[Tensor, ...]]]:
     """A step of three lanes, and for three calls what changes and the batch."""
     problem = Catalog().problem(name)
-    rows, data = BatchedModel(problem, (0, 1, 2), "cpu"), problem.data().train
+    model, data = BatchedModel(problem, (0, 1, 2), "cpu"), problem.data().train
     draw = torch.Generator().manual_seed(0)
     mine, batches = [], []
     for number in range(3):
-        points = rows.matrix + 0.01 * number
+        points = model.matrix + 0.01 * number
         index = torch.randint(0, len(data[0]), (3, 8), generator=draw)
         batch = data if indexed else tuple(tensor[8 * number : 8 * number + 8] for tensor in data)
         own = [index] if indexed else []
         if problem.stochastic:
-            listed = rows.drawn(batch, index if indexed else None)
+            listed = model.drawn(batch, index if indexed else None)
             own += for_lanes(listed, (0, 1, 2), number, points.dtype, "cpu")
         mine.append((points, torch.empty_like(points), torch.empty(3, dtype=points.dtype), *own))
         batches.append(batch)
-    return rows._gradients.step(indexed, len(data)), mine, batches
+    return model._gradients.step(indexed, len(data)), mine, batches
 
 
 @pytest.mark.parametrize("indexed", [True, False], ids=["own batches", "one batch"])

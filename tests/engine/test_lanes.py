@@ -126,11 +126,11 @@ def test_any_width_gives_the_same_record(spec: str) -> None:
 
 @pytest.mark.parametrize("bad", ["sgd[lr=0.1,1e30]", "lbfgs[line_search_fn=None,lr=0.1,1e30]"])
 def test_a_lane_that_diverges_leaves_the_others_as_they_were(bad: str) -> None:
-    """Bit for bit: the same lanes beside one that is lost and beside one that is not."""
-    beside_lost = run_group(trials("mlp_digits", bad, 1, 10.0), CATALOG)
+    """Bit for bit: the same lanes beside one that diverges and beside one that does not."""
+    beside_diverged = run_group(trials("mlp_digits", bad, 1, 10.0), CATALOG)
     beside_well = run_group(trials("mlp_digits", bad.replace("1e30", "0.02"), 1, 10.0), CATALOG)
-    assert beside_lost[1].status == "diverged" and beside_lost[0].status == "spent"
-    same(beside_lost[0], beside_well[0])
+    assert beside_diverged[1].status == "diverged" and beside_diverged[0].status == "spent"
+    same(beside_diverged[0], beside_well[0])
 
 
 @pytest.mark.parametrize("problem", ["cnn_digits", "vae_fashion"])

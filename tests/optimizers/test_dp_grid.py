@@ -23,7 +23,7 @@ from optbench.problems.xor_sign import ON_GRID as SIGNS
 from optbench.problems.xor_sign import XorSign
 
 GRIDS = [(-1.0, 0.0, 1.0), (-1.0, 1.0), (0.0, 1.0), (-2.0, -0.5, 0.0, 1.0), (-2.0, -1.0, 0.0, 1.0, 2.0)]
-MOST = 30_000  # networks that one instance tries
+MAX_TRIED = 30_000  # networks that one instance tries
 FLAT = [(1, 2, 1), (2, 2, 1), (1, 3, 1), (1, 2, 2), (1, 1, 1), (2, 1, 2)]
 DEEP = [(1, 2, 2, 1), (1, 1, 2, 1), (2, 1, 1, 1), (1, 1, 1, 1, 1), (1, 2, 1, 2)]
 thorough = settings(max_examples=130, deadline=None, derandomize=True, database=None)
@@ -47,7 +47,7 @@ def instances(draw: st.DrawFn, shapes: list[tuple[int, ...]]) -> tuple[Small, tu
         tuple(draw(st.lists(st.sampled_from([True, True, False]), min_size=4, max_size=4))),
     )
     size = sum(p.numel() for p in problem.network().parameters())
-    return problem, draw(st.sampled_from([grid for grid in GRIDS if len(grid) ** size <= MOST] or [(-1.0, 1.0)]))
+    return problem, draw(st.sampled_from([grid for grid in GRIDS if len(grid) ** size <= MAX_TRIED] or [(-1.0, 1.0)]))
 
 
 def penalties(points: np.ndarray, penalty: float, power: float) -> np.ndarray:

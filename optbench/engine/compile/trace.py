@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, fx
 
-from optbench.engine.compile.buffers import buffered, draws, is_view, owners, works_in_place, written
+from optbench.engine.compile.buffers import buffered
+from optbench.engine.compile.operations import draws, is_view, owners, works_in_place, written
 from optbench.engine.once import Once
 
 
