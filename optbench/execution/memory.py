@@ -13,19 +13,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from optbench.core.objective import Stop
-from optbench.core.problem import fresh
 from optbench.core.trial import Trial
 from optbench.engine.model import splits
 from optbench.execution.lane_group import for_lanes, objective, train
 from optbench.registry.catalog import Catalog
 
 GENERATIONS = 130.0  # candidates that show what a population holds
-MUCH = 2**28  # bytes: below this a rough bound is enough
 BASE = 2**22  # bytes that a group takes besides its tensors: code in its first run, the allocator's waste
 TRACE = 3 * 2**23  # bytes more where its step is traced
 QUIET = 12  # gradients after which nothing is held that was not held before, and no more will be
 LONGEST = 300  # gradients that are waited for at most
-SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
 
 
 class Live(TorchDispatchMode):
@@ -80,23 +77,6 @@ class Footprint:
         while self.of(lanes + 1) <= most and lanes < 2**16:
             lanes += 1
         return lanes
-
-
-def parts(trials: Sequence[Trial], catalog: Catalog, limit: float) -> list[Sequence[Trial]]:
-    """The group, or several where it would not stay within its share of `limit` bytes."""
-    if len(trials) == 1 or _rough(trials, catalog) < min(MUCH, SHARE * limit):
-        return [trials]
-    width = footprint(trials, catalog).width(SHARE * limit)
-    count = -(-len(trials) // width)
-    width = -(-len(trials) // count)
-    return [trials[k : k + width] for k in range(0, len(trials), width)]
-
-
-def _rough(trials: Sequence[Trial], catalog: Catalog) -> float:
-    """More bytes than the group can take, for usual methods: ten vectors a candidate, 64 candidates or L-BFGS pairs."""
-    problem = catalog.problem(trials[0].problem)
-    dim = sum(p.numel() for p in fresh(problem, 0)[0].parameters())
-    return len(trials) * dim * problem.dtype.itemsize * 640.0
 
 
 def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
