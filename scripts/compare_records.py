@@ -2,8 +2,8 @@
 
     python scripts/compare_records.py results/before results/after
 
-Run both sides with the same `--lanes N`: the width that `--lanes auto` takes depends on the machine's speed, and a wider
-group may round differently. Exit code 0 when every common trial agrees and no trial is on one side alone, else 1.
+Run both sides with the same `--lanes N`: the width that `--lanes auto` takes depends on the machine's speed, and a
+wider group may round differently. Exit code 0 when every common trial agrees and no trial is on one side alone, else 1.
 """
 
 from __future__ import annotations
@@ -70,9 +70,8 @@ def main() -> int:
     if len(wrong) > MAX_SHOWN:
         print(f"and {len(wrong) - MAX_SHOWN} more")
     one_sided = len(before.keys() ^ after.keys())
-    print(
-        f"{len(common)} common trials: {len(common) - len(wrong)} equal, {len(wrong)} differ; {one_sided} on one side alone"
-    )
+    equal = len(common) - len(wrong)
+    print(f"{len(common)} common trials: {equal} equal, {len(wrong)} differ; {one_sided} on one side alone")
     return int(bool(wrong or one_sided or not common))
 
 

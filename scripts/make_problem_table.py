@@ -61,7 +61,8 @@ UNIVERSAL = """
 
 `universal[width=W,depth=D]` at its default budget, by the suite `universal` (`scripts/make_universal.py` makes table
 and figure): the root-mean-square error between the training points, and in brackets the largest, medians over five
-seeds. The theorem promises that some network of enough units comes as near as one likes; the table is what training finds.
+seeds. The theorem promises that some network of enough units comes as near as one likes; the table is what training
+finds.
 
 ![Error against parameters, a panel a depth](figures/universal.svg)
 """

@@ -14,8 +14,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from optbench.records.files import ENVIRONMENT, SUITE, read_environment, read_records
 from optbench.records.schema import RECORDS, Record
-from optbench.records.store import ENVIRONMENT, SUITE, environment, read
 from optbench.report import write
 
 DIGITS, SECONDS = 8, 4
@@ -24,8 +24,8 @@ LARGE = ("*.parquet", "trials.csv", "*.pdf", "*.svg")  # written anew by `report
 
 def pack(folder: Path, out: Path) -> None:
     """Write the packed folder and its report."""
-    records, wrong = read(folder)
-    facts = environment(folder)
+    records, wrong = read_records(folder)
+    facts = read_environment(folder)
     planned = {trial["key"] for trial in facts.pop("plan")}
     if wrong or planned != {record.key for record in records}:
         sys.exit(f"{folder} is not whole: {len(records)} records of {len(planned)} planned, {len(wrong)} broken lines")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optbench.execution.request import run_request
+import optbench
 from optbench.problems import PROBLEMS, atrophy_phantom, shared
 from optbench.records.reader import load
 from optbench.testing.conformance import check
@@ -104,7 +104,7 @@ def test_a_new_problem_of_a_few_lines_joins_a_suite_and_passes_check(
     Path("ring.py").write_text(NEW)
     assert [f"{found.name}: {found.detail}" for found in check("ring.py") if not found.ok] == []
     Path("mine.toml").write_text('problems = ["ring", "line_mse"]\noptimizers = ["adam", "random_search"]\nseeds = 2\n')
-    run_request("mine.toml", "results", plugins=["ring.py"], workers=1)
+    optbench.run("mine.toml", "results", plugins=["ring.py"], workers=1)
     trials = load("results")
     assert len(trials) == 8 and set(trials["status"]) <= {"spent", "finished"}
     assert (trials[trials["problem"] == "ring"]["last_loss"] < 0.69).all()
