@@ -8,7 +8,9 @@ from typing import Any
 
 from optbench.core.problem import Problem
 from optbench.core.trial import RequestError
-from optbench.engine.model import BatchedModel, flops, splits
+from optbench.engine.data import splits
+from optbench.engine.flops import flops
+from optbench.engine.model import BatchedModel
 from optbench.execution import machine, tuning
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan

@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from optbench.core.scoring import Point
-from optbench.engine.model import flops, splits
+from optbench.engine.flops import costs
 from optbench.execution.lane_group import Interrupted, batch_size
 from optbench.execution.machine import threads
 from optbench.execution.options import RunOptions
@@ -109,9 +109,6 @@ def _expected_seconds(task: Task) -> float:
     if task.unsupported_reason:
         return 0.0
     with contextlib.suppress(Exception), threads(1):  # what is wrong with a problem its trial will say
-        samples = len(splits(problem, trial.device).train[0])
-        one_pass = flops(problem, samples, trial.device)[0]
-        step = sum(flops(problem, min(batch_size(task.built, problem) or samples, samples), trial.device))
-        steps = trial.passes * one_pass / step if problem.track != "function" else trial.passes
-        return trial.passes * one_pass / _FLOPS_PER_SECOND + steps * _STEP_SECONDS
+        cost = costs(problem, batch_size(task.built, problem), trial.device)
+        return trial.passes * (cost.one_pass / _FLOPS_PER_SECOND + cost.one_pass / cost.gradient * _STEP_SECONDS)
     return 0.0

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from optbench.core.objective import CertificateError, Inapplicable, Objective, Stop
+from optbench.core.outcome import Outcome
 from optbench.core.problem import Problem
 from optbench.core.scoring import Point
 from optbench.core.trial import Trial
-from optbench.engine.model import flops, splits
+from optbench.engine.flops import costs
+from optbench.engine.metered import metered
 from optbench.execution import machine
 from optbench.execution.task import resolve
 from optbench.records.schema import Record
@@ -33,13 +35,15 @@ def run_group(
     on_point: Callable[[int, Point], None] | None = None,
     on_start: Callable[[Objective], None] | None = None,
     alone: bool = False,
+    eager: bool = False,
 ) -> list[Record]:
     """Train trials as lanes of one program; one record each, in their order.
 
     They differ in the seed, and in settings where the optimizer allows that (`together`). on_point: called with (lane,
     curve point) as each is measured. on_start: called with the objective before work. alone: nothing else runs on the
-    machine, so the clock counts, after a warm-up. Whatever the optimizer raises ends up in the records, except
-    KeyboardInterrupt and Interrupted. Raises torch.OutOfMemoryError where several lanes do not fit the device's memory.
+    machine, so the clock counts, after a warm-up. eager: nothing is compiled. Whatever the optimizer raises ends up in
+    the records, except KeyboardInterrupt and Interrupted. Raises torch.OutOfMemoryError where several lanes do not fit
+    the device's memory.
     """
     tasks = resolve(trials, catalog)
     first, built, problem = trials[0], tasks[0].built, tasks[0].problem
@@ -49,9 +53,9 @@ def run_group(
     optimizer = for_lanes(trials, built, catalog)
     began = perf_counter()
     try:
-        f = objective(trials, first.passes, built, problem, on_point)
+        f = objective(trials, first.passes, built, problem, on_point, eager)
         if alone:
-            _warm_up(first, built, problem, on_start)
+            _warm_up(first, built, problem, on_start, eager)
     except torch.OutOfMemoryError:
         if len(records) > 1:
             raise  # whoever runs the group splits it
@@ -70,10 +74,14 @@ def run_group(
             raise  # whoever runs the group splits it
         return _no_memory(records[0])
     utilisation, joules = gpu.stop()
-    f.finish()
+    outcome = f.finish()
     for lane, record in enumerate(records):
-        _fill(record, f, lane, status, error_text)
-        record.lanes, record.warmup_seconds, record.peak_bytes = len(trials), warmup + f.warmup, memory.peak()
+        _fill(record, outcome, lane, status, error_text)
+        record.lanes, record.warmup_seconds, record.peak_bytes = (
+            len(trials),
+            warmup + outcome.spent.warmup,
+            memory.peak(),
+        )
         record.alone, record.utilisation, record.joules = alone, utilisation, joules
     return records
 
@@ -93,21 +101,25 @@ def objective(
     built: Built,
     problem: Problem,
     on_point: Callable[[int, Point], None] | None = None,
+    eager: bool = False,
 ) -> Objective:
     """The meter of a lane group, whose budget is `passes`."""
-    return Objective(
+    return metered(
         problem,
         [trial.seed for trial in trials],
         passes,
         batch=batch_size(built, problem),
         device=trials[0].device,
         on_point=on_point,
+        eager=eager,
     )
 
 
-def _warm_up(trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None) -> None:
+def _warm_up(
+    trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None, eager: bool
+) -> None:
     """A few steps that do not count: first calls allocate, choose kernels and import."""
-    f = objective([trial], warm_up_passes(trial, built, problem), built, problem)
+    f = objective([trial], warm_up_passes(trial, built, problem), built, problem, eager=eager)
     if on_start:
         on_start(f)
     train(built.optimizer, f, trial.seed)
@@ -115,9 +127,8 @@ def _warm_up(trial: Trial, built: Built, problem: Problem, on_start: Callable[[O
 
 def warm_up_passes(trial: Trial, built: Built, problem: Problem) -> float:
     """A budget, in passes, for a few steps of this trial."""
-    samples = len(splits(problem, trial.device).train[0])
-    step = sum(flops(problem, min(batch_size(built, problem) or samples, samples), trial.device))
-    return min(trial.passes, max(0.02 * trial.passes, 3 * step / flops(problem, samples, trial.device)[0]))
+    cost = costs(problem, batch_size(built, problem), trial.device)
+    return min(trial.passes, max(0.02 * trial.passes, 3 * cost.gradient / cost.one_pass))
 
 
 def _no_memory(record: Record) -> list[Record]:
@@ -180,13 +191,13 @@ def _closed(record: Record, status: str, reason: str | None) -> Record:
     return record
 
 
-def _fill(record: Record, f: Objective, lane: int, status: str, reason: str | None) -> None:
-    diverged = f.diverged[lane]
-    record.curve = f.curves[lane]
-    record.certificate = f.certificates[lane]
-    record.seconds, record.forward, record.backward = f.seconds, f.forward, f.backward
-    record.evaluations, record.flops, record.passes = f.evaluations, f.flops, f.passes
-    record.nonfinite = f.nonfinite[lane]
+def _fill(record: Record, outcome: Outcome, lane: int, status: str, reason: str | None) -> None:
+    spent, diverged = outcome.spent, outcome.diverged[lane]
+    record.curve = outcome.curves[lane]
+    record.certificate = outcome.certificates[lane]
+    record.seconds, record.forward, record.backward = spent.seconds, spent.forward, spent.backward
+    record.evaluations, record.flops, record.passes = spent.evaluations, spent.flops, spent.passes
+    record.nonfinite = outcome.nonfinite[lane]
     record.status, record.error = status, reason
     if diverged and status in ("spent", "finished"):
         record.status, record.error = (

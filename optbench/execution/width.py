@@ -11,8 +11,10 @@ import torch
 
 from optbench.core.minibatches import take
 from optbench.core.problem import Problem
-from optbench.engine.gradients import REPAYS
-from optbench.engine.model import BatchedModel, flops, splits
+from optbench.engine.data import splits
+from optbench.engine.flops import flops
+from optbench.engine.gradients import MIN_STEPS
+from optbench.engine.model import BatchedModel
 from optbench.execution.lane_group import batch_size
 from optbench.registry.catalog import Built
 
@@ -22,10 +24,10 @@ MAX_LANE_SHARE = 0.9  # of a plain step's time that a lane's step may take for l
 _MIN_FLOPS_PER_SECOND = 5e9  # that a population is expected to reach
 
 
-def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int) -> int:
+def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int, eager: bool = False) -> int:
     """Lanes that a group of so many trials should have here, as far as time goes; 1 where they do not pay.
 
-    passes: the budget of a trial. 1 also where a gradient cannot be measured: the trials themselves then say why.
+    passes: the budget of a trial. eager: steps will not be compiled. 1 also where a gradient cannot be measured: the trials themselves then say why.
     """
     samples = len(splits(problem, device).train[0])
     size = min(batch_size(built, problem) or samples, samples)
@@ -38,7 +40,7 @@ def worthwhile(problem: Problem, built: Built, passes: float, device: str, trial
     try:
         times = step_times(problem, size, device)
         lane, once = times.lane, 0.0
-        if lane > MAX_LANE_SHARE * times.alone and steps >= REPAYS:
+        if lane > MAX_LANE_SHARE * times.alone and steps >= MIN_STEPS and not eager:
             lane, once = traced_times(problem, size, device)
     except Exception:
         return 1
@@ -73,18 +75,19 @@ def step_times(problem: Problem, size: int, device: str) -> Times:
 @lru_cache(maxsize=256)
 def traced_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
     """Seconds of a lane's gradient among twelve once it is traced, and seconds that tracing takes."""
-    rows, step = _together(problem, size, device, 12)
-    rows.traces = True
+    rows, step = _together(problem, size, device, 12, MIN_STEPS)
     step()
     return _seconds(step, device) / 12, rows.overhead
 
 
-def _together(problem: Problem, size: int, device: str, lanes: int) -> tuple[BatchedModel, Callable[[], object]]:
-    """So many lanes, and their gradient on minibatches of this size."""
+def _together(
+    problem: Problem, size: int, device: str, lanes: int, steps: int = 0
+) -> tuple[BatchedModel, Callable[[], object]]:
+    """So many lanes, and their gradient on minibatches of this size, compiled where so many steps repay it."""
     data = splits(problem, device).train
-    rows = BatchedModel(problem, tuple(range(lanes)), device)
+    rows = BatchedModel(problem, tuple(range(lanes)), device, steps=steps)
     index = None if size >= len(data[0]) else torch.arange(size, device=device).repeat(lanes, 1)
-    return rows, lambda: rows.gradients(rows.matrix, data, range(lanes), 0, index)
+    return rows, lambda: rows.gradients(rows.matrix, data, index)
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:

@@ -65,7 +65,7 @@ def run_in_parts(
     records: list[Record] = []
     for part in by_memory(group.trials, catalog, options.memory_bytes):
         shifted = partial(_shifted, on_point, len(records))
-        records += run_group(part, catalog, shifted, on_start=on_start, alone=group.alone)
+        records += run_group(part, catalog, shifted, on_start, group.alone, options.eager)
     for record in records:
         if group.note:
             record.note = record.note or f"{group.note}, ran with {record.lanes}"
@@ -99,7 +99,7 @@ def _watch(parent: int, memory: int) -> None:
     while True:
         if process.memory_info().rss > memory:
             os._exit(EXIT_MEMORY)
-        if _objective is not None and _objective.refused > MAX_CALLS_AFTER_STOP:
+        if _objective is not None and _objective.spent.refused > MAX_CALLS_AFTER_STOP:
             os._exit(EXIT_IGNORES_STOP)
         if not psutil.pid_exists(parent):
             os._exit(EXIT_ORPHAN)

@@ -14,7 +14,7 @@ from optbench.core.objective import Objective
 from optbench.core.problem import ORACLES, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
 from optbench.optimizers import OPTIMIZERS, Entry, Space
-from optbench.optimizers.gradient.torch_optim import arguments
+from optbench.optimizers.gradient.elementwise import arguments
 from optbench.problems import PROBLEMS
 from optbench.problems import Entry as ProblemEntry
 from optbench.registry import fingerprints
