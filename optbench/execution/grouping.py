@@ -29,10 +29,10 @@ def timed_tasks(tasks: Sequence[Task]) -> list[Task]:
     return list(firsts.values())
 
 
-def lane_groups(tasks: Sequence[Task], width: int | None) -> Iterator[LaneGroup]:
+def lane_groups(tasks: Sequence[Task], width: int | None, eager: bool = False) -> Iterator[LaneGroup]:
     """Lane groups of at most `width` trials: equal but for the seed and for settings that may differ by lane.
 
-    width: None takes as many lanes as pay on this machine, and one where they do not pay. Every task must be one that
+    width: None takes as many lanes as pay on this machine, and one where they do not pay. eager: their steps will not be compiled. Every task must be one that
     its problem supports.
     """
     alike: dict[Hashable, list[Task]] = {}
@@ -42,7 +42,8 @@ def lane_groups(tasks: Sequence[Task], width: int | None) -> Iterator[LaneGroup]
         first = same[0]
         most = 1
         if first.built.lanes and first.problem.vmaps and len(same) > 1:
-            most = width or worthwhile(first.problem, first.built, first.trial.passes, first.trial.device, len(same))
+            trial = first.trial
+            most = width or worthwhile(first.problem, first.built, trial.passes, trial.device, len(same), eager)
         step = most if width else _even(len(same), most)
         for part in _slices([task.trial for task in same], step):
             yield LaneGroup(tuple(part), first.third_party)

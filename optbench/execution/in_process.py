@@ -110,6 +110,5 @@ def _expected_seconds(task: Task) -> float:
         return 0.0
     with contextlib.suppress(Exception), threads(1):  # what is wrong with a problem its trial will say
         cost = costs(problem, batch_size(task.built, problem), trial.device)
-        steps = cost.gradients(trial.passes) if problem.track != "function" else trial.passes
-        return trial.passes * cost.one_pass / _FLOPS_PER_SECOND + steps * _STEP_SECONDS
+        return trial.passes * (cost.one_pass / _FLOPS_PER_SECOND + cost.one_pass / cost.gradient * _STEP_SECONDS)
     return 0.0

@@ -146,7 +146,9 @@ class _Coordinator:
         """How every lane group ended: those that share the machine, then those that have it to themselves."""
         with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
             # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
-            groups = sorted(lane_groups(shared, self._options.lanes), key=lambda group: group.trials[0].seed)
+            groups = sorted(
+                lane_groups(shared, self._options.lanes, self._options.eager), key=lambda group: group.trials[0].seed
+            )
         if groups:
             yield from execute(self._executor(small, min(self._workers, len(groups))), groups)
         single = [LaneGroup((task.trial,), task.third_party, alone=True) for task in alone]

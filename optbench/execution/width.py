@@ -12,7 +12,7 @@ import torch
 from optbench.core.minibatches import take
 from optbench.core.problem import Problem
 from optbench.engine.data import splits
-from optbench.engine.flops import costs
+from optbench.engine.flops import flops
 from optbench.engine.gradients import MIN_STEPS
 from optbench.engine.model import BatchedModel
 from optbench.execution.lane_group import batch_size
@@ -24,22 +24,23 @@ MAX_LANE_SHARE = 0.9  # of a plain step's time that a lane's step may take for l
 _MIN_FLOPS_PER_SECOND = 5e9  # that a population is expected to reach
 
 
-def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int) -> int:
+def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int, eager: bool = False) -> int:
     """Lanes that a group of so many trials should have here, as far as time goes; 1 where they do not pay.
 
-    passes: the budget of a trial. 1 also where a gradient cannot be measured: the trials themselves then say why.
+    passes: the budget of a trial. eager: steps will not be compiled. 1 also where a gradient cannot be measured: the trials themselves then say why.
     """
-    cost = costs(problem, batch_size(built, problem), device)
-    size = cost.batch
+    samples = len(splits(problem, device).train[0])
+    size = min(batch_size(built, problem) or samples, samples)
+    one_pass = flops(problem, samples, device)[0]
     if built.needs != "grad":
         return max(
-            1, min(MAX_LANES[device], int(MAX_GROUP_SECONDS * _MIN_FLOPS_PER_SECOND / max(1.0, passes * cost.one_pass)))
+            1, min(MAX_LANES[device], int(MAX_GROUP_SECONDS * _MIN_FLOPS_PER_SECOND / max(1.0, passes * one_pass)))
         )
-    steps = passes * cost.one_pass / cost.gradient
+    steps = passes * one_pass / sum(flops(problem, size, device))
     try:
         times = step_times(problem, size, device)
         lane, once = times.lane, 0.0
-        if lane > MAX_LANE_SHARE * times.alone and steps >= MIN_STEPS:
+        if lane > MAX_LANE_SHARE * times.alone and steps >= MIN_STEPS and not eager:
             lane, once = traced_times(problem, size, device)
     except Exception:
         return 1
@@ -74,9 +75,9 @@ def step_times(problem: Problem, size: int, device: str) -> Times:
 @lru_cache(maxsize=256)
 def traced_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
     """Seconds of a lane's gradient among twelve once it is traced, and seconds that tracing takes."""
-    model, step = _together(problem, size, device, 12, MIN_STEPS)
+    rows, step = _together(problem, size, device, 12, MIN_STEPS)
     step()
-    return _seconds(step, device) / 12, model.overhead
+    return _seconds(step, device) / 12, rows.overhead
 
 
 def _together(
@@ -84,9 +85,9 @@ def _together(
 ) -> tuple[BatchedModel, Callable[[], object]]:
     """So many lanes, and their gradient on minibatches of this size, compiled where so many steps repay it."""
     data = splits(problem, device).train
-    model = BatchedModel(problem, tuple(range(lanes)), device, steps=steps)
+    rows = BatchedModel(problem, tuple(range(lanes)), device, steps=steps)
     index = None if size >= len(data[0]) else torch.arange(size, device=device).repeat(lanes, 1)
-    return model, lambda: model.gradients(model.matrix, data, index)
+    return rows, lambda: rows.gradients(rows.matrix, data, index)
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:

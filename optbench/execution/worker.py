@@ -65,7 +65,7 @@ def run_in_parts(
     records: list[Record] = []
     for part in by_memory(group.trials, catalog, options.memory_bytes):
         shifted = partial(_shifted, on_point, len(records))
-        records += run_group(part, catalog, shifted, on_start=on_start, alone=group.alone, eager=options.eager)
+        records += run_group(part, catalog, shifted, on_start, group.alone, options.eager)
     for record in records:
         if group.note:
             record.note = record.note or f"{group.note}, ran with {record.lanes}"
