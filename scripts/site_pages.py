@@ -13,13 +13,16 @@ import importlib.util
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from typing import TYPE_CHECKING
 
 from optbench.optimizers import OPTIMIZERS
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "optbench"
@@ -36,15 +39,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages, where mkdocs looks for pages."""
-    pages = {
-        "cli.md": command_line(),
-        "optimizers.md": optimizers(),
-        "api/modules.md": modules(),
-        "changelog.md": _at_root("CHANGELOG.md"),
-        "contributing.md": _at_root("CONTRIBUTING.md"),
-    }
-    for name, text in pages.items():
-        files.append(File.generated(config, name, content=text))
+    from mkdocs.structure.files import File
+
+    for name, make in GENERATED.items():
+        files.append(File.generated(config, name, content=make()))
     return files
 
 
@@ -158,3 +156,12 @@ def _has_code(path: Path) -> bool:
 def _at_root(name: str) -> str:
     """A file of the repository's root as a page: its links into docs/ become links within the site."""
     return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "cli.md": command_line,
+    "optimizers.md": optimizers,
+    "api/modules.md": modules,
+    "changelog.md": partial(_at_root, "CHANGELOG.md"),
+    "contributing.md": partial(_at_root, "CONTRIBUTING.md"),
+}
