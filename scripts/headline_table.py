@@ -8,6 +8,7 @@ and of how many targets (problem, tau, seed) it hit how many. Only the records a
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from pathlib import Path
@@ -39,4 +40,6 @@ def headline(folder: str | Path) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    headline(sys.argv[1]).to_csv(sys.stdout, index=False, float_format="%.6g", lineterminator="\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="a results folder, packed or not")
+    headline(parser.parse_args().folder).to_csv(sys.stdout, index=False, float_format="%.6g", lineterminator="\n")

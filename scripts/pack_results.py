@@ -8,6 +8,7 @@ because every trial has its record. Everything else is made again by `python -m 
 
 from __future__ import annotations
 
+import argparse
 import json
 import lzma
 import shutil
@@ -56,4 +57,8 @@ def _rounded(record: Record) -> Record:
 
 
 if __name__ == "__main__":
-    pack(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="a complete results folder")
+    parser.add_argument("out", type=Path, help="where the packed folder goes")
+    given = parser.parse_args()
+    pack(given.folder, given.out)
