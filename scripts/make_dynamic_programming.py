@@ -25,6 +25,7 @@ from torch.func import functional_call
 
 from optbench.core.objective import Objective, Stop
 from optbench.core.problem import Problem
+from optbench.engine.metered import metered
 from optbench.optimizers.exact.ddp import DDP
 from optbench.optimizers.exact.dp_grid import DPGrid
 from optbench.optimizers.exact.dp_step import DPStep
@@ -48,7 +49,7 @@ class Watched(Objective):
 
 def run(problem: Problem, optimizer: Any, passes: float, seed: int = 0) -> Watched:
     torch.set_num_threads(1)
-    f = Watched(problem, [seed], passes)
+    f = metered(problem, [seed], passes, kind=Watched)
     with suppress(Stop):
         optimizer.minimise(f)
     f.finish()
@@ -78,9 +79,11 @@ def draw_fits(axes: Axes) -> None:
 
 def draw_gap(axes: Axes) -> None:
     units = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16]
-    least = [run(Step1d(K), DPStep(), 10).certificates[0]["upper"] for K in units]
+    least = [run(Step1d(K), DPStep(), 10).finish().certificates[0]["upper"] for K in units]
     adam = Catalog().optimizer("adam", {}).optimizer
-    reached = np.array([[run(Step1d(K), adam, 2000, seed).curves[0][-1]["loss"] for seed in SEEDS] for K in units])
+    reached = np.array(
+        [[run(Step1d(K), adam, 2000, seed).finish().curves[0][-1]["loss"] for seed in SEEDS] for K in units]
+    )
     axes.plot(units, least, "k-", label="certified optimum")
     axes.plot(units, reached, "o", color="C1", alpha=0.6, markersize=4)
     axes.plot([], [], "o", color="C1", label="Adam, straight-through, 2,000 passes")
@@ -98,11 +101,11 @@ def draw_grid(axes: Axes) -> None:
     on_grid, free = run(problem, DPGrid(), 10), run(problem, DDP(), 3e4, seed=1)
     axes.plot(x, y, "ko", markersize=4, label="16 samples of a sine")
     axes.plot(line, network(problem, on_grid.recommended, line), "C0-", label="best of 282 million integer networks")
-    axes.plot(line, network(problem, free._point[0], line), "C2--", label="real weights (ddp)")
+    axes.plot(line, network(problem, free.finish().points[0], line), "C2--", label="real weights (ddp)")
     axes.set(title="C  dp_grid: 1-3-1 tanh, weights in {-3..3}", xlabel="x", ylabel="y")
     axes.legend()
-    print("weights on the grid", [int(value) for value in on_grid.recommended], on_grid.certificates[0])
-    print("real weights", free.curves[0][-1]["loss"])
+    print("weights on the grid", [int(value) for value in on_grid.recommended], on_grid.finish().certificates[0])
+    print("real weights", free.finish().curves[0][-1]["loss"])
 
 
 def draw_descent(axes: Axes) -> None:
@@ -115,7 +118,7 @@ def draw_descent(axes: Axes) -> None:
     }
     for colour, (name, optimizer) in enumerate(methods.items()):
         for seed in SEEDS:
-            points = run(problem, optimizer, 1e4, seed).curves[0][1:]
+            points = run(problem, optimizer, 1e4, seed).finish().curves[0][1:]
             label = name if seed == 0 else None
             passes, losses = [p["passes"] for p in points], [p["loss"] for p in points]
             axes.plot(passes, losses, color=f"C{colour}", linestyle=STYLES[colour], linewidth=1.2, label=label)

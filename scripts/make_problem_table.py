@@ -24,7 +24,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 from optbench.core.layers import Sign, Step
 from optbench.core.problem import Batch, Problem, fresh
 from optbench.core.trial import FAILED
-from optbench.engine.model import flops
+from optbench.engine.flops import flops
 from optbench.problems import PROBLEMS
 from optbench.records.reader import read
 from optbench.registry.catalog import Catalog

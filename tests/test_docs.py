@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import site_pages
+from test_architecture import MAY_IMPORT
 
 from optbench.core.trial import RequestError
 from optbench.execution.plan import read_suite
@@ -125,8 +126,13 @@ def test_the_architecture_names_every_package() -> None:
     text = read("docs/design.md")
     for package in sorted(ROOT.glob("optbench/*/__init__.py")):
         assert f"`optbench/{package.parent.name}/`" in text, f"docs/design.md does not name {package.parent.name}"
-    for folder in re.findall(r"`(optbench/[\w/]+/)`", text):
-        assert (ROOT / folder).is_dir()
+
+
+def test_the_table_of_packages_is_in_the_order_of_their_imports() -> None:
+    rows = re.findall(r"^\| `(?:optbench/)?(\w+)/` \|", read("docs/design.md"), re.MULTILINE)
+    for package, below in MAY_IMPORT.items():
+        for name in {other.split(".")[0] for other in below}:
+            assert rows.index(name) < rows.index(package), f"{package} imports {name}, which the table has after it"
 
 
 def test_every_decision_is_in_the_index() -> None:

@@ -2,18 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from optbench.core.problem import Batch, generator
 
+STEPS_AHEAD = 32  # steps whose batches are drawn, and moved to the device, in one go
+
+# Samples (N, ...), and where lanes do not all see the same: the (B, n) index of those that each lane sees, else None.
+LaneBatch = tuple[Batch, Tensor | None]
+
+
+class Minibatches(Protocol):
+    """What each evaluation sees."""
+
+    full: bool  # every evaluation sees all samples
+
+    def current(self) -> LaneBatch:
+        """The minibatch of the step under way; a new one for every call where no step was begun."""
+
+    def next_step(self, lane: int | None = None) -> None:
+        """Begin a step: its evaluations share a minibatch. lane: only this lane goes on."""
+
+
+def minibatches(train: Batch, seeds: Sequence[int], batch: int | None, device: str) -> Minibatches:
+    """The minibatches of lanes with these seeds. batch: samples; None, or as many as there are: the full batch."""
+    if batch is None or batch >= len(train[0]):
+        return FullBatch(train)
+    return SeededBatches(train, seeds, batch, device)
+
+
+class FullBatch:
+    """All samples at every evaluation."""
+
+    full = True
+
+    def __init__(self, train: Batch) -> None:
+        self._all: LaneBatch = train, None
+
+    def current(self) -> LaneBatch:
+        return self._all
+
+    def next_step(self, lane: int | None = None) -> None:
+        """Every step sees the same."""
+
+
+class SeededBatches:
+    """Each lane's own stream of minibatches; lanes that all have one seed share theirs."""
+
+    full = False
+
+    def __init__(self, train: Batch, seeds: Sequence[int], size: int, device: str) -> None:
+        samples = len(train[0])
+        self._train, self._device, self._lanes = train, device, len(seeds)
+        self._same_seed = len(set(seeds)) == 1
+        self._blocks = [
+            batch_blocks(samples, size, seed, STEPS_AHEAD) for seed in (seeds[:1] if self._same_seed else seeds)
+        ]
+        self._ahead: Iterator[Tensor] = iter(())  # indices of the next steps, already on the device
+        self._streams = [batches(samples, size, seed) for seed in seeds]  # of lanes that step on their own
+        self._of_lane: dict[int, Tensor] = {}  # the indices that such a lane is at
+        self._step: LaneBatch | None = None  # the minibatch of the step under way
+
+    def current(self) -> LaneBatch:
+        if self._step is None and self._of_lane:
+            index = torch.stack([self._of_lane[lane] for lane in range(self._lanes)])
+            self._step = self._batch_of(index.to(self._device))
+        return self._step or self._draw()
+
+    def next_step(self, lane: int | None = None) -> None:
+        if lane is None:
+            self._step = self._draw()
+        else:
+            self._of_lane[lane], self._step = next(self._streams[lane]), None
+
+    def _draw(self) -> LaneBatch:
+        index = next(self._ahead, None)
+        if index is None:
+            self._ahead = self._draw_ahead()
+            index = next(self._ahead)
+        return self._batch_of(index)
+
+    def _batch_of(self, index: Tensor) -> LaneBatch:
+        """Where all lanes see the same samples, those samples; else it is left to each lane to look them up."""
+        if self._lanes == 1 or index.ndim == 1:
+            return take(self._train, index.reshape(-1)), None
+        return self._train, index
+
+    def _draw_ahead(self) -> Iterator[Tensor]:
+        """Indices of the next steps: (n,) where all lanes share a seed, else (B, n)."""
+        block = torch.stack([next(stream) for stream in self._blocks], 1).to(self._device)  # (steps, B, n)
+        return iter((block[:, 0] if self._same_seed else block).unbind())
+
 
 def take(batch: Batch, index: Tensor) -> Batch:
-    """The rows named by an index of any shape."""
-    rows = index.reshape(-1)  # index_select copies whole rows, tensor[index] takes six times as long
-    return tuple(tensor.index_select(0, rows).view(*index.shape, *tensor.shape[1:]) for tensor in batch)
+    """The samples named by an index of any shape: tensors (*index.shape, ...)."""
+    flat = index.reshape(-1)  # index_select copies whole samples, tensor[index] takes six times as long
+    return tuple(tensor.index_select(0, flat).view(*index.shape, *tensor.shape[1:]) for tensor in batch)
 
 
 def batches(samples: int, size: int, seed: int) -> Iterator[Tensor]:
@@ -27,7 +115,7 @@ def batches(samples: int, size: int, seed: int) -> Iterator[Tensor]:
 
 
 def batch_blocks(samples: int, size: int, seed: int, steps: int) -> Iterator[Tensor]:
-    """The stream of `batches`, so many steps at a time: (steps, size) tensors."""
+    """The stream of `batches`, so many steps at a time: (steps, size) tensors. Raises ValueError for a wrong size."""
     if not 1 <= size <= samples:
         raise ValueError(f"a batch of {size} from {samples} samples")
     stream = generator(seed, "batches")

@@ -47,7 +47,7 @@ class Problem:
 
     track: ClassVar[str]
     loss_name: ClassVar[str]  # "mse", "l1", "bce", "cross-entropy", "reward" or the function's name
-    gives: ClassVar[frozenset[str]] = frozenset({"value", "grad"})  # the doors it can open
+    gives: ClassVar[frozenset[str]] = frozenset({"value", "grad"})  # the oracles that it answers
     passes: ClassVar[float] = 100.0  # the default budget
     batch: ClassVar[int | None] = None  # the default minibatch; None is the full batch
     dtype: ClassVar[torch.dtype] = torch.float32
@@ -68,8 +68,8 @@ class Problem:
     def taus(self) -> tuple[float, ...]:
         """The targets, each as how much of the way from `start` down to `best` is still to go.
 
-        A problem states its own where some of these tell nothing apart: all or none of the optimizers reach them at
-        the default budget (docs/problems.md).
+        A problem states its own where some of these separate no optimizers: all or none reach them at the default
+        budget (docs/problems.md).
         """
         return TAUS
 
@@ -104,6 +104,11 @@ def fresh(problem: Problem, seed: int, count: int = 1) -> list[nn.Module]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return [problem.network().to(problem.dtype) for _ in range(count)]
+
+
+def dimension(problem: Problem) -> int:
+    """D, the number of parameters of the problem's network."""
+    return sum(p.numel() for p in fresh(problem, 0)[0].parameters())
 
 
 def generator(seed: int, purpose: str, device: str = "cpu") -> torch.Generator:

@@ -8,54 +8,61 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from optbench.core.meter import Spent
+from optbench.core.model import Model
 from optbench.core.problem import Splits
-from optbench.engine.model import BatchedModel
 
-CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end, at most
-FEWEST = 8  # of them; in between no more than the budget has passes, for a score costs more than one
-Point = dict[str, float]
+MAX_CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end
+MIN_CHECKPOINTS = 8  # of them; in between no more than the budget has passes, for a score costs more than one
+Point = dict[str, float]  # of a curve: passes, forward, backward, seconds, loss and the metrics of every split
 
 
 class Scoring:
     """The curves of B lanes. The clock of a trial stands still meanwhile; its owner sees to that."""
 
     def __init__(
-        self, rows: BatchedModel, data: Splits, limit: int, whole: int, on_point: Callable[[int, Point], None] | None
+        self, model: Model, data: Splits, limit: int, one_pass: int, on_point: Callable[[int, Point], None] | None
     ) -> None:
-        """limit: units of work that a trial may spend; whole: units of a forward pass over the training set."""
-        lanes = len(rows.matrix)
+        """limit: FLOPs that a trial may spend. one_pass: FLOPs of a forward pass over the training set."""
+        lanes = len(model.matrix)
         self.curves: list[list[Point]] = [[] for _ in range(lanes)]
-        self.diverged: list[Point | None] = [None] * lanes  # where a lane was lost
-        self._model, self._data, self._on_point = rows, data, on_point
-        self._checkpoints = checkpoints(limit, whole)
+        self.diverged: list[Point | None] = [None] * lanes  # where the loss of a lane was not finite for good
+        self._model, self._data, self._on_point = model, data, on_point
+        self._checkpoints = checkpoints(limit, one_pass)
         self._next: float = self._checkpoints[0]
         self._latest: tuple[Tensor, list[dict[str, float]]] | None = None  # points (B, D) and what they scored
 
     def due(self, units: int) -> bool:
+        """Whether so many spent FLOPs have reached the next checkpoint."""
         return units >= self._next
 
-    def add(self, points: Tensor, at: Point, spent: Point, loses: bool) -> None:
+    def add(self, points: Tensor, spent: Spent, for_good: bool) -> None:
         """Score (B, D) points and add to every lane's curve.
 
-        at: passes, forward, backward and seconds so far; spent: evaluations and units. loses: a lane whose point is not
-        finite is lost for good; a population may still find a finite one.
+        for_good: a lane whose loss is not finite has diverged; a population may still find a finite one.
         """
         if not all(self.diverged):
+            at = {
+                "passes": spent.passes,
+                "forward": spent.forward,
+                "backward": spent.backward,
+                "seconds": spent.seconds,
+            }
             for lane, scores in enumerate(self._scores(points)):
                 if self.diverged[lane] is None:
-                    self._keep(lane, {**at, **scores}, spent, loses)
-        self._next = next((cost for cost in self._checkpoints if cost > spent["units"]), math.inf)
+                    self._keep(lane, {**at, **scores}, spent, for_good)
+        self._next = next((cost for cost in self._checkpoints if cost > spent.flops), math.inf)
 
     def forget(self, passes: float) -> None:
         """Drop the last points where no work was done since: the parameters may have moved after them all the same."""
-        for lost, curve in zip(self.diverged, self.curves, strict=True):
-            if lost is None and len(curve) > 1 and curve[-1]["passes"] == passes:
+        for diverged, curve in zip(self.diverged, self.curves, strict=True):
+            if diverged is None and len(curve) > 1 and curve[-1]["passes"] == passes:
                 curve.pop()
 
     def _scores(self, points: Tensor) -> list[dict[str, float]]:
         """What points score; a swarm that has found nothing better since is not scored again."""
         lanes = len(points)
-        moved = list(range(lanes))  # lost lanes too: who is still alive must not change how a score is computed
+        moved = list(range(lanes))  # diverged lanes too: who still trains must not change how a score is computed
         found: list[dict[str, float]] = [{}] * lanes
         if self._latest is not None and not self._model.buffered:
             moved = (points != self._latest[0]).any(dim=1).nonzero().flatten().tolist()
@@ -68,16 +75,19 @@ class Scoring:
         self._latest = points.clone(), found
         return found
 
-    def _keep(self, lane: int, point: Point, spent: Point, loses: bool) -> None:
+    def _keep(self, lane: int, point: Point, spent: Spent, for_good: bool) -> None:
         self.curves[lane].append(point)
-        if loses and not math.isfinite(point["loss"]):
-            self.diverged[lane] = {**point, **spent}
+        if for_good and not math.isfinite(point["loss"]):
+            self.diverged[lane] = {**point, "evaluations": spent.evaluations, "units": spent.flops}
         if self._on_point:
             self._on_point(lane, point)
 
 
-def checkpoints(limit: int, whole: int) -> list[int]:
-    """Log-spaced costs at which to score, from a thousandth of the budget on, or a quarter of a pass."""
-    count = min(CHECKPOINTS, max(FEWEST, math.ceil(limit / whole)))
-    share = min(1.0, max(1e-3, whole / 4 / limit)) if limit else 1.0
+def checkpoints(limit: int, one_pass: int) -> list[int]:
+    """Log-spaced costs, in FLOPs, at which to score, from a thousandth of the budget on, or a quarter of a pass.
+
+    limit: the budget. one_pass: a pass.
+    """
+    count = min(MAX_CHECKPOINTS, max(MIN_CHECKPOINTS, math.ceil(limit / one_pass)))
+    share = min(1.0, max(1e-3, one_pass / 4 / limit)) if limit else 1.0
     return [math.ceil(limit * share ** (1 - k / (count - 1))) for k in range(count)]

@@ -67,6 +67,21 @@ def seeded(seed: int, device: str) -> Iterator[None]:
         torch.default_generator.set_state(state)
 
 
+class RandomState:
+    """torch's global generator of one kind of device, as it is now."""
+
+    def __init__(self, device: str) -> None:
+        self._cuda = device == "cuda"
+        self._state = torch.cuda.get_rng_state() if self._cuda else torch.get_rng_state()
+
+    def restore(self) -> None:
+        """Put it back as it was."""
+        if self._cuda:
+            torch.cuda.set_rng_state(self._state)
+        else:
+            torch.set_rng_state(self._state)
+
+
 class Watched(TorchFunctionMode):
     """Inside it, `draws` becomes the list of what a forward draws."""
 

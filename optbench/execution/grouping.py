@@ -13,8 +13,10 @@ import torch
 from optbench.core.minibatches import take
 from optbench.core.problem import Problem
 from optbench.core.trial import Trial
-from optbench.engine.gradients import REPAYS
-from optbench.engine.model import BatchedModel, flops, splits
+from optbench.engine.data import splits
+from optbench.engine.flops import flops
+from optbench.engine.gradients import MIN_STEPS
+from optbench.engine.model import BatchedModel
 from optbench.execution.lane_group import batch_size
 from optbench.registry.catalog import Built, Catalog
 
@@ -72,7 +74,7 @@ def worthwhile(problem: Problem, built: Built, passes: float, device: str, trial
     steps = passes * whole / sum(flops(problem, size, device))
     times = step_times(problem, size, device)
     lane, once = times.lane, 0.0
-    if lane > GAIN * times.alone and steps >= REPAYS:
+    if lane > GAIN * times.alone and steps >= MIN_STEPS:
         lane, once = traced_times(problem, size, device)
     if lane > GAIN * times.alone or trials * steps * (times.alone - lane) < once:
         return 1
@@ -101,18 +103,19 @@ def step_times(problem: Problem, size: int, device: str) -> Times:
 @lru_cache(maxsize=256)
 def traced_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
     """Seconds of a lane's gradient among twelve once it is traced, and seconds that tracing takes."""
-    rows, step = _together(problem, size, device, 12)
-    rows.traces = True
+    rows, step = _together(problem, size, device, 12, MIN_STEPS)
     step()
     return _seconds(step, device) / 12, rows.overhead
 
 
-def _together(problem: Problem, size: int, device: str, lanes: int) -> tuple[BatchedModel, Callable[[], object]]:
-    """So many lanes, and their gradient on minibatches of this size."""
+def _together(
+    problem: Problem, size: int, device: str, lanes: int, steps: int = 0
+) -> tuple[BatchedModel, Callable[[], object]]:
+    """So many lanes, and their gradient on minibatches of this size, compiled where so many steps repay it."""
     data = splits(problem, device).train
-    rows = BatchedModel(problem, tuple(range(lanes)), device)
+    rows = BatchedModel(problem, tuple(range(lanes)), device, steps=steps)
     index = None if size >= len(data[0]) else torch.arange(size, device=device).repeat(lanes, 1)
-    return rows, lambda: rows.gradients(rows.matrix, data, range(lanes), 0, index)
+    return rows, lambda: rows.gradients(rows.matrix, data, index)
 
 
 def _seconds(call: Callable[[], object], device: str) -> float:

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 
 from optbench.core.objective import CertificateError, Inapplicable, Objective, Stop
+from optbench.core.outcome import Outcome
 from optbench.core.problem import Problem
 from optbench.core.scoring import Point
 from optbench.core.trial import Trial
-from optbench.engine.model import flops, splits
+from optbench.engine.flops import costs
+from optbench.engine.metered import metered
 from optbench.execution import machine
 from optbench.records.schema import Record
 from optbench.registry.catalog import Built, Catalog, Optimizer
@@ -29,13 +31,14 @@ def run_group(
     on_point: Callable[[int, Point], None] | None = None,
     on_start: Callable[[Objective], None] | None = None,
     alone: bool = False,
+    eager: bool = False,
 ) -> list[Record]:
     """Train trials as lanes of one program; one record each, in their order.
 
     They differ in the seed, and in settings where the optimizer allows that (`together`). on_point: called with (lane,
     curve point) as each is measured. on_start: called with the objective before work. alone: nothing else runs on the
-    machine, so the clock counts, after a warm-up. A group that does not fit the device's memory is run as two halves.
-    Whatever the optimizer raises ends up in the records, except KeyboardInterrupt.
+    machine, so the clock counts, after a warm-up. eager: nothing is compiled. A group that does not fit the device's
+    memory is run as two halves. Whatever the optimizer raises ends up in the records, except KeyboardInterrupt.
     """
     first = trials[0]
     records = [blank(trial, catalog) for trial in trials]
@@ -46,11 +49,11 @@ def run_group(
     optimizer = for_lanes(trials, built, catalog)
     began = perf_counter()
     try:
-        f = objective(trials, first.passes, built, problem, on_point)
+        f = objective(trials, first.passes, built, problem, on_point, eager)
         if alone:
-            _warm_up(first, built, problem, on_start)
+            _warm_up(first, built, problem, on_start, eager)
     except torch.OutOfMemoryError:
-        return _halves(trials, records, catalog, on_point, on_start, alone)
+        return _halves(trials, records, catalog, on_point, on_start, alone, eager)
     except Exception as error:
         return [_closed(record, "failed", f"the problem: {_reason(error)}") for record in records]
     warmup = perf_counter() - began
@@ -63,12 +66,16 @@ def run_group(
     except torch.OutOfMemoryError:
         del f
         torch.cuda.empty_cache()
-        return _halves(trials, records, catalog, on_point, on_start, alone)
+        return _halves(trials, records, catalog, on_point, on_start, alone, eager)
     utilisation, joules = gpu.stop()
-    f.finish()
+    outcome = f.finish()
     for lane, record in enumerate(records):
-        _fill(record, f, lane, status, error_text)
-        record.lanes, record.warmup_seconds, record.peak_bytes = len(trials), warmup + f.warmup, memory.peak()
+        _fill(record, outcome, lane, status, error_text)
+        record.lanes, record.warmup_seconds, record.peak_bytes = (
+            len(trials),
+            warmup + outcome.spent.warmup,
+            memory.peak(),
+        )
         record.alone, record.utilisation, record.joules = alone, utilisation, joules
     return records
 
@@ -88,21 +95,25 @@ def objective(
     built: Built,
     problem: Problem,
     on_point: Callable[[int, Point], None] | None = None,
+    eager: bool = False,
 ) -> Objective:
     """The meter of a lane group, whose budget is `passes`."""
-    return Objective(
+    return metered(
         problem,
         [trial.seed for trial in trials],
         passes,
         batch=batch_size(built, problem),
         device=trials[0].device,
         on_point=on_point,
+        eager=eager,
     )
 
 
-def _warm_up(trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None) -> None:
+def _warm_up(
+    trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None, eager: bool
+) -> None:
     """A few steps that do not count: first calls allocate, choose kernels and import."""
-    f = objective([trial], few(trial, built, problem), built, problem)
+    f = objective([trial], few(trial, built, problem), built, problem, eager=eager)
     if on_start:
         on_start(f)
     train(built.optimizer, f, trial.seed)
@@ -110,9 +121,8 @@ def _warm_up(trial: Trial, built: Built, problem: Problem, on_start: Callable[[O
 
 def few(trial: Trial, built: Built, problem: Problem) -> float:
     """A budget, in passes, for a few steps of this trial."""
-    samples = len(splits(problem, trial.device).train[0])
-    step = sum(flops(problem, min(batch_size(built, problem) or samples, samples), trial.device))
-    return min(trial.passes, max(0.02 * trial.passes, 3 * step / flops(problem, samples, trial.device)[0]))
+    cost = costs(problem, batch_size(built, problem), trial.device)
+    return min(trial.passes, max(0.02 * trial.passes, 3 * cost.gradient / cost.one_pass))
 
 
 def _halves(
@@ -122,6 +132,7 @@ def _halves(
     on_point: Callable[[int, Point], None] | None,
     on_start: Callable[[Objective], None] | None,
     alone: bool,
+    eager: bool,
 ) -> list[Record]:
     """The group again as two, for the device had no room for it."""
     if len(trials) == 1:
@@ -129,7 +140,7 @@ def _halves(
     middle = len(trials) // 2
     done = []
     for start, part in ((0, trials[:middle]), (middle, trials[middle:])):
-        done += run_group(part, catalog, on_point and partial(_later, on_point, start), on_start, alone)
+        done += run_group(part, catalog, on_point and partial(_later, on_point, start), on_start, alone, eager)
     for record in done:
         record.note = record.note or f"out of memory with {len(trials)} lanes, ran with {record.lanes}"
     return done
@@ -216,19 +227,22 @@ def _closed(record: Record, status: str, reason: str | None) -> Record:
     return record
 
 
-def _fill(record: Record, f: Objective, lane: int, status: str, reason: str | None) -> None:
-    lost = f.diverged[lane]
-    record.curve = f.curves[lane]
-    record.certificate = f.certificates[lane]
-    record.seconds, record.forward, record.backward = f.seconds, f.forward, f.backward
-    record.evaluations, record.flops, record.passes = f.evaluations, f.flops, f.passes
-    record.nonfinite = f.nonfinite[lane]
+def _fill(record: Record, outcome: Outcome, lane: int, status: str, reason: str | None) -> None:
+    spent, diverged = outcome.spent, outcome.diverged[lane]
+    record.curve = outcome.curves[lane]
+    record.certificate = outcome.certificates[lane]
+    record.seconds, record.forward, record.backward = spent.seconds, spent.forward, spent.backward
+    record.evaluations, record.flops, record.passes = spent.evaluations, spent.flops, spent.passes
+    record.nonfinite = outcome.nonfinite[lane]
     record.status, record.error = status, reason
-    if lost and status in ("spent", "finished"):
-        record.status, record.error = "diverged", f"the loss was {lost['loss']} after {lost['passes']:.4g} passes"
-        record.seconds, record.passes = lost["seconds"], lost["passes"]
-        record.forward, record.backward = int(lost["forward"]), int(lost["backward"])
-        record.evaluations, record.flops = int(lost["evaluations"]), int(lost["units"])
+    if diverged and status in ("spent", "finished"):
+        record.status, record.error = (
+            "diverged",
+            f"the loss was {diverged['loss']} after {diverged['passes']:.4g} passes",
+        )
+        record.seconds, record.passes = diverged["seconds"], diverged["passes"]
+        record.forward, record.backward = int(diverged["forward"]), int(diverged["backward"])
+        record.evaluations, record.flops = int(diverged["evaluations"]), int(diverged["units"])
     elif status == "inapplicable":
         record.curve = []
     if record.seconds > 0 and math.isfinite(record.seconds):

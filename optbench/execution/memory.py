@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,50 +14,54 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from optbench.core.objective import Stop
-from optbench.core.problem import fresh
+from optbench.core.problem import Batch, Problem, Splits, dimension
 from optbench.core.trial import Trial
-from optbench.engine.model import splits
-from optbench.execution.lane_group import for_lanes, objective, train
+from optbench.engine.data import splits
+from optbench.engine.flops import costs
+from optbench.engine.gradients import MIN_STEPS
+from optbench.engine.metered import metered
+from optbench.engine.model import BatchedModel
+from optbench.execution.lane_group import batch_size, for_lanes, train
 from optbench.registry.catalog import Catalog
 
-GENERATIONS = 130.0  # candidates that show what a population holds
-MUCH = 2**28  # bytes: below this a rough bound is enough
+POPULATION_PASSES = 130.0  # some generations, which show what a population keeps
+MIN_MEASURED = 2**28  # bytes: below this a rough bound is enough
 BASE = 2**22  # bytes that a group takes besides its tensors: code in its first run, the allocator's waste
-TRACE = 3 * 2**23  # bytes more where its step is traced
-QUIET = 12  # gradients after which nothing is held that was not held before, and no more will be
-LONGEST = 300  # gradients that are waited for at most
+COMPILED = 3 * 2**23  # bytes more where its step is compiled
+MIN_STEADY_STEPS = 12  # gradients without growth after which no more memory will be taken
+MAX_STEPS = 300  # gradients that are waited for
 SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
 
 
 class Live(TorchDispatchMode):
-    """Inside it, `now` and `peak` are the bytes of tensor memory that was made inside and is still held."""
+    """Inside it, `now` and `peak` are the bytes of tensor memory that was made inside and is not freed."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = self.peak = 0
-        self._held: set[int] = set()
+        self._storages: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         known = {self._key(tensor) for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Tensor)}
         found = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(found):
-            if isinstance(tensor, Tensor) and self._key(tensor) not in known | self._held:
-                self._hold(tensor.untyped_storage())
+            if isinstance(tensor, Tensor) and self._key(tensor) not in known | self._storages:
+                self._add(tensor.untyped_storage())
         return found
 
     @staticmethod
     def _key(tensor: Tensor) -> int:
         return tensor.untyped_storage()._cdata
 
-    def _hold(self, storage: torch.UntypedStorage) -> None:
+    def _add(self, storage: torch.UntypedStorage) -> None:
         size, key = storage.nbytes(), storage._cdata
-        self._held.add(key)
+        self._storages.add(key)
         self.now += size
         self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._let_go, key, size)
+        weakref.finalize(storage, self._remove, key, size)
 
-    def _let_go(self, key: int, size: int) -> None:
-        self._held.discard(key)
+    def _remove(self, key: int, size: int) -> None:
+        self._storages.discard(key)
         self.now -= size
 
 
@@ -69,7 +74,7 @@ class Footprint:
     works: tuple[tuple[float, int], ...]  # (bytes a lane, most lanes at a time)
 
     def of(self, lanes: int) -> int:
-        """Peak bytes of a group of this width, above what the process held before."""
+        """Peak bytes of a group of this width, above what the process took before."""
         return self.base + round(
             lanes * self.lane + max((size * min(lanes, most) for size, most in self.works), default=0.0)
         )
@@ -84,7 +89,7 @@ class Footprint:
 
 def parts(trials: Sequence[Trial], catalog: Catalog, limit: float) -> list[Sequence[Trial]]:
     """The group, or several where it would not stay within its share of `limit` bytes."""
-    if len(trials) == 1 or _rough(trials, catalog) < min(MUCH, SHARE * limit):
+    if len(trials) == 1 or _rough(trials, catalog) < min(MIN_MEASURED, SHARE * limit):
         return [trials]
     width = footprint(trials, catalog).width(SHARE * limit)
     count = -(-len(trials) // width)
@@ -95,8 +100,7 @@ def parts(trials: Sequence[Trial], catalog: Catalog, limit: float) -> list[Seque
 def _rough(trials: Sequence[Trial], catalog: Catalog) -> float:
     """More bytes than the group can take, for usual methods: ten vectors a candidate, 64 candidates or L-BFGS pairs."""
     problem = catalog.problem(trials[0].problem)
-    dim = sum(p.numel() for p in fresh(problem, 0)[0].parameters())
-    return len(trials) * dim * problem.dtype.itemsize * 640.0
+    return len(trials) * dimension(problem) * problem.dtype.itemsize * 640.0
 
 
 def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
@@ -104,49 +108,54 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
     pair = trials[:2]
     first = pair[0]
     built, problem = catalog.optimizer(first.optimizer, dict(first.hyper)), catalog.problem(first.problem)
-    works: dict[str, int] = {}
-    # Some generations of a population, or steps until no more is held: L-BFGS gathers a history.
-    passes = first.passes if built.needs == "grad" else min(first.passes, GENERATIONS)
+    seeds, batch = tuple(trial.seed for trial in pair), batch_size(built, problem)
+    # Some generations of a population, or steps until memory stays the same: L-BFGS collects a history.
+    passes = first.passes if built.needs == "grad" else min(first.passes, POPULATION_PASSES)
     splits(problem, first.device)  # there before a group begins, and once for all lanes
+    steps = costs(problem, batch, first.device).gradients(passes)
+    base = BASE + (COMPILED if built.needs == "grad" and steps >= MIN_STEPS else 0)
     with torch.random.fork_rng(), Live() as live:
-        f = objective(pair, passes, built, problem)
-        base = BASE + (TRACE if f._model.traces and built.needs == "grad" else 0)
-        f._model.traces = False  # its making is not what is to be seen here
-        live.peak = live.now
-        for name in ("gradients", "losses", "score"):
-            setattr(f._model, name, _watched(getattr(f._model, name), name, live, works))
-        f._model.gradients = _until_settled(f._model.gradients, live)  # type: ignore[method-assign]
+        model = _Watched(problem, seeds, first.device, live)  # no steps to compile for: that is not what is to be seen
+        f = metered(problem, seeds, passes, batch=batch, device=first.device, model=model)
+        live.peak, model.peaks = live.now, {}
         train(for_lanes(pair, built, catalog), f, first.seed)
-    at_once = f._model.at_once  # candidates fill their block whatever the number of lanes
-    sizes = tuple((size / len(pair), max(len(pair), at_once.get(name, 0))) for name, size in works.items())
-    return Footprint(base, live.peak / len(pair), sizes)
+    at_once = model.at_once  # candidates fill their block whatever the number of lanes
+    works = tuple((size / len(pair), max(len(pair), at_once.get(name, 0))) for name, size in model.peaks.items())
+    return Footprint(base, live.peak / len(pair), works)
 
 
-def _watched(call: Callable[..., Any], name: str, live: Live, works: dict[str, int]) -> Callable[..., Any]:
-    """The call, with its own peak kept in `works` and out of the peak of what is held between such calls."""
+class _Watched(BatchedModel):
+    """A batched model that notes what its work takes, and ends the run once no more memory is kept between steps."""
 
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        before, outside = live.now, live.peak
-        live.peak = before
-        found = call(*args, **kwargs)
-        works[name] = max(works.get(name, 0), live.peak - before)
-        live.peak = max(outside, live.now)
-        return found
+    def __init__(self, problem: Problem, seeds: tuple[int, ...], device: str, live: Live) -> None:
+        super().__init__(problem, seeds, device)
+        self.peaks: dict[str, int] = {}  # most bytes inside a call, by the name of the call
+        self._live, self._most, self._calls, self._steady = live, 0, 0, 0
 
-    return watched
-
-
-def _until_settled(call: Callable[..., Any], live: Live) -> Callable[..., Any]:
-    """The call, which raises Stop once what is held between calls has not grown for a while."""
-    most = calls = quiet = 0
-
-    def watched(*args: Any, **kwargs: Any) -> Any:
-        nonlocal most, calls, quiet
-        calls += 1
-        quiet = 0 if live.now > most else quiet + 1
-        most = max(most, live.now)
-        if quiet > QUIET or calls > LONGEST:
+    def gradients(
+        self, points: Tensor, batch: Batch, index: Tensor | None = None, step: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        self._calls += 1
+        self._steady = 0 if self._live.now > self._most else self._steady + 1
+        self._most = max(self._most, self._live.now)
+        if self._steady > MIN_STEADY_STEPS or self._calls > MAX_STEPS:
             raise Stop
-        return call(*args, **kwargs)
+        with self._work("gradients"):
+            return super().gradients(points, batch, index, step)
 
-    return watched
+    def losses(self, points: Tensor, batch: Batch) -> Tensor:
+        with self._work("losses"):
+            return super().losses(points, batch)
+
+    def score(self, points: Tensor, data: Splits) -> list[dict[str, float]]:
+        with self._work("score"):
+            return super().score(points, data)
+
+    @contextmanager
+    def _work(self, name: str) -> Iterator[None]:
+        """Keep the peak inside in `peaks`, and out of the peak of what is kept between such calls."""
+        before, outside = self._live.now, self._live.peak
+        self._live.peak = before
+        yield
+        self.peaks[name] = max(self.peaks.get(name, 0), self._live.peak - before)
+        self._live.peak = max(outside, self._live.now)

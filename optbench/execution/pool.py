@@ -233,7 +233,7 @@ def _watch(parent: int, memory: int) -> None:
     while True:
         if process.memory_info().rss > memory:
             os._exit(_EXIT_MEMORY)
-        if _objective is not None and _objective.refused > _REFUSED_MOST:
+        if _objective is not None and _objective.spent.refused > _REFUSED_MOST:
             os._exit(_EXIT_DEAF)
         if not psutil.pid_exists(parent):
             os._exit(_EXIT_ORPHAN)

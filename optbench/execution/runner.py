@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from optbench.core.objective import Objective
+from optbench.core.problem import dimension
 from optbench.core.trial import FAILED, RequestError, Trial, spec
-from optbench.engine.model import flops, splits
+from optbench.engine.data import splits
+from optbench.engine.flops import flops
 from optbench.execution import machine, tuning
 from optbench.execution.grouping import groups, timed
 from optbench.execution.plan import Suite, plan
@@ -169,7 +170,7 @@ def problem_facts(name: str, catalog: Catalog, device: str) -> dict[str, Any]:
     problem = catalog.problem(name)
     try:
         data = splits(problem, device)
-        dim = Objective(problem, [0], 1.0, device=device).dim
+        dim = dimension(problem)
         samples = len(data.train[0])
         cost = flops(problem, samples, device)[0]
         best, targets, start = problem.best, problem.targets, problem.start

@@ -16,7 +16,6 @@ _SIGMA: Space = MappingProxyType({"sigma": (0.05, 2.0, "log")})
 _SPREAD: Space = MappingProxyType({"spread": (0.05, 2.0, "log"), "population": (10, 80, "log")})
 _CMA = "optbench.optimizers.evolution.cma_es:CMAES"
 _EVOTORCH = "optbench.optimizers.evolution.evotorch_search"
-_GLOBAL = "optbench.optimizers.direct.scipy_global"
 
 
 class Entry(NamedTuple):
@@ -47,12 +46,12 @@ OPTIMIZERS: dict[str, Entry] = {
         {"lr": 1.0, "line_search_fn": "strong_wolfe", "batch": "full"},
     ),
     "scipy_lbfgsb": Entry(
-        "optbench.optimizers.quasi_newton.scipy_minimize:LBFGSB",
+        "optbench.optimizers.quasi_newton.scipy_lbfgsb:LBFGSB",
         "quasi-Newton",
         "scipy's L-BFGS-B (Byrd et al. 1995), full batch",
     ),
     "nelder_mead": Entry(
-        "optbench.optimizers.quasi_newton.scipy_minimize:NelderMead",
+        "optbench.optimizers.direct.nelder_mead:NelderMead",
         "direct search",
         "scipy's Nelder-Mead simplex (1965), full batch",
     ),
@@ -63,10 +62,16 @@ OPTIMIZERS: dict[str, Entry] = {
         space={"swarm": (10, 80, "log"), "topology": ("star", "ring"), "phi": (4.02, 4.4, "linear")},
     ),
     "pyswarms": Entry(
-        "optbench.optimizers.swarm.pyswarms_best:GlobalBest",
+        "optbench.optimizers.swarm.pyswarms_global:GlobalBest",
         "swarm",
-        "pyswarms' GlobalBestPSO, its seed made to hold",
+        "pyswarms' GlobalBestPSO, repeatable by its seed",
         space={"swarm": (10, 80, "log"), "w": (0.4, 0.9, "linear")},
+    ),
+    "pyswarms_local": Entry(
+        "optbench.optimizers.swarm.pyswarms_local:LocalBest",
+        "swarm",
+        "pyswarms' LocalBestPSO, repeatable by its seed",
+        space={"swarm": (10, 80, "log"), "w": (0.4, 0.9, "linear"), "k": (2, 8, "linear")},
     ),
     "aco_r": Entry(
         "optbench.optimizers.colony.aco_r:ACOR",
@@ -123,14 +128,20 @@ OPTIMIZERS: dict[str, Entry] = {
         extra="evotorch",
     ),
     "differential_evolution": Entry(
-        f"{_GLOBAL}:DifferentialEvolution",
+        "optbench.optimizers.evolution.differential_evolution:DifferentialEvolution",
         "evolution",
         "scipy's differential evolution (Storn & Price 1997)",
         space={"population": (10, 80, "log"), "recombination": (0.1, 0.99, "linear")},
     ),
-    "powell": Entry(f"{_GLOBAL}:Powell", "direct search", "scipy's Powell line searches (1964), full batch"),
+    "powell": Entry(
+        "optbench.optimizers.direct.powell:Powell",
+        "direct search",
+        "scipy's Powell line searches (1964), full batch",
+    ),
     "dual_annealing": Entry(
-        f"{_GLOBAL}:DualAnnealing", "direct search", "scipy's dual annealing (Xiang et al. 1997), full batch"
+        "optbench.optimizers.direct.dual_annealing:DualAnnealing",
+        "direct search",
+        "scipy's dual annealing (Xiang et al. 1997), full batch",
     ),
     "dp_grid": Entry(
         "optbench.optimizers.exact.dp_grid:DPGrid",

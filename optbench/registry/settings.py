@@ -13,7 +13,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import torch
 
 from optbench.core.trial import RequestError
-from optbench.optimizers.gradient.torch_optim import TorchOptim, arguments
+from optbench.optimizers.gradient.elementwise import arguments
+from optbench.optimizers.gradient.torch_optim import TorchOptim
 from optbench.registry.specs import one_line
 
 

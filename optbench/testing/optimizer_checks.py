@@ -1,4 +1,4 @@
-"""What every optimizer is checked for: it stops, repeats, gets somewhere, uses one door and keeps its lanes apart."""
+"""What every optimizer is checked for: it stops, repeats, gets somewhere, uses one oracle and keeps its lanes apart."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from optbench.core.objective import Objective, Stop, Structure
 from optbench.core.trial import RequestError, Trial
+from optbench.engine.metered import metered
 from optbench.execution.lane_group import batch_size, run_group
 from optbench.records.schema import Record
 from optbench.registry.catalog import Catalog
@@ -44,7 +45,7 @@ def optimizer_checks(name: str, catalog: Catalog) -> dict[str, Callable[[], None
         found[f"same trial, same record ({problem})"] = partial(_repeats, trial, catalog)
         found[f"leaves its process as it was ({problem})"] = partial(_leaves_no_trace, trial, catalog)
         found[f"beats its start ({problem})"] = partial(beats_start, trial, catalog)
-        found[f"uses only its declared door ({problem})"] = partial(_keeps_to_door, trial, catalog)
+        found[f"uses only its declared oracle ({problem})"] = partial(_keeps_to_oracle, trial, catalog)
         if built.lanes:
             found[f"lanes equal serial ({problem})"] = partial(_lanes_equal_serial, trial, catalog)
     if not found:
@@ -65,10 +66,10 @@ def _stops(trial: Trial, catalog: Catalog) -> None:
         record = _run(short, catalog)
         if record.passes > passes and record.certificate is None:
             raise CheckError(f"spent {record.passes:g} passes of a budget of {passes:g}")
-    deaf: list[Objective] = []
-    run_group([trial], catalog, on_start=deaf.append)
-    if deaf[0].refused:
-        raise CheckError(f"called the objective {deaf[0].refused} times after Stop: it must let Stop pass")
+    started: list[Objective] = []
+    run_group([trial], catalog, on_start=started.append)
+    if refused := started[0].spent.refused:
+        raise CheckError(f"called the objective {refused} times after Stop: it must let Stop pass")
 
 
 def _repeats(trial: Trial, catalog: Catalog) -> None:
@@ -114,23 +115,21 @@ def _process() -> dict[str, Any]:
 
 
 class _Guarded(Objective):
-    """An objective whose other doors are locked."""
+    """An objective that answers nothing but the oracle that the optimizer declares."""
 
-    def __init__(self, *args: Any, door: str, **kwargs: Any) -> None:
-        self._door = door
-        super().__init__(*args, **kwargs)
+    needs = "value"
 
-    def _allow(self, call: str, *doors: str) -> None:
-        if self._door not in doors:
-            raise CheckError(f"declares needs = {self._door!r} but calls {call}")
+    def _allow(self, call: str, *oracles: str) -> None:
+        if self.needs not in oracles:
+            raise CheckError(f"declares needs = {self.needs!r} but calls {call}")
 
     def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         self._allow("value_and_grad", "grad", "exact")
         return super().value_and_grad(x)
 
-    def parameters(self, rows: slice = slice(None)) -> list[nn.Parameter]:
+    def parameters(self, lanes: slice = slice(None)) -> list[nn.Parameter]:
         self._allow("parameters", "grad", "exact")
-        return super().parameters(rows)
+        return super().parameters(lanes)
 
     def closure(self) -> Tensor:
         self._allow("closure", "grad", "exact")
@@ -141,13 +140,14 @@ class _Guarded(Objective):
         return super().structure()
 
 
-def _keeps_to_door(trial: Trial, catalog: Catalog) -> None:
+def _keeps_to_oracle(trial: Trial, catalog: Catalog) -> None:
     problem = catalog.problem(trial.problem)
     built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
-    f = _Guarded(problem, [0], 30.0, batch=batch_size(built, problem), door=built.needs)
+    f = metered(problem, [0], 30.0, batch=batch_size(built, problem), kind=_Guarded)
+    f.needs = built.needs
     with contextlib.suppress(Stop):
         built.optimizer.minimise(f)
-    if not f.evaluations and not f.forward:
+    if not f.spent.evaluations and not f.spent.forward:
         raise CheckError("trained without calling the objective once")
 
 

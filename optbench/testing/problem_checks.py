@@ -12,7 +12,8 @@ import torch
 
 from optbench.core.problem import TRACKS, Problem, fresh
 from optbench.core.trial import Trial
-from optbench.engine.model import BatchedModel, splits
+from optbench.engine.data import splits
+from optbench.engine.model import BatchedModel
 from optbench.registry.catalog import Catalog
 from optbench.testing.optimizer_checks import CheckError, beats_start
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from optbench.core.objective import Objective, Stop
+from optbench.core.objective import Stop
+from optbench.engine.metered import metered
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.functions import Ackley, Function, Griewank, Rastrigin, Rosenbrock
 
@@ -33,7 +34,7 @@ CASES: dict[str, tuple[type[Function], tuple[float, float], tuple[float, float],
 def test_bratton_and_kennedy(function: str, topology: str, benchmark: Any) -> None:
     kind, box, star, ring = CASES[function]
     problem = type("Far", (kind,), {"box": box})(dim=30)
-    f = Objective(problem, SEEDS, 300_000)
+    f = metered(problem, SEEDS, 300_000)
 
     def go() -> None:
         try:
@@ -42,7 +43,7 @@ def test_bratton_and_kennedy(function: str, topology: str, benchmark: Any) -> No
             f.finish()
 
     benchmark.pedantic(go, rounds=1)
-    mean = sum(curve[-1]["loss"] for curve in f.curves) / len(SEEDS)
+    mean = sum(curve[-1]["loss"] for curve in f.finish().curves) / len(SEEDS)
     benchmark.extra_info["mean final loss"] = mean
     print(f"{function} {topology}: {mean:.4g}")
     least, most = star if topology == "star" else ring

@@ -21,6 +21,7 @@ import ruptures
 import torch
 
 from optbench.core.objective import Objective, Stop
+from optbench.engine.metered import metered
 from optbench.optimizers.exact.ddp import DDP
 from optbench.optimizers.exact.dp_grid import DPGrid
 from optbench.optimizers.exact.dp_segments import Absolute, Binary, Labels, Segments, Squared
@@ -107,9 +108,9 @@ def test_growth_of_dp_step(benchmark: Any) -> None:
 
 def solve(K: int, L: int, **settings: Any) -> tuple[float, float]:
     """(seconds, the certified loss) of dp_grid on a sine problem."""
-    f = Objective(SineGrid(K, L), [0], 10.0)
+    f = metered(SineGrid(K, L), [0], 10.0)
     took, _ = timed(lambda: DPGrid(**settings).minimise(f))
-    certificate = f.certificates[0]
+    certificate = f.finish().certificates[0]
     assert certificate is not None
     return took, certificate["upper"]
 
@@ -185,12 +186,12 @@ class Timed(Objective):
 
 def reach(optimizer: Any, seed: int) -> tuple[float, float, float]:
     """(seconds, passes, evaluations) to a loss of 1e-6; infinite where the optimizer ends above it."""
-    f = Timed(SineGrid(5, 2), [seed], 1e5)
+    f = metered(SineGrid(5, 2), [seed], 1e5, kind=Timed)
     began = perf_counter()
     try:
         optimizer.minimise(f)
     except Reached:
-        return perf_counter() - began, f.passes, f.evaluations
+        return perf_counter() - began, f.spent.passes, f.spent.evaluations
     except Stop:
         return np.inf, np.inf, np.inf
     return np.inf, np.inf, np.inf

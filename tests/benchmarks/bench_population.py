@@ -33,6 +33,7 @@ from torch.nn import functional as F
 
 from optbench.core.objective import Objective, Stop
 from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.engine.metered import metered
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.mlp_digits import MlpDigits
 
@@ -53,7 +54,7 @@ class AllDigits(MlpDigits):
 def setting() -> tuple[Objective, Tensor, Batch, nn.Module]:
     torch.set_num_threads(1)
     problem = AllDigits()
-    f = Objective(problem, [0], 10**9)
+    f = metered(problem, [0], 10**9)
     return f, f.start(CANDIDATES), problem.data().train, problem.network()
 
 
@@ -247,7 +248,7 @@ def our_swarm(dim: int) -> Callable[[], Took]:
     torch.set_num_threads(1)
 
     def go() -> Took:
-        f = Marked(Bowl(dim), [0], CANDIDATES * (STEPS + 1))
+        f = metered(Bowl(dim), [0], CANDIDATES * (STEPS + 1), kind=Marked)
         with suppress(Stop):
             ParticleSwarm(swarm=CANDIDATES).minimise(f)
         first, last = f.marks[1], f.marks[STEPS + 1]
@@ -309,12 +310,13 @@ LARGE = """
 import re, sys
 from contextlib import suppress
 from optbench.core.objective import Objective, Stop
+from optbench.engine.metered import metered
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.teacher import Teacher
 swarm, problem = int(sys.argv[1]), Teacher(features=60, hidden=int(sys.argv[2]), depth=2)
 def peak():  # of this process; ru_maxrss would be that of the process it was forked from
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
-f = Objective(problem, [0], 3 * swarm)
+f = metered(problem, [0], 3 * swarm)
 before = peak()
 with suppress(Stop):
     ParticleSwarm(swarm=swarm).minimise(f)

@@ -15,7 +15,7 @@ from time import perf_counter
 import torch
 from benchmarks.steps import BATCH, bare, grouped
 
-from optbench.engine.model import flops
+from optbench.engine.flops import flops
 from optbench.execution.machine import ceiling, describe, versions
 from optbench.registry.catalog import Catalog
 

@@ -13,7 +13,8 @@ from time import perf_counter
 import torch
 
 from optbench.core.minibatches import batches
-from optbench.core.objective import Objective, Stop
+from optbench.core.objective import Stop
+from optbench.engine.metered import metered
 from optbench.registry.catalog import Catalog
 
 PASSES, BATCH, ROUNDS = 400, 128, 15
@@ -21,14 +22,14 @@ PASSES, BATCH, ROUNDS = 400, 128, 15
 
 def through_optbench(problem) -> tuple[float, int]:
     """(seconds with metrics excluded, steps)"""
-    f = Objective(problem, [0], PASSES, batch=BATCH)
+    f = metered(problem, [0], PASSES, batch=BATCH)
     optimizer = torch.optim.Adam(f.parameters(), lr=1e-3)
     try:
         while True:
             f.next_step()
             optimizer.step(f.closure)
     except Stop:
-        return f.seconds, f.evaluations
+        return f.spent.seconds, f.spent.evaluations
 
 
 def bare(problem, steps: int) -> float:

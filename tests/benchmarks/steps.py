@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 
 from optbench.core.minibatches import batches
-from optbench.core.objective import Objective
 from optbench.core.problem import Problem, fresh
+from optbench.engine.metered import metered
 from optbench.optimizers.gradient.torch_optim import TorchOptim
 
 BATCH = 128
@@ -34,7 +34,7 @@ def bare(problem: Problem, device: str = "cpu") -> Callable[[], None]:
 
 def grouped(problem: Problem, lanes: int, device: str = "cpu") -> Callable[[], None]:
     """A step of so many lanes, each with a seed of its own; warm and traced."""
-    f = Objective(problem, range(lanes), 1e6, batch=BATCH, device=device)
+    f = metered(problem, range(lanes), 1e6, batch=BATCH, device=device)
     settings = ADAM.for_rows if lanes > 1 else ADAM.settings
     optimizer = ADAM.cls(f.parameters(), **(settings or {}))
 

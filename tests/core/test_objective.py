@@ -23,7 +23,9 @@ from optbench.core.minibatches import batches
 from optbench.core.objective import CertificateError, Objective, Stop
 from optbench.core.problem import Best, Problem, Splits
 from optbench.core.scoring import checkpoints
-from optbench.engine.model import BatchedModel, flops
+from optbench.engine.flops import flops
+from optbench.engine.metered import metered
+from optbench.engine.model import BatchedModel
 from optbench.registry.catalog import Catalog
 
 CATALOG = Catalog()
@@ -73,9 +75,9 @@ def train(f: Objective, optimizer: torch.optim.Optimizer) -> None:
 
 
 def test_adam_on_digits_equals_a_bare_loop_to_the_last_bit() -> None:
-    f = Objective(DIGITS, [3], 30, batch=128)
+    f = metered(DIGITS, [3], 30, batch=128)
     train(f, torch.optim.Adam(f.parameters(), lr=0.01))
-    scored = {point["forward"] // 128: point["loss"] for point in f.curves[0]}
+    scored = {point["forward"] // 128: point["loss"] for point in f.finish().curves[0]}
 
     torch.manual_seed(3)
     net = DIGITS.network()
@@ -103,30 +105,30 @@ def test_flops_are_those_of_an_mlp_by_hand() -> None:
 
 
 def test_flops_of_a_population_are_charged_as_the_sum_of_its_candidates_and_done_as_such() -> None:
-    f = Objective(DIGITS, [0], 1e6)  # no checkpoint comes between
+    f = metered(DIGITS, [0], 1e6)  # no checkpoint comes between
     x = f.start(6)
     f.value(x)  # the first call measures the network's width
-    before = f.flops
+    before = f.spent.flops
     with FlopCounterMode(display=False) as counter:
         f.value(x)
-    assert f.flops - before == 6 * flops(DIGITS, SAMPLES, "cpu")[0]
+    assert f.spent.flops - before == 6 * flops(DIGITS, SAMPLES, "cpu")[0]
     # biases are done as one more column of the products
-    assert f.flops - before <= counter.get_total_flops() <= 1.03 * (f.flops - before)
+    assert f.spent.flops - before <= counter.get_total_flops() <= 1.03 * (f.spent.flops - before)
 
 
 def test_counts_of_sgd_by_hand() -> None:
-    f = Objective(DIGITS, [0], 20, batch=100)
+    f = metered(DIGITS, [0], 20, batch=100)
     forward, backward = flops(DIGITS, 100, "cpu")
     train(f, torch.optim.SGD(f.parameters(), lr=0.1))
     steps = 20 * flops(DIGITS, SAMPLES, "cpu")[0] // (forward + backward)
-    assert (f.forward, f.backward, f.evaluations) == (steps * 100, steps * 100, steps)
-    assert f.flops == steps * (forward + backward)
-    assert f.passes <= 20 < f.passes + (forward + backward) / flops(DIGITS, SAMPLES, "cpu")[0]
+    assert (f.spent.forward, f.spent.backward, f.spent.evaluations) == (steps * 100, steps * 100, steps)
+    assert f.spent.flops == steps * (forward + backward)
+    assert f.spent.passes <= 20 < f.spent.passes + (forward + backward) / flops(DIGITS, SAMPLES, "cpu")[0]
 
 
 def test_counts_of_lbfgs_follow_its_closures() -> None:
     calls = 0
-    f = Objective(DIGITS, [0], 25)
+    f = metered(DIGITS, [0], 25)
 
     def closure() -> torch.Tensor:
         nonlocal calls
@@ -136,29 +138,31 @@ def test_counts_of_lbfgs_follow_its_closures() -> None:
 
     optimizer = torch.optim.LBFGS(f.parameters(), line_search_fn="strong_wolfe")
     drain(f, lambda: optimizer.step(closure))
-    assert calls > 5 and f.forward == f.backward == calls * SAMPLES and f.evaluations == calls
+    assert calls > 5 and f.spent.forward == f.spent.backward == calls * SAMPLES and f.spent.evaluations == calls
 
 
 def test_counts_of_a_swarm_and_a_part_of_its_last_generation() -> None:
-    f = Objective(CATALOG.problem("sphere"), [0], 95)
+    f = metered(CATALOG.problem("sphere"), [0], 95)
     drain(f, lambda: f.value(f.start(20)))
-    assert f.evaluations == f.forward == 95 and f.backward == 0 and f.passes == 95
+    assert f.spent.evaluations == f.spent.forward == 95 and f.spent.backward == 0 and f.spent.passes == 95
 
 
 def test_counts_of_scipy_equal_its_own_and_stop_passes_through() -> None:
-    f = Objective(CATALOG.problem("rosenbrock"), [0], 10_000)
+    f = metered(CATALOG.problem("rosenbrock"), [0], 10_000)
 
     def fun(x: np.ndarray) -> tuple[float, np.ndarray]:
         loss, gradient = f.value_and_grad(torch.from_numpy(x)[None])
         return loss.item(), gradient[0].numpy().copy()
 
     result = scipy.optimize.minimize(fun, f.start()[0].numpy(), jac=True, method="L-BFGS-B")
-    assert f.evaluations == f.forward == f.backward == result.nfev and f.passes == 2 * result.nfev
+    assert (
+        f.spent.evaluations == f.spent.forward == f.spent.backward == result.nfev and f.spent.passes == 2 * result.nfev
+    )
 
-    f = Objective(CATALOG.problem("rosenbrock"), [0], 10)
+    f = metered(CATALOG.problem("rosenbrock"), [0], 10)
     with pytest.raises(Stop):
         scipy.optimize.minimize(fun, f.start()[0].numpy(), jac=True, method="L-BFGS-B")
-    assert f.passes == 10
+    assert f.spent.passes == 10
 
 
 def test_every_optimizer_sees_the_same_batches_and_every_candidate_the_same_one() -> None:
@@ -172,14 +176,14 @@ def test_every_optimizer_sees_the_same_batches_and_every_candidate_the_same_one(
 
         vmaps = False
 
-    f = Objective(Spy(), [5], 100, batch=7)
+    f = metered(Spy(), [5], 100, batch=7)
     seen.clear()
     x = f.start(3)
     f.value(x)
     assert len(seen) == 3 and all(torch.equal(seen[0], other) for other in seen)
     f.value(x)
     by_swarm = [seen[0], seen[3]]
-    g = Objective(Spy(), [5], 100, batch=7)
+    g = metered(Spy(), [5], 100, batch=7)
     g.parameters()
     seen.clear()
     for _ in range(2):
@@ -198,23 +202,23 @@ def test_batches_visit_every_sample_once_an_epoch_and_depend_on_the_seed() -> No
 
 
 def test_after_stop_nothing_is_done_or_counted() -> None:
-    f = Objective(Bowl(), [0], 3)
+    f = metered(Bowl(), [0], 3)
     drain(f, lambda: f.value(f.start(2)))
-    spent, curve = f.flops, list(f.curves[0])
+    spent, curve = f.spent.flops, list(f.finish().curves[0])
     for call in (lambda: f.value(f.start(2)), f.closure, lambda: f.value_and_grad(f.start()), lambda: f.charge(1)):
         with pytest.raises(Stop):
             call()
-    assert (f.flops, f.curves[0], f.refused) == (spent, curve, 4)
+    assert (f.spent.flops, f.finish().curves[0], f.spent.refused) == (spent, curve, 4)
 
 
 def test_checkpoints_are_log_spaced_and_cost_no_time() -> None:
-    f = Objective(Bowl(), [0], 2000)
+    f = metered(Bowl(), [0], 2000)
     drain(f, lambda: f.value_and_grad(f.start()))
-    passes = [point["passes"] for point in f.curves[0]]
+    passes = [point["passes"] for point in f.finish().curves[0]]
     assert passes[0] == 0 and passes == sorted(passes) and 20 < len(passes) <= 42
-    assert f.passes - passes[-1] < 1e-9
+    assert f.spent.passes - passes[-1] < 1e-9
     assert 1.1 < passes[-1] / passes[-2] < 1.3
-    seconds = [point["seconds"] for point in f.curves[0]]
+    seconds = [point["seconds"] for point in f.finish().curves[0]]
     assert seconds == sorted(seconds) and seconds[0] < 1e-3
 
 
@@ -238,57 +242,60 @@ class Buffered(Bowl):
 
 @pytest.mark.parametrize(("bowl", "often"), [(Bowl, False), (Buffered, True)])
 def test_a_point_that_has_not_moved_is_scored_once(bowl, often, monkeypatch) -> None:
-    f = Objective(bowl(), [0, 1], 400)
+    f = metered(bowl(), [0, 1], 400)
     scored = []
     score = f._model.score
     monkeypatch.setattr(f._model, "score", lambda points, data: (scored.append(len(points)), score(points, data))[1])
     worse, better = f.start(1) + 100, f.start(1)
     better[0] += 100
     drain(f, lambda: f.value(better if f.progress > 0.5 else worse))
-    assert min(len(curve) for curve in f.curves) > 20
+    assert min(len(curve) for curve in f.finish().curves) > 20
     # Both lanes move at the first evaluation, the second one alone once more.
     assert scored == ([2, 1] if not often else [2] * len(scored)) and (len(scored) > 20) == often
-    assert len({point["loss"] for point in f.curves[0][1:]}) == 1 and len({p["loss"] for p in f.curves[1][1:]}) == 2
+    assert (
+        len({point["loss"] for point in f.finish().curves[0][1:]}) == 1
+        and len({p["loss"] for p in f.finish().curves[1][1:]}) == 2
+    )
 
 
 def test_best_point_is_kept_and_a_recommendation_overrides_it() -> None:
-    f = Objective(CATALOG.problem("sphere"), [0], 100)
+    f = metered(CATALOG.problem("sphere"), [0], 100)
     best = torch.full((1, 1, f.dim), 0.1, dtype=torch.float64)
     f.value(best)
     f.value(best + 1)
     f.finish()
-    assert f.curves[0][-1]["loss"] == pytest.approx(0.1**2 * f.dim)
-    f = Objective(CATALOG.problem("sphere"), [0], 100)
+    assert f.finish().curves[0][-1]["loss"] == pytest.approx(0.1**2 * f.dim)
+    f = metered(CATALOG.problem("sphere"), [0], 100)
     f.value(best)
     f.recommend(best[:, 0] + 1)
     f.finish()
-    assert f.curves[0][-1]["loss"] == pytest.approx(1.1**2 * f.dim)
+    assert f.finish().curves[0][-1]["loss"] == pytest.approx(1.1**2 * f.dim)
 
 
 def test_values_that_are_not_finite_are_infinite_counted_and_never_chosen() -> None:
-    f = Objective(CATALOG.problem("sphere"), [0], 100)
+    f = metered(CATALOG.problem("sphere"), [0], 100)
     x = torch.ones(1, 3, f.dim, dtype=torch.float64)
     x[0, 0], x[0, 1] = math.nan, math.inf
     losses = f.value(x)
     f.finish()
     assert losses[0].tolist() == [math.inf, math.inf, f.dim]
-    assert f.nonfinite == [2] and f.curves[0][-1]["loss"] == f.dim
+    assert f.finish().nonfinite == [2] and f.finish().curves[0][-1]["loss"] == f.dim
 
 
 def test_lanes_train_as_if_each_were_alone() -> None:
     seeds = [0, 1, 2]
-    f = Objective(DIGITS, seeds, 20, batch=64)
+    f = metered(DIGITS, seeds, 20, batch=64)
     train(f, torch.optim.Adam(f.parameters(), lr=0.01))
     for lane, seed in enumerate(seeds):
-        g = Objective(DIGITS, [seed], 20, batch=64)
+        g = metered(DIGITS, [seed], 20, batch=64)
         train(g, torch.optim.Adam(g.parameters(), lr=0.01))
-        assert f.forward == g.forward
-        together, alone = (np.array([p["loss"] for p in c]) for c in (f.curves[lane], g.curves[0]))
+        assert f.spent.forward == g.spent.forward
+        together, alone = (np.array([p["loss"] for p in c]) for c in (f.finish().curves[lane], g.finish().curves[0]))
         np.testing.assert_allclose(together, alone, rtol=1e-4)
 
 
 def test_a_lane_that_diverges_leaves_the_others_alone() -> None:
-    f = Objective(CATALOG.problem("sphere"), [0, 1], 200)
+    f = metered(CATALOG.problem("sphere"), [0, 1], 200)
     optimizer = torch.optim.SGD(
         [
             {"params": f.parameters(slice(0, 1)), "lr": 1e100},
@@ -296,16 +303,16 @@ def test_a_lane_that_diverges_leaves_the_others_alone() -> None:
         ]
     )
     train(f, optimizer)
-    assert f.diverged[0] is not None and f.diverged[1] is None
-    g = Objective(CATALOG.problem("sphere"), [1], 200)
+    assert f.finish().diverged[0] is not None and f.finish().diverged[1] is None
+    g = metered(CATALOG.problem("sphere"), [1], 200)
     train(g, torch.optim.SGD(g.parameters(), lr=0.1))
-    assert f.curves[1][-1]["loss"] == pytest.approx(g.curves[0][-1]["loss"], rel=1e-12)
-    assert len(f.curves[0]) < len(f.curves[1])
+    assert f.finish().curves[1][-1]["loss"] == pytest.approx(g.finish().curves[0][-1]["loss"], rel=1e-12)
+    assert len(f.finish().curves[0]) < len(f.finish().curves[1])
 
 
 def test_dropout_repeats_with_the_seed_and_leaves_the_global_stream_alone() -> None:
     def losses(seed: int) -> list[float]:
-        f = Objective(Bowl(dropout=0.5), [seed], 100)
+        f = metered(Bowl(dropout=0.5), [seed], 100)
         x = f.start()
         return [f.value_and_grad(x)[0].item() for _ in range(4)]
 
@@ -317,29 +324,29 @@ def test_dropout_repeats_with_the_seed_and_leaves_the_global_stream_alone() -> N
 
 
 def test_certificates_are_recomputed() -> None:
-    f = Objective(Bowl(), [0], 100)
+    f = metered(Bowl(), [0], 100)
     x = f.start()
     loss = f.value(x[:, None]).item()
     f.certify(x, loss - 1, loss, "a test")
-    assert f.certificates[0] == {"lower": loss - 1, "upper": loss, "scope": "a test", "exact": False}
-    assert f.forward == 40
+    assert f.spent.forward == 40
     with pytest.raises(CertificateError, match="forward pass gives"):
         f.certify(x, loss, loss - 0.01, "a lie")
     with pytest.raises(CertificateError, match="above the upper"):
         f.certify(x, loss + 0.1, loss, "a contradiction")
+    assert f.finish().certificates[0] == {"lower": loss - 1, "upper": loss, "scope": "a test", "exact": False}
 
 
 @pytest.mark.parametrize("shape", [(1, 21), (2, 1, 21), (1, 3, 5), (1, 0, 21)])
 def test_points_of_a_wrong_shape_are_refused(shape: tuple[int, ...]) -> None:
-    f = Objective(Bowl(), [0], 10)
+    f = metered(Bowl(), [0], 10)
     with pytest.raises(ValueError, match=r"takes \(1, P, 21\)"):
         f.value(torch.zeros(shape))
-    assert f.flops == 0
+    assert f.spent.flops == 0
 
 
 def test_work_cannot_be_hidden_in_a_copy_a_negative_charge_or_an_exception() -> None:
     problem = CATALOG.problem("mlp_iris")
-    f = Objective(problem, [0], 20.0)
+    f = metered(problem, [0], 20.0)
     with pytest.raises(TypeError, match="cannot be copied"):
         copy.deepcopy(f)
     with pytest.raises(TypeError, match="cannot be copied"):
@@ -347,15 +354,15 @@ def test_work_cannot_be_hidden_in_a_copy_a_negative_charge_or_an_exception() -> 
     with pytest.raises(ValueError, match="nothing is given back"):
         f.charge(forward=-1)
     wrong = f.start()[:, None].expand(1, 3, f.dim)
-    before = f.passes
+    before = f.spent.passes
     f._model.losses = lambda *_: 1 / 0  # a network that raises half-way
     with pytest.raises(ZeroDivisionError):
         f.value(wrong)
-    assert f.passes == before + 3
+    assert f.spent.passes == before + 3
 
 
 def test_one_certificate_may_go_beyond_the_budget_and_no_second() -> None:
-    f = Objective(CATALOG.problem("step_1d"), [0], 1.0)
+    f = metered(CATALOG.problem("step_1d"), [0], 1.0)
     x = f.start()
     loss = f.value(x[:, None]).item()
     f.certify(x, 0.0, loss, "nothing")
@@ -370,7 +377,7 @@ def test_parameters_that_an_optimizer_gives_new_memory_are_scored(lanes: str) ->
     """`p.data = ...` leaves the views that the objective handed out; what is scored must follow."""
 
     def trained(replace: bool) -> list[float]:
-        f = Objective(CATALOG.problem("mlp_iris"), [0] if lanes == "one" else [0, 1, 2], 60.0)
+        f = metered(CATALOG.problem("mlp_iris"), [0] if lanes == "one" else [0, 1, 2], 60.0)
         if lanes == "side by side":
             parameters = [p for lane in range(3) for p in f.parameters_of(lane)]
         else:
@@ -385,8 +392,8 @@ def test_parameters_that_an_optimizer_gives_new_memory_are_scored(lanes: str) ->
                         else:
                             p.sub_(0.1 * p.grad)
         f.finish()
-        assert len({curve[-1]["loss"] < curve[0]["loss"] for curve in f.curves}) == 1
-        return [point["loss"] for curve in f.curves for point in curve]
+        assert len({curve[-1]["loss"] < curve[0]["loss"] for curve in f.finish().curves}) == 1
+        return [point["loss"] for curve in f.finish().curves for point in curve]
 
     replaced = trained(True)
     assert replaced[-1] < replaced[0]
@@ -394,7 +401,7 @@ def test_parameters_that_an_optimizer_gives_new_memory_are_scored(lanes: str) ->
 
 
 def test_evaluating_another_point_leaves_the_parameters_in_training_alone() -> None:
-    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    f = metered(CATALOG.problem("mlp_iris"), [0], 60.0)
     before = [p.detach().clone() for p in f.parameters()]
     elsewhere = f.start() + 1
     f.value(elsewhere[:, None])
@@ -402,34 +409,35 @@ def test_evaluating_another_point_leaves_the_parameters_in_training_alone() -> N
     assert all(torch.equal(p, q) for p, q in zip(f.parameters(), before, strict=True))
 
 
-@pytest.mark.parametrize("door", ["value_and_grad", "closure"])
-def test_a_gradient_that_raises_half_way_is_charged(door: str) -> None:
-    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+@pytest.mark.parametrize("oracle", ["value_and_grad", "closure"])
+def test_a_gradient_that_raises_half_way_is_charged(oracle: str) -> None:
+    f = metered(CATALOG.problem("mlp_iris"), [0], 60.0)
     f.parameters()
     f._model.backward = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        f.closure() if door == "closure" else f.value_and_grad(f.start())
-    assert f.evaluations == 1 and f.backward == f.forward > 0
+        f.closure() if oracle == "closure" else f.value_and_grad(f.start())
+    assert f.spent.evaluations == 1 and f.spent.backward == f.spent.forward > 0
 
 
 def test_scores_cannot_be_read_while_training() -> None:
-    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
-    with pytest.raises(RuntimeError, match=r"after finish"):
-        f.curves  # noqa: B018  # reading it is what is refused
-    f.finish()
-    assert f.curves[0][0]["passes"] == 0
+    """To read them is to end the run: a score before the end would be an evaluation that nobody paid for."""
+    f = metered(CATALOG.problem("mlp_iris"), [0], 60.0)
+    assert f.finish().curves[0][0]["passes"] == 0
+    with pytest.raises(Stop):
+        f.value(f.start()[:, None])
+    assert f.spent.evaluations == 0 and f.finish().spent.refused == 1
 
 
 def test_other_threads_are_refused_for_they_would_not_be_counted() -> None:
-    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    f = metered(CATALOG.problem("mlp_iris"), [0], 60.0)
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="its own process and thread alone"):
         pool.submit(f.value, f.start()[:, None]).result()
-    assert f.evaluations == 0
+    assert f.spent.evaluations == 0
 
 
 def test_no_public_name_leads_to_the_networks() -> None:
-    """An optimizer that keeps to public names meets tensors, numbers and doors, never the networks or the data."""
-    f = Objective(CATALOG.problem("mlp_iris"), [0], 60.0)
+    """An optimizer that keeps to public names meets tensors, numbers and oracles, never the networks or the data."""
+    f = metered(CATALOG.problem("mlp_iris"), [0], 60.0)
     f.finish()
     for name in dir(f):
         if not name.startswith("_"):

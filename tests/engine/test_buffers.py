@@ -79,8 +79,8 @@ def test_random_programs_give_what_they_gave(seed: int) -> None:
 
 def kept(module: fx.GraphModule) -> set[int]:
     """Addresses of the memory that a module holds on to."""
-    held = (value for name, value in vars(module).items() if name.startswith("held_"))
-    return {tensor.data_ptr() for value in held for tensor in (value if isinstance(value, list) else [value])}
+    kept = (value for name, value in vars(module).items() if name.startswith("kept_"))
+    return {tensor.data_ptr() for value in kept for tensor in (value if isinstance(value, list) else [value])}
 
 
 def operations(module: fx.GraphModule) -> list[str]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn import functional as F
 
-from optbench.engine.channels import Channels
+from optbench.engine.channel_layout import ChannelLayout
 
 LANES, SAMPLES = 3, 4
 NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
@@ -51,7 +51,7 @@ def test_losses_and_gradients_are_those_of_each_lane_alone(name: str, shared: bo
     parameters, weights = lanes(net), torch.randn(5000, dtype=torch.float64)
     x = torch.randn(*(() if shared else (LANES,)), SAMPLES, 2, 8, 8, dtype=torch.float64)
     step = grad_and_value(lambda row, batch: losses(net, row, batch, weights))
-    with Channels():
+    with ChannelLayout():
         gradients, values = vmap(step, in_dims=(0, None if shared else 0))(parameters, x)
     for lane in range(LANES):
         alone = {key: value[lane] for key, value in parameters.items()}
@@ -68,7 +68,7 @@ def test_gradients_of_the_pictures_too() -> None:
     x = torch.randn(LANES, SAMPLES, 2, 8, 8, dtype=torch.float64)
     slope = torch.func.grad(lambda picture, row: losses(net, row, picture, weights))
     expected = vmap(slope)(x, parameters)
-    with Channels():
+    with ChannelLayout():
         torch.testing.assert_close(vmap(slope)(x, parameters), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -76,7 +76,7 @@ def test_among_equals_the_first_takes_the_gradient() -> None:
     x = torch.ones(LANES, 1, 2, 4, 4)
     x[1, ..., 3, 3] = 2.0
     slope = torch.func.grad(lambda picture: F.max_pool2d(picture, 2).sum())
-    with Channels():
+    with ChannelLayout():
         found = vmap(slope)(x)
     expected = torch.zeros(4, 4)
     expected[::2, ::2] = 1.0
@@ -90,7 +90,7 @@ def test_without_vmap_and_on_one_picture_the_calls_are_torchs_own() -> None:
     net = NETWORKS["as cnn_digits"]()
     many, one = torch.randn(SAMPLES, 2, 8, 8), torch.randn(2, 8, 8)
     expected = net(many), net(one)
-    with Channels():
+    with ChannelLayout():
         torch.testing.assert_close(net(many), expected[0])
         assert torch.equal(net(one), expected[1])
         values, places = F.max_pool2d(many, 2, return_indices=True)
@@ -108,7 +108,7 @@ def test_activations_keep_the_lanes_side_by_side() -> None:
     def forward(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
         return watch(F.max_pool2d(watch(F.conv2d(x, weight, bias, padding=1).relu()), 2))
 
-    with Channels():
+    with ChannelLayout():
         vmap(forward)(torch.randn(LANES, 5, 2, 3, 3), torch.randn(LANES, 5), torch.randn(LANES, SAMPLES, 2, 8, 8))
     for (sample, lane, channel, row, column), side in zip(strides, (8, 4), strict=True):
         assert (channel, lane, column) == (1, 5, LANES * 5)
@@ -128,7 +128,7 @@ def test_a_lane_that_diverges_leaves_its_neighbours_alone(channels: int) -> None
     parameters = {name: torch.randn(LANES, *p.shape) for name, p in net.named_parameters()}
     x, weights = torch.randn(LANES, 16, 1, 8, 8), torch.randn(16 * 2 * channels * 16)
     step = vmap(grad_and_value(lambda row, batch: losses(net, row, batch, weights)))
-    with Channels():
+    with ChannelLayout():
         before, _ = step(parameters, x)
         for value in parameters.values():
             value[1] = float("inf")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from optbench.core.objective import Objective
 from optbench.core.trial import Trial
+from optbench.engine.metered import metered
 from optbench.engine.randomness import Given, Watched, for_lanes, keyed, seeded
 from optbench.execution.grouping import groups, timed, worthwhile
 from optbench.execution.lane_group import run_group
@@ -67,7 +68,7 @@ def test_gradients_of_lanes_equal_those_of_each_alone_over_200_steps(problem: st
     rate = 1e-3 if found.track != "function" else 1e-8
 
     def train(seeds: Sequence[int]) -> torch.Tensor:
-        f = Objective(found, seeds, 1e9, batch=None if problem in DEAR else batch)
+        f = metered(found, seeds, 1e9, batch=None if problem in DEAR else batch)
         out = []
         parameters = f.parameters()
         for _ in range(steps):
@@ -125,11 +126,11 @@ def test_any_width_gives_the_same_record(spec: str) -> None:
 
 @pytest.mark.parametrize("bad", ["sgd[lr=0.1,1e30]", "lbfgs[line_search_fn=None,lr=0.1,1e30]"])
 def test_a_lane_that_diverges_leaves_the_others_as_they_were(bad: str) -> None:
-    """Bit for bit: the same lanes beside one that is lost and beside one that is not."""
-    beside_lost = run_group(trials("mlp_digits", bad, 1, 10.0), CATALOG)
+    """Bit for bit: the same lanes beside one that diverges and beside one that does not."""
+    beside_diverged = run_group(trials("mlp_digits", bad, 1, 10.0), CATALOG)
     beside_well = run_group(trials("mlp_digits", bad.replace("1e30", "0.02"), 1, 10.0), CATALOG)
-    assert beside_lost[1].status == "diverged" and beside_lost[0].status == "spent"
-    same(beside_lost[0], beside_well[0])
+    assert beside_diverged[1].status == "diverged" and beside_diverged[0].status == "spent"
+    same(beside_diverged[0], beside_well[0])
 
 
 @pytest.mark.parametrize("problem", ["cnn_digits", "vae_fashion"])
@@ -163,8 +164,8 @@ def test_draws_are_torchs_own_to_the_last_bit() -> None:
 def test_seeds_of_one_lane_group_share_a_batch_only_where_they_are_equal() -> None:
     problem = CATALOG.problem("mlp_digits")
     for seeds in ((3, 3), (3, 4)):
-        both = Objective(problem, seeds, 10.0, batch=16)
-        singles = [Objective(problem, (seed,), 10.0, batch=16) for seed in seeds]
+        both = metered(problem, seeds, 10.0, batch=16)
+        singles = [metered(problem, (seed,), 10.0, batch=16) for seed in seeds]
         for _ in range(3):
             losses = both.value_and_grad(both.start())[0]
             alone = torch.cat([single.value_and_grad(single.start())[0] for single in singles])

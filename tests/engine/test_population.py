@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optbench.core.problem import Batch, Net, Problem, Splits
-from optbench.engine import population
+from optbench.engine import blocks, population
 from optbench.engine.model import BatchedModel
-from optbench.engine.population import REPAYS, Population, columns
+from optbench.engine.population import MIN_BLOCKS, Population
+from optbench.engine.sample_layout import columns
 
 
 class Residual(nn.Module):
@@ -80,58 +81,58 @@ class Made(Problem):
         return self.score(net(batch[0]), batch[1])
 
 
-def points(rows: BatchedModel, count: int) -> Tensor:
-    return torch.randn(count, rows.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def points(model: BatchedModel, count: int) -> Tensor:
+    return torch.randn(count, model.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_losses_equal_the_plain_network_traced_or_not(network: str, loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "CACHED", 150)  # blocks of a few candidates, the last one smaller
-    monkeypatch.setattr(population, "REPAYS", 2)
+    monkeypatch.setattr(blocks, "MAX_CACHED", 150)  # blocks of a few candidates, the last one smaller
+    monkeypatch.setattr(population, "MIN_BLOCKS", 2)
     problem = Made(NETWORKS[network], LOSSES[loss])
-    rows, batch = BatchedModel(problem, (0,), "cpu"), problem.data().train
-    x = points(rows, 7)
-    plain = torch.stack([rows.plain(row, batch).detach() for row in x])
-    first = rows.losses(x, batch)
+    model, batch = BatchedModel(problem, (0,), "cpu"), problem.data().train
+    x = points(model, 7)
+    plain = torch.stack([model.plain(row, batch).detach() for row in x])
+    first = model.losses(x, batch)
     assert torch.allclose(first, plain, rtol=1e-12)
     for _ in range(3):
-        assert torch.equal(rows.losses(x, batch), first)  # the trace runs the same operations
-    assert rows._population._traced
-    assert all(block != rows._population._block for block in rows._population._traced.values())
+        assert torch.equal(model.losses(x, batch), first)  # the trace runs the same operations
+    assert model._population._compiled
+    assert all(block != model._population._block for block in model._population._compiled.values())
 
 
 def test_a_traced_block_takes_any_batch_of_its_shape() -> None:
     problem = Made(NETWORKS["relu"])
-    rows, (x, y) = BatchedModel(problem, (0,), "cpu"), problem.data().train
-    candidates = points(rows, 3)
-    for _ in range(REPAYS + 1):
-        rows.losses(candidates, (x, y))
+    model, (x, y) = BatchedModel(problem, (0,), "cpu"), problem.data().train
+    candidates = points(model, 3)
+    for _ in range(MIN_BLOCKS + 1):
+        model.losses(candidates, (x, y))
     other = (x.flip(0) + 1, (y + 1) % 3)
-    plain = torch.stack([rows.plain(row, other).detach() for row in candidates])
-    assert torch.allclose(rows.losses(candidates, other), plain, rtol=1e-12)
+    plain = torch.stack([model.plain(row, other).detach() for row in candidates])
+    assert torch.allclose(model.losses(candidates, other), plain, rtol=1e-12)
 
 
 def test_targets_that_are_to_be_ignored_are_ignored() -> None:
     problem = Made(NETWORKS["relu"], ignored=4)
-    rows, (x, y) = BatchedModel(problem, (0,), "cpu"), problem.data().train
-    plain = torch.stack([rows.plain(row, (x, y)).detach() for row in points(rows, 4)])
-    assert torch.allclose(rows.losses(points(rows, 4), (x, y)), plain, rtol=1e-12)
+    model, (x, y) = BatchedModel(problem, (0,), "cpu"), problem.data().train
+    plain = torch.stack([model.plain(row, (x, y)).detach() for row in points(model, 4)])
+    assert torch.allclose(model.losses(points(model, 4), (x, y)), plain, rtol=1e-12)
 
 
 def test_every_candidate_of_a_stochastic_network_has_the_same_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "CACHED", 120)
+    monkeypatch.setattr(blocks, "MAX_CACHED", 120)
     problem = Made(lambda: mlp(lambda: nn.Dropout(0.5)), stochastic=True)
-    rows, batch = BatchedModel(problem, (0,), "cpu"), problem.data().train
-    same = points(rows, 1).expand(9, -1)
+    model, batch = BatchedModel(problem, (0,), "cpu"), problem.data().train
+    same = points(model, 1).expand(9, -1)
     with torch.random.fork_rng():
-        found = rows.losses(same, batch)
+        found = model.losses(same, batch)
         assert torch.allclose(found, found[0].expand(9), rtol=1e-12)
-        assert not torch.allclose(rows.losses(same, batch), found)  # the next step has another mask
+        assert not torch.allclose(model.losses(same, batch), found)  # the next step has another mask
 
 
 def test_a_network_that_looks_at_its_inputs_is_evaluated_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(population, "REPAYS", 1)
+    monkeypatch.setattr(population, "MIN_BLOCKS", 1)
 
     def sign(row: Tensor, batch: Batch) -> Tensor:
         return row.sum() if batch[0].sum() > 0 else -row.sum()

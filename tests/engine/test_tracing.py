@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from optbench.engine.compile.trace import Once, traced
+from optbench.core.objective import Stop
+from optbench.engine.compile.trace import traced
+from optbench.engine.metered import metered
+from optbench.engine.once import Once
+from optbench.engine.population import MIN_BLOCKS, Population
+from optbench.registry.catalog import Catalog
 
 
 def test_once_computes_again_for_other_tensors_and_for_changed_ones() -> None:
@@ -68,3 +76,32 @@ def test_a_function_that_looks_at_values_comes_back_as_it_is() -> None:
 def test_a_result_that_depends_on_the_batch_alone_is_given_too() -> None:
     x, table = torch.ones(2), torch.arange(3.0)
     assert torch.equal(traced(lambda x, table: table.exp(), x, table)(x, table), table.exp())
+
+
+def test_eager_compiles_nothing_and_trains_the_same() -> None:
+    """With `eager` no step is compiled: the same losses, no seconds spent on compiling."""
+
+    def train(eager: bool) -> tuple[list[float], float]:
+        f = metered(Catalog().problem("mlp_iris"), (0, 1), 60.0, batch=8, eager=eager)
+        optimizer = torch.optim.SGD(f.parameters(), lr=0.05)
+        with suppress(Stop):
+            while True:
+                f.next_step()
+                optimizer.step(f.closure)  # type: ignore[arg-type]
+        outcome = f.finish()
+        return [point["loss"] for point in outcome.curves[1]], outcome.spent.warmup
+
+    (eager, nothing), (compiled, seconds) = train(True), train(False)
+    assert nothing == 0 < seconds
+    assert eager == pytest.approx(compiled, rel=1e-4)
+
+
+def test_an_eager_population_is_never_compiled() -> None:
+    def losses(eager: bool) -> tuple[Tensor, Population]:
+        population = Population(lambda row, batch: (row * batch[0]).sum(), eager=eager)
+        for _ in range(MIN_BLOCKS + 1):
+            found = population.losses(torch.ones(3, 2), (torch.ones(5, 2),))
+        return found, population
+
+    (plain, eager), (fast, compiled) = losses(True), losses(False)
+    assert torch.equal(plain, fast) and not eager._compiled and compiled._compiled

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from optbench.core.layers import Sign, Step
 from optbench.core.objective import Objective
 from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.engine.metered import metered
 
 MODULES: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -85,12 +86,12 @@ class Solved(NamedTuple):
 
 def solved(problem: Problem, optimizer: Any, passes: float = 1e6) -> Solved:
     """Run the optimizer on the problem and take its certificate, its point and the loss there."""
-    f = Witness(problem, [0], passes)
+    f = metered(problem, [0], passes, kind=Witness)
     optimizer.minimise(f)
     f.finish()
-    certificate = f.certificates[0]
+    certificate = f.finish().certificates[0]
     assert certificate is not None
-    return Solved(**certificate, loss=f.curves[0][-1]["loss"], point=f.point)
+    return Solved(**certificate, loss=f.finish().curves[0][-1]["loss"], point=f.point)
 
 
 def every_network(problem: Small, grid: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from optbench.core.objective import Objective, Stop
 from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.engine.metered import metered
 
 
 class Point(nn.Module):
@@ -70,7 +71,7 @@ class Recording(Objective):
 
 def run(optimizer: Any, problem: Problem, passes: float, seeds: tuple[int, ...] = (0,)) -> Recording:
     """Train until the budget is spent or the optimizer is done."""
-    f = Recording(problem, seeds, passes)
+    f = metered(problem, seeds, passes, kind=Recording)
     with suppress(Stop):
         optimizer.minimise(f)
     f.finish()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from optbench.core.objective import Inapplicable, Objective, Stop
 from optbench.core.problem import Problem
+from optbench.engine.metered import metered
 from optbench.optimizers import OPTIMIZERS
 from optbench.optimizers.exact.dp_step import DPStep
 from optbench.problems.step_1d import Step1d
@@ -86,7 +87,7 @@ def test_no_optimizer_goes_below_a_continuous_certificate(name: str, problem: Pr
     if extra and importlib.util.find_spec(extra) is None:
         pytest.skip(f"needs {extra}")
     certified = CERTIFIED[type(problem).__mro__[2]]
-    f = Lowest(problem, [0], 80.0)
+    f = metered(problem, [0], 80.0, kind=Lowest)
     optimizer = Catalog().optimizer(name, GRID.get(name, {})).optimizer
     refused = False
     try:
@@ -96,12 +97,12 @@ def test_no_optimizer_goes_below_a_continuous_certificate(name: str, problem: Pr
         refused = True
     assert refused == (name in REFUSE)
     f.finish()
-    assert min(f.lowest, f.curves[0][-1]["loss"]) >= certified.lower - 1e-12 * max(1.0, certified.lower)
+    assert min(f.lowest, f.finish().curves[0][-1]["loss"]) >= certified.lower - 1e-12 * max(1.0, certified.lower)
 
 
 def test_a_warm_start_is_close_enough_to_tell() -> None:
     """A certificate a hundredth too high would be passed at once."""
-    f = Lowest(WarmStep(), [0], 80.0)
+    f = metered(WarmStep(), [0], 80.0, kind=Lowest)
     f.value(f.start(20))
     assert f.lowest < 1.01 * CERTIFIED[Step1d].lower
 

@@ -12,6 +12,7 @@ from helpers.recording import Formula, Recording, run, sphere
 from torch import Tensor
 
 from optbench.core.objective import Inapplicable
+from optbench.engine.metered import metered
 from optbench.optimizers.colony.aco_r import ACOR, basis
 
 SEEDS = tuple(range(25))
@@ -46,7 +47,7 @@ def test_ten_ants_equal_the_paper_written_with_loops() -> None:
     k, m, q, xi, dim = 6, 2, 0.3, 0.85, 3
     problem = Formula(sphere, dim=dim)
     f = run(ACOR(archive=k, ants=m, q=q, xi=xi), problem, k + 5 * m)
-    replay = Recording(problem, [0], 1)
+    replay = metered(problem, [0], 1, kind=Recording)
     weights = [math.exp(-((rank - 1) ** 2) / (2 * q * q * k * k)) for rank in range(1, k + 1)]
     archive = sorted(((float(sphere(x)), x) for x in f.start(k)[0]), key=lambda pair: pair[0])
     for step in range(5):
@@ -116,8 +117,8 @@ def test_rotation_makes_a_turned_valley_as_easy_as_a_straight_one() -> None:
 
 def test_candidates_that_are_not_finite_leave_the_archive_first() -> None:
     f = run(ACOR(archive=10), Formula(lambda x: torch.where(x[0] > 2, x.square().sum(), torch.nan), dim=3), 400)
-    assert f.nonfinite[0] > 0
-    assert f.curves[0][-1]["loss"] == float(f.history.min())
+    assert f.finish().nonfinite[0] > 0
+    assert f.finish().curves[0][-1]["loss"] == float(f.history.min())
 
 
 def test_rotation_is_refused_where_its_basis_would_not_fit() -> None:

@@ -18,6 +18,7 @@ from torch.func import functional_call, jacrev
 
 from optbench.core.objective import Inapplicable, Objective, Stop
 from optbench.core.problem import fresh
+from optbench.engine.metered import metered
 from optbench.optimizers.exact import ddp_sweep
 from optbench.optimizers.exact.chain import Chain, read
 from optbench.optimizers.exact.ddp import DDP
@@ -56,7 +57,7 @@ def sine(samples: int = 64, reach: float = math.pi) -> Small:
 
 def opened(case: Small, seed: int = 0) -> tuple[Chain, Tensor, nn.Module]:
     """The chain, the start as a row (D,), and the network that it belongs to."""
-    f = Objective(case, [seed], 1.0)
+    f = metered(case, [seed], 1.0)
     chain = read(f.structure(), LOSS, MODULES)
     return chain, f.start()[0], fresh(case, seed)[0]
 
@@ -114,8 +115,14 @@ def test_sgd_by_hand_is_sgd_under_autograd(activation: str, loss: str) -> None:
     net = fresh(case, 3)[0]
     theirs = torch.optim.SGD(net.parameters(), lr=0.3)
     mine: list[Tensor] = []
-    f = Objective(case, [3], 1e3)
-    f.recommend = lambda x: mine.append(x[0].clone()) if len(mine) < 25 else f._stop()  # type: ignore[method-assign]
+    f = metered(case, [3], 1e3)
+
+    def recommend(x: torch.Tensor) -> None:
+        if len(mine) == 25:
+            raise Stop
+        mine.append(x[0].clone())
+
+    f.recommend = recommend  # type: ignore[method-assign]
     with pytest.raises(Stop):
         SGDByHand(lr=0.3).minimise(f)
     assert len(mine) == 25
@@ -129,7 +136,7 @@ def test_sgd_by_hand_is_sgd_under_autograd(activation: str, loss: str) -> None:
 
 def test_sgd_by_hand_pays_what_sgd_pays() -> None:
     case = problem()
-    f, g = Objective(case, [0], 50.0), Objective(case, [0], 50.0)
+    f, g = metered(case, [0], 50.0), metered(case, [0], 50.0)
     with pytest.raises(Stop):
         SGDByHand().minimise(f)
     f.finish()
@@ -138,8 +145,8 @@ def test_sgd_by_hand_pays_what_sgd_pays() -> None:
         while True:
             optimizer.step(g.closure)  # type: ignore[arg-type]
     g.finish()
-    assert (f.forward, f.backward, f.flops) == (g.forward, g.backward, g.flops)
-    assert f.curves[0][-1]["loss"] == pytest.approx(g.curves[0][-1]["loss"], rel=1e-12)
+    assert (f.spent.forward, f.spent.backward, f.spent.flops) == (g.spent.forward, g.spent.backward, g.spent.flops)
+    assert f.finish().curves[0][-1]["loss"] == pytest.approx(g.finish().curves[0][-1]["loss"], rel=1e-12)
 
 
 def test_the_example_that_the_docs_work_out_by_hand() -> None:
@@ -250,11 +257,11 @@ class Timed(Objective):
 
 def sweeps(case: Small, seed: int, target: float, most: int) -> int:
     """Sweeps until the loss is below the target, or most + 1."""
-    f = Timed(case, [seed], 1e9)
+    f = metered(case, [seed], 1e9, kind=Timed)
     f.target = target
     with pytest.raises(Stop):
         DDP().minimise(f)
-    return f.evaluations - 1
+    return f.spent.evaluations - 1
 
 
 @pytest.mark.parametrize("reach", [2.0, math.pi])
@@ -269,40 +276,40 @@ def test_a_sine_is_fitted_to_1e_6_within_300_sweeps(reach: float) -> None:
 def test_the_loss_never_rises_and_ends_far_below_its_start(loss: str, dtype: torch.dtype) -> None:
     case = problem("sigmoid", loss)
     y = case.y.to(dtype) if case.y.is_floating_point() else case.y
-    f = Objective(Small(case.x.to(dtype), y, case.widths, "sigmoid", loss, dtype=dtype), [0], 4000.0)
+    f = metered(Small(case.x.to(dtype), y, case.widths, "sigmoid", loss, dtype=dtype), [0], 4000.0)
     with suppress(Stop):
         DDP().minimise(f)
     f.finish()
-    losses = [point["loss"] for point in f.curves[0]]
+    losses = [point["loss"] for point in f.finish().curves[0]]
     assert all(b <= a for a, b in pairwise(losses)) and losses[-1] < losses[0] / 50
 
 
 def test_the_best_known_fit_of_three_units() -> None:
     """What sine_grid states for continuous weights at K = 3: several starts end there, and none below."""
-    f = Objective(SineGrid(3, 3), [1], 3e4)
+    f = metered(SineGrid(3, 3), [1], 3e4)
     DDP().minimise(f)
     f.finish()
-    assert f.curves[0][-1]["loss"] == pytest.approx(SineGrid(3, 3).best.value, rel=1e-6)
+    assert f.finish().curves[0][-1]["loss"] == pytest.approx(SineGrid(3, 3).best.value, rel=1e-6)
 
 
 def test_what_a_sweep_costs() -> None:
     """A forward pass for the rollout and one for its value; a backward pass for each of 22 columns and the gradient."""
-    f = Objective(problem(), [0], 1e4)
+    f = metered(problem(), [0], 1e4)
     with suppress(Stop):
         DDP().minimise(f)
-    rollouts = f.forward // 11 - f.evaluations
-    assert rollouts in (f.evaluations - 1, f.evaluations) and f.backward == 11 * 23 * rollouts
-    assert f.passes <= 1e4
+    rollouts = f.spent.forward // 11 - f.spent.evaluations
+    assert rollouts in (f.spent.evaluations - 1, f.spent.evaluations) and f.spent.backward == 11 * 23 * rollouts
+    assert f.spent.passes <= 1e4
 
 
 def test_a_network_at_its_optimum_is_left_alone() -> None:
     """No damping helps where the gradient is zero: it returns, and does not spend its budget."""
     x = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     case = Small(x, torch.zeros(2, 1, dtype=torch.float64), (1, 1), bias=(False,))
-    f = Objective(case, [0], 1e5)
+    f = metered(case, [0], 1e5)
     DDP().minimise(f)
     f.finish()
-    assert f.curves[0][-1]["loss"] < 1e-25 and f.passes < 2e3
+    assert f.finish().curves[0][-1]["loss"] < 1e-25 and f.spent.passes < 2e3
 
 
 @pytest.mark.parametrize(
@@ -315,16 +322,16 @@ def test_a_network_at_its_optimum_is_left_alone() -> None:
     ],
 )
 def test_refusals(case: Small, optimizer: Any, reason: str) -> None:
-    f = Objective(case, [0], 100.0)
+    f = metered(case, [0], 100.0)
     with pytest.raises(Inapplicable, match=reason):
         optimizer.minimise(f)
-    assert f.forward == f.backward == 0
+    assert f.spent.forward == f.spent.backward == 0
 
 
 @pytest.mark.parametrize("optimizer", [DDP(), SGDByHand()], ids=["ddp", "sgd_by_hand"])
 def test_minibatches_and_dropout_are_refused(optimizer: Any) -> None:
     with pytest.raises(Inapplicable, match="run it on the full batch"):
-        optimizer.minimise(Objective(problem(), [0], 100.0, batch=4))
+        optimizer.minimise(metered(problem(), [0], 100.0, batch=4))
 
 
 @pytest.mark.parametrize("settings", [{"damping": 0.0}, {"step": 1.5}, {"columns": 0}, {"cap": math.nan}])

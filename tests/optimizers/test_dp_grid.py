@@ -12,7 +12,8 @@ from helpers.dp_cases import MODULES, Small, Solved, every_network, solved
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optbench.core.objective import CertificateError, Objective
+from optbench.core.objective import CertificateError
+from optbench.engine.metered import metered
 from optbench.optimizers.exact import dp_grid, dp_layers, dp_merge, dp_weights
 from optbench.optimizers.exact.dp_grid import DPGrid
 from optbench.problems.parity3 import Parity3
@@ -22,7 +23,7 @@ from optbench.problems.xor_sign import ON_GRID as SIGNS
 from optbench.problems.xor_sign import XorSign
 
 GRIDS = [(-1.0, 0.0, 1.0), (-1.0, 1.0), (0.0, 1.0), (-2.0, -0.5, 0.0, 1.0), (-2.0, -1.0, 0.0, 1.0, 2.0)]
-MOST = 30_000  # networks that one instance tries
+MAX_TRIED = 30_000  # networks that one instance tries
 FLAT = [(1, 2, 1), (2, 2, 1), (1, 3, 1), (1, 2, 2), (1, 1, 1), (2, 1, 2)]
 DEEP = [(1, 2, 2, 1), (1, 1, 2, 1), (2, 1, 1, 1), (1, 1, 1, 1, 1), (1, 2, 1, 2)]
 thorough = settings(max_examples=130, deadline=None, derandomize=True, database=None)
@@ -46,7 +47,7 @@ def instances(draw: st.DrawFn, shapes: list[tuple[int, ...]]) -> tuple[Small, tu
         tuple(draw(st.lists(st.sampled_from([True, True, False]), min_size=4, max_size=4))),
     )
     size = sum(p.numel() for p in problem.network().parameters())
-    return problem, draw(st.sampled_from([grid for grid in GRIDS if len(grid) ** size <= MOST] or [(-1.0, 1.0)]))
+    return problem, draw(st.sampled_from([grid for grid in GRIDS if len(grid) ** size <= MAX_TRIED] or [(-1.0, 1.0)]))
 
 
 def penalties(points: np.ndarray, penalty: float, power: float) -> np.ndarray:
@@ -211,7 +212,7 @@ def test_a_continuous_network_may_go_below_the_grid() -> None:
     """No contradiction, the certificate is about the grid: plain gradient descent from its optimum ends below it."""
     problem = SineGrid(3, 2)
     found = solved(problem, DPGrid())
-    f = Objective(problem, [0], 1000.0)
+    f = metered(problem, [0], 1000.0)
     x = found.point[None]
     for _ in range(100):
         loss, gradient = f.value_and_grad(x)

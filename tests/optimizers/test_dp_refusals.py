@@ -12,8 +12,9 @@ import torch
 from helpers.dp_cases import Small
 from torch import nn
 
-from optbench.core.objective import Inapplicable, Objective, Structure
+from optbench.core.objective import Inapplicable, Structure
 from optbench.core.trial import Trial
+from optbench.engine.metered import metered
 from optbench.execution.lane_group import run_group
 from optbench.optimizers.exact.chain import read
 from optbench.optimizers.exact.dp_grid import DPGrid
@@ -52,10 +53,10 @@ def other(*layers: nn.Module, stochastic: bool = False) -> Other:
 
 def refusal(problem: Small, optimizer: Any, batch: int | None = None) -> str:
     """The reason; the objective must not have been evaluated or charged for it."""
-    f = Objective(problem, [0], 100.0, batch=batch)
+    f = metered(problem, [0], 100.0, batch=batch)
     with pytest.raises(Inapplicable) as caught:
         optimizer.minimise(f)
-    assert f.forward == f.backward == f.evaluations == 0 and f.certificates == [None]
+    assert f.spent.forward == f.spent.backward == f.spent.evaluations == 0 and f.finish().certificates == [None]
     reason = str(caught.value)
     assert "\n" not in reason and len(reason) < 200
     return reason

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
-from optbench.core.objective import Objective
 from optbench.core.problem import Problem, fresh
+from optbench.engine.metered import metered
 from optbench.optimizers.exact import dp_step
 from optbench.optimizers.exact.dp_segments import Absolute, Labels, Squared
 from optbench.optimizers.exact.dp_step import DPStep, segment
@@ -183,7 +183,7 @@ def test_nothing_goes_below_a_continuous_certificate(problem: Problem, method: s
     """Straight-through training and random moves, also from the certified network itself, stay above it."""
     certified = solved(problem, DPStep())
     floor = certified.lower - 1e-12
-    f = Objective(problem, [0], 1e5)
+    f = metered(problem, [0], 1e5)
     draws = certified.point + 0.03 * f.randn(200, f.dim)
     assert float(f.value(draws).min()) >= floor and float(f.value(f.start(200)).min()) >= floor
     for start in (torch.cat([p.reshape(-1) for p in fresh(problem, 1)[0].parameters()]), certified.point):

@@ -109,8 +109,8 @@ def test_bounds_hold_for_every_completion(case: tuple[Units, Array], data: st.Da
 def test_blocks_of_any_size_give_the_same(case: tuple[Units, Array], block: int) -> None:
     """Extending, streaming and matching a few states at a time, where what is best so far changes in between."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dp_sums, "BLOCK", block)
-        patch.setattr(dp_units, "BLOCK", block)
+        patch.setattr(dp_sums, "MAX_BLOCK", block)
+        patch.setattr(dp_units, "MAX_BLOCK", block)
         assert agrees(case[0])
 
 

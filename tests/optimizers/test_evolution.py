@@ -14,13 +14,17 @@ from scipy.optimize import dual_annealing
 from torch import Tensor
 
 from optbench.core.objective import Inapplicable
+from optbench.engine.metered import metered
 from optbench.optimizers import arrays, checks
 from optbench.optimizers.colony.mmas import MMAS, convergence
-from optbench.optimizers.direct.scipy_global import DifferentialEvolution, DualAnnealing, Powell, _box
+from optbench.optimizers.direct.dual_annealing import DualAnnealing
+from optbench.optimizers.direct.powell import Powell
 from optbench.optimizers.evolution.cma_es import CMAES
+from optbench.optimizers.evolution.differential_evolution import DifferentialEvolution
 from optbench.optimizers.evolution.evotorch_search import CEM, PGPE, SNES, XNES
 from optbench.optimizers.evolution.openai_es import OpenAIES, centred_ranks
 from optbench.optimizers.evolution.spsa import SPSA
+from optbench.optimizers.scipy_options import box
 from optbench.optimizers.swarm.spso2011 import SPSO2011, in_ball
 from optbench.problems.sine_grid import SineGrid
 from optbench.problems.xor_sign import XorSign
@@ -90,7 +94,7 @@ def test_mmas_finds_the_certified_optimum_of_xor() -> None:
     problem = XorSign()
     f = run(MMAS(grid=problem.grid), problem, 2000, tuple(range(5)))
     assert problem.grid_best is not None
-    assert all(curve[-1]["loss"] == pytest.approx(problem.grid_best, abs=1e-12) for curve in f.curves)
+    assert all(curve[-1]["loss"] == pytest.approx(problem.grid_best, abs=1e-12) for curve in f.finish().curves)
 
 
 def test_mmas_stays_on_the_grid_and_never_beats_its_certified_optimum() -> None:
@@ -126,7 +130,7 @@ def test_centred_ranks_share_ties_and_put_infinite_losses_last() -> None:
 def test_openai_es_and_spsa_estimate_the_gradient() -> None:
     slope = torch.arange(1, 7, dtype=torch.float64)
     problem = Formula(lambda x: (slope * x).sum(), dim=6)
-    f = Recording(problem, [0], 10**6)
+    f = metered(problem, [0], 10**6, kind=Recording)
     x = f.start()
     parts = [SPSA()._slope(f, x, 0.01) for _ in range(4000)]
     mean = torch.stack([s[:, None] * signs for s, signs in parts]).mean(0)[0]
@@ -149,8 +153,8 @@ def test_a_loss_that_is_not_finite_does_not_lose_the_point(optimizer: Any) -> No
     f = run(
         optimizer, Formula(lambda x: torch.where(x[0] > 3, x.square().sum(), torch.nan), dim=3, low=3, high=3.1), 600
     )
-    assert f.nonfinite[0] > 0
-    assert f._point.isfinite().all()
+    assert f.finish().nonfinite[0] > 0
+    assert f.finish().points.isfinite().all()
 
 
 @pytest.mark.parametrize("diagonal", [False, True])
@@ -160,7 +164,7 @@ def test_cma_wrapped_is_cma(diagonal: bool) -> None:
     state = np.random.get_state()[1]
     f = run(CMAES(diagonal=diagonal), problem, 80)
     assert np.array_equal(np.random.get_state()[1], state)
-    fresh, asked = Recording(problem, [0], 80), []
+    fresh, asked = metered(problem, [0], 80, kind=Recording), []
     with arrays.global_state(arrays.seed(fresh)):
         options = {"seed": math.nan, "verbose": -9, "CMA_diagonal": diagonal}
         search = cma.CMAEvolutionStrategy(arrays.start(fresh), 0.5 * arrays.spread(fresh), options)
@@ -180,7 +184,7 @@ def test_evotorch_wrapped_is_evotorch_and_silent(kind: type, capfd: pytest.Captu
     problem = Formula(sphere, dim=4)
     f = run(optimizer, problem, 200)
     assert "evotorch" not in capfd.readouterr().err
-    again = Recording(problem, [0], 200)
+    again = metered(problem, [0], 200, kind=Recording)
     asked: list[Tensor] = []
 
     def losses(x: Tensor) -> Tensor:
@@ -202,16 +206,16 @@ def test_evotorch_wrapped_is_evotorch_and_silent(kind: type, capfd: pytest.Captu
 def test_dual_annealing_asks_what_scipy_asks() -> None:
     problem = Formula(rastrigin, dim=3)
     f = run(DualAnnealing(), problem, 120)
-    fresh, asked = Recording(problem, [0], 1), []
-    box = _box(fresh, 5.0)
+    fresh, asked = metered(problem, [0], 1, kind=Recording), []
+    bounds = box(fresh, 5.0)
 
     def value(x: np.ndarray) -> float:
         asked.append(x.copy())
         return float(rastrigin(torch.tensor(x)))
 
     rng = np.random.default_rng(arrays.seed(fresh))
-    start = np.clip(arrays.start(fresh), *box)
-    dual_annealing(value, list(zip(*box, strict=True)), x0=start, maxfun=200, rng=rng)
+    start = np.clip(arrays.start(fresh), *bounds)
+    dual_annealing(value, list(zip(*bounds, strict=True)), x0=start, maxfun=200, rng=rng)
     assert np.allclose(torch.cat([p[0] for p in f.points[:120]]).numpy(), asked[:120], rtol=1e-9)
 
 
@@ -219,7 +223,7 @@ def test_dual_annealing_asks_what_scipy_asks() -> None:
 @pytest.mark.parametrize("kind", [Powell, DifferentialEvolution, CMAES, SNES])
 def test_they_end_near_the_optimum_of_the_sphere(kind: type) -> None:
     f = run(made(kind), Formula(sphere, dim=5), 4000)
-    assert f.refused == 0 and f.curves[0][-1]["loss"] < 1e-2
+    assert f.spent.refused == 0 and f.finish().curves[0][-1]["loss"] < 1e-2
 
 
 @pytest.mark.parametrize("kind, dim", [(CMAES, 7000), (XNES, 1001)])

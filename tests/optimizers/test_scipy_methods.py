@@ -12,7 +12,9 @@ from scipy.optimize import minimize, rosen, rosen_der
 from torch import Tensor
 
 from optbench.core.objective import Inapplicable, Objective, Stop
-from optbench.optimizers.quasi_newton.scipy_minimize import LBFGSB, NelderMead
+from optbench.engine.metered import metered
+from optbench.optimizers.direct.nelder_mead import NelderMead
+from optbench.optimizers.quasi_newton.scipy_lbfgsb import LBFGSB
 
 
 def rosenbrock(x: Tensor) -> Tensor:
@@ -33,7 +35,7 @@ class Traced(Objective):
 
 
 def test_lbfgsb_asks_what_scipy_asks_and_ends_where_scipy_ends() -> None:
-    f = Traced(VALLEY, [0], 10_000)
+    f = metered(VALLEY, [0], 10_000, kind=Traced)
     LBFGSB().minimise(f)  # returns: scipy converges long before the budget
     f.finish()
     theirs = []
@@ -47,8 +49,8 @@ def test_lbfgsb_asks_what_scipy_asks_and_ends_where_scipy_ends() -> None:
     found = minimize(both, start, jac=True, method="L-BFGS-B", options=options)
     # Two ways to round the same loss and gradient: the same path, until rounding has grown.
     assert np.allclose(torch.stack(f.asked[:20]).numpy(), theirs[:20], rtol=1e-8)
-    assert f.curves[0][-1]["loss"] < 1e-15 and found.fun < 1e-15
-    assert f.evaluations == len(f.asked) and f.forward == f.backward == len(f.asked)
+    assert f.finish().curves[0][-1]["loss"] < 1e-15 and found.fun < 1e-15
+    assert f.spent.evaluations == len(f.asked) and f.spent.forward == f.spent.backward == len(f.asked)
 
 
 def test_nelder_mead_asks_what_scipy_asks() -> None:
@@ -61,24 +63,24 @@ def test_nelder_mead_asks_what_scipy_asks() -> None:
 
     minimize(value, f.start()[0].numpy(), method="Nelder-Mead", options={"adaptive": True, "maxfev": 150})
     assert np.array_equal(torch.cat([p[0] for p in f.points[:150]]).numpy(), theirs[:150])
-    assert f.evaluations == 150 and f.refused == 0
+    assert f.spent.evaluations == 150 and f.spent.refused == 0
 
 
 def test_nelder_mead_ends_by_itself_at_the_optimum() -> None:
-    f = Objective(VALLEY, [1], 5000)
+    f = metered(VALLEY, [1], 5000)
     NelderMead().minimise(f)
     f.finish()
-    assert f.evaluations < 5000
-    assert f.curves[0][-1]["loss"] < 1e-15
+    assert f.spent.evaluations < 5000
+    assert f.finish().curves[0][-1]["loss"] < 1e-15
 
 
 def test_the_budget_ends_them_in_the_middle_of_a_line_search_or_a_shrink() -> None:
     with pytest.raises(Stop):
-        LBFGSB().minimise(f := Objective(VALLEY, [0], 41))
-    assert f.passes <= 41 and f.refused == 0
+        LBFGSB().minimise(f := metered(VALLEY, [0], 41))
+    assert f.spent.passes <= 41 and f.spent.refused == 0
     with pytest.raises(Stop):
-        NelderMead().minimise(g := Objective(VALLEY, [0], 7))
-    assert g.evaluations == 7
+        NelderMead().minimise(g := metered(VALLEY, [0], 7))
+    assert g.spent.evaluations == 7
 
 
 def test_a_step_into_nan_is_survived() -> None:
@@ -87,11 +89,11 @@ def test_a_step_into_nan_is_survived() -> None:
 
     for optimizer in (LBFGSB(), NelderMead()):
         f = run(optimizer, Formula(walled, dim=3, low=4, high=6), 400)
-        assert f.curves[0][-1]["loss"] < 1e-8
+        assert f.finish().curves[0][-1]["loss"] < 1e-8
 
 
 def test_a_simplex_that_would_not_fit_is_refused() -> None:
-    with pytest.raises(Inapplicable, match=r"D = 20000 takes 3\.0 GiB, 1 at most: use"):
+    with pytest.raises(Inapplicable, match=r"D = 20000 takes 3\.0 GiB, 1 at most: use pso"):
         run(NelderMead(), Formula(rosenbrock, dim=20_000), 10)
 
 

@@ -12,16 +12,18 @@ import pytest
 import torch
 from helpers.recording import Formula, Recording, rastrigin, run, sphere
 
+from optbench.engine.metered import metered
 from optbench.optimizers import arrays
 from optbench.optimizers.direct.random_search import RandomSearch
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm, led_by, neighbours
-from optbench.optimizers.swarm.pyswarms_best import GlobalBest, LocalBest
+from optbench.optimizers.swarm.pyswarms_global import GlobalBest
+from optbench.optimizers.swarm.pyswarms_local import LocalBest
 
 
 def test_three_steps_equal_the_equations_written_with_loops() -> None:
     swarm = ParticleSwarm(swarm=4, topology="ring")
     f = run(swarm, Formula(rastrigin, dim=3), 16)
-    replay = Recording(Formula(rastrigin, dim=3), [0], 16)
+    replay = metered(Formula(rastrigin, dim=3), [0], 16, kind=Recording)
     draws = [replay.rand(4, 3)[0] for _ in range(6)]
     x = f.start(4)[0]
     v, own, best = torch.zeros(4, 3).double(), x.clone(), [math.inf] * 4
@@ -90,9 +92,9 @@ def test_losses_that_are_not_finite_are_never_chosen() -> None:
         return torch.where(x[0] > 0, x.square().sum(), torch.nan)
 
     f = run(ParticleSwarm(swarm=10), Formula(holed, dim=3, low=-4, high=4), 1000)
-    assert f.nonfinite[0] > 0
-    assert math.isfinite(f.curves[0][-1]["loss"])
-    assert f.curves[0][-1]["loss"] == float(f.history.min())
+    assert f.finish().nonfinite[0] > 0
+    assert math.isfinite(f.finish().curves[0][-1]["loss"])
+    assert f.finish().curves[0][-1]["loss"] == float(f.history.min())
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_random_search_draws_like_the_initialisation_and_keeps_the_best() -> Non
     later = torch.cat(f.points[1:4], 1)[0]
     assert torch.allclose(later.mean(0), torch.full((4,), 4.0).double(), atol=0.15)
     assert torch.allclose(later.std(0), torch.full((4,), 4 / math.sqrt(12)).double(), atol=0.1)
-    assert f.curves[0][-1]["loss"] == float(f.history.min())
+    assert f.finish().curves[0][-1]["loss"] == float(f.history.min())
 
 
 @pytest.mark.parametrize("wrapped, kind", [(GlobalBest, "GlobalBestPSO"), (LocalBest, "LocalBestPSO")])
@@ -134,7 +136,7 @@ def test_pyswarms_wrapped_is_pyswarms(
     assert logging.getLogger().handlers == handlers and not list(tmp_path.iterdir())
 
     single = pytest.importorskip("pyswarms.single")
-    fresh = Recording(problem, [0], 1000)
+    fresh = metered(problem, [0], 1000, kind=Recording)
     options = {"w": 0.72984, "c1": 1.49618, "c2": 1.49618}
     options |= {"k": 3, "p": 2} if kind == "LocalBestPSO" else {}
     monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)

@@ -7,19 +7,19 @@ import tomllib
 import pytest
 import torch
 
-from optbench.core.objective import Objective
 from optbench.core.problem import fresh
+from optbench.engine.metered import metered
 from optbench.execution import plan
-from optbench.optimizers.quasi_newton.scipy_minimize import LBFGSB
+from optbench.optimizers.quasi_newton.scipy_lbfgsb import LBFGSB
 from optbench.problems.teacher import SAMPLES, Teacher
 from optbench.registry.catalog import Catalog
 
 
 def test_a_student_reaches_the_optimum() -> None:
-    f = Objective(Teacher(features=16, hidden=40), [0], 3000)
+    f = metered(Teacher(features=16, hidden=40), [0], 3000)
     LBFGSB().minimise(f)
     f.finish()
-    assert f.curves[0][-1]["loss"] < 1e-9
+    assert f.finish().curves[0][-1]["loss"] < 1e-9
 
 
 def test_targets_are_standardised_and_splits_apart() -> None:

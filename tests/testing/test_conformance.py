@@ -62,7 +62,7 @@ CASES = {
     "same trial, same record": "x = x + 0.1 * random.SystemRandom().gauss(0, 1); f.value(x[:, None]); f.recommend(x)",
     "leaves its process as it was": "torch.set_num_threads(3); f.value(x[:, None])",
     "beats its start": "f.value(x[:, None] + 100.0); f.recommend(x + 100.0)",
-    "uses only its declared door": "g = f.value_and_grad(x)[1]; x = x - 0.01 * g; f.recommend(x)",
+    "uses only its declared oracle": "g = f.value_and_grad(x)[1]; x = x - 0.01 * g; f.recommend(x)",
     "lanes equal serial": "x = x * 0.9 + 0.1 * x.mean(0, keepdim=True); f.value(x[:, None]); f.recommend(x)",
 }
 

@@ -1,1 +1,5 @@
-"""Faster forms of one repeated step: traced, with reused buffers, as a CUDA graph."""
+"""Faster forms of one repeated step: traced, with reused buffers, as a CUDA graph; `compile_step` chooses."""
+
+from optbench.engine.compile.step import compile_step
+
+__all__ = ["compile_step"]

@@ -9,14 +9,24 @@ buffers, always the same tensors, are made once, and so is whatever depends on s
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cache
-from operator import getitem
-from types import BuiltinFunctionType, MethodDescriptorType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch._ops import OpOverload
+
+from optbench.engine.compile.operations import (
+    direct_call,
+    draws,
+    filling_form,
+    in_place_form,
+    is_tensor,
+    is_view,
+    layout,
+    owners,
+    tensors_of,
+    works_in_place,
+)
 
 _ATEN = torch.ops.aten
 _FROM_SHAPES = {
@@ -33,7 +43,6 @@ _FROM_SHAPES = {
     _ATEN.arange.start,
     _ATEN.scalar_tensor.default,
 }
-_VIEWS = {getitem, _ATEN._unsafe_view.default}  # beside those whose schema says so
 
 
 def buffered(root: nn.Module, graph: fx.Graph) -> fx.GraphModule:
@@ -76,7 +85,7 @@ class _Allotment:
             if node.op == "get_attr" and not node.users:
                 self._erase(node)
             elif node.op == "call_function":
-                node.target = _bound(node.target)
+                node.target = direct_call(node.target)
         self.module.recompile()
 
     def _allot(self, node: fx.Node, place: int) -> None:
@@ -90,7 +99,7 @@ class _Allotment:
         elif is_view(node):
             if reads[0] in self._fixed:
                 self._fix_result(node)
-            elif all(_is_tensor(one) for one in (node, reads[0])) and _layout(node) == _layout(reads[0]):
+            elif all(is_tensor(one) for one in (node, reads[0])) and layout(node) == layout(reads[0]):
                 node.replace_all_uses_with(reads[0])
                 self._erase(node)
         else:
@@ -109,7 +118,7 @@ class _Allotment:
 
     def _give_memory(self, node: fx.Node, place: int) -> None:
         over, given = self._spent(node, place), self._destination(node)
-        form, names = _filling(node.target, node.meta["val"])
+        form, names = filling_form(node.target, node.meta["val"])
         if form and given:
             copy = next(iter(node.users))
             copy.replace_all_uses_with(given)
@@ -121,7 +130,7 @@ class _Allotment:
             else:
                 self._fill(node, form, names, [over])
                 self._take_over(node, over)
-        elif over is not None and over is node.args[0] and (form := _in_place(node.target)):
+        elif over is not None and over is node.args[0] and (form := in_place_form(node.target)):
             node.target = form
             self._take_over(node, over)
 
@@ -137,7 +146,7 @@ class _Allotment:
             alone = all(other is read or self._owner[other] is not owner for other in node.all_input_nodes)
             fresh = owner.op == "call_function" and owner not in self._constant | self._returned
             kept = owner in self._buffers and node in self._returned
-            if alone and fresh and not kept and self._last[owner] == place and _layout(read) == _layout(node):
+            if alone and fresh and not kept and self._last[owner] == place and layout(read) == layout(node):
                 return read
         return None
 
@@ -149,22 +158,22 @@ class _Allotment:
         if copy.target is not _ATEN.copy_.default or copy.args[1] is not node:
             return None
         target: Any = copy.args[0]
-        wanted = target.op == "placeholder" and len(target.users) == 1 and _layout(target) == _layout(node)
+        wanted = target.op == "placeholder" and len(target.users) == 1 and layout(target) == layout(node)
         return target if wanted else None
 
     def _new_buffers(self, node: fx.Node) -> list[fx.Node]:
         """One for every tensor that the node gives: freed ones where there are such."""
         flats, tensors = [], []
-        for like in _several(node.meta["val"]):
+        for like in tensors_of(node.meta["val"]):
             size = 1 + sum((n - 1) * step for n, step in zip(like.shape, like.stride(), strict=True))
             size = size if like.numel() else 0
             free = self._free[size, like.dtype]
             flats.append(free.pop() if free else torch.empty(size, dtype=like.dtype, device=like.device))
             tensors.append(flats[-1].as_strided(like.shape, like.stride()))
         self._buffers[node] = flats
-        held = [self._held(node, tensor) for tensor in tensors]
+        known = [self._constant_node(node, tensor) for tensor in tensors]
         self._fix(node, tensors if len(tensors) > 1 else tensors[0])
-        return held
+        return known
 
     def _take_over(self, node: fx.Node, over: fx.Node) -> None:
         """The node's result lies in the memory of one of its operands from now on."""
@@ -186,16 +195,16 @@ class _Allotment:
 
     def _fix(self, node: fx.Node, value: Any) -> None:
         """Let whoever reads the node read this value, which is the same in every call."""
-        node.replace_all_uses_with(self._held(node, value))
+        node.replace_all_uses_with(self._constant_node(node, value))
 
-    def _held(self, node: fx.Node, value: Any) -> fx.Node:
-        """A value that the module holds, made known before the node."""
-        name = f"held_{len(self._fixed)}"
+    def _constant_node(self, node: fx.Node, value: Any) -> fx.Node:
+        """A value that the module keeps, made known before the node."""
+        name = f"kept_{len(self._fixed)}"
         setattr(self.module, name, value)  # not a registered buffer: those are slow to read
         with self._graph.inserting_before(node):
-            held = self._graph.create_node("get_attr", name)
-        held.meta, self._owner[held], self._fixed[held] = node.meta, self._owner[node], value
-        return held
+            known = self._graph.create_node("get_attr", name)
+        known.meta, self._owner[known], self._fixed[known] = node.meta, self._owner[node], value
+        return known
 
     def _example(self, node: fx.Node) -> Any:
         """What the node gives in every call, or something of its shape."""
@@ -203,91 +212,3 @@ class _Allotment:
             return self._fixed[node]
         like = node.meta["val"]
         return torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=like.device)
-
-
-def owners(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
-    """For every node the one whose operation asked for the memory that its result lies in."""
-    found: dict[fx.Node, fx.Node] = {}
-    for node in graph.nodes:
-        found[node] = found[node.args[0]] if is_view(node) or works_in_place(node) else node
-    return found
-
-
-def is_view(node: fx.Node) -> bool:
-    """Whether the result is the first operand, seen otherwise."""
-    if node.target in _VIEWS:
-        return True
-    if not isinstance(node.target, OpOverload) or written(node):
-        return False
-    return any(returned.alias_info is not None for returned in node.target._schema.returns)
-
-
-def works_in_place(node: fx.Node) -> bool:
-    """Whether the operation changes its first operand and gives it back."""
-    return written(node) == (0,)
-
-
-def written(node: fx.Node) -> tuple[int, ...]:
-    """Which operands the operation changes, by position."""
-    if not isinstance(node.target, OpOverload):
-        return ()
-    taken = enumerate(node.target._schema.arguments)
-    return tuple(place for place, a in taken if a.alias_info is not None and a.alias_info.is_write)
-
-
-def draws(operation: Any) -> bool:
-    """Whether the operation draws random numbers."""
-    return isinstance(operation, OpOverload) and torch.Tag.nondeterministic_seeded in operation.tags
-
-
-def _is_tensor(node: fx.Node) -> bool:
-    return isinstance(node.meta.get("val"), Tensor)
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    """The tensors that a node gives; None stands for gradients that nobody asked for."""
-    return (value,) if value is None or isinstance(value, Tensor) else tuple(value)
-
-
-def _layout(node: fx.Node) -> tuple[Any, ...]:
-    """Shape, strides and type of what a node gives."""
-    made = _several(node.meta.get("val"))
-    return tuple(one if one is None else (one.shape, one.stride(), one.dtype) for one in made)
-
-
-def _filling(operation: Any, made: Any) -> tuple[Any, tuple[str, ...]]:
-    """The form of an operation that fills given memory, if the device has a kernel for it, and how it names that."""
-    if not isinstance(operation, OpOverload) or not all(isinstance(t, Tensor) for t in _several(made)):
-        return None, ()
-    return _out_form(operation, torch.DispatchKey.CUDA if _several(made)[0].is_cuda else torch.DispatchKey.CPU)
-
-
-@cache
-def _out_form(operation: Any, key: torch.DispatchKey) -> tuple[Any, tuple[str, ...]]:
-    taken = [(a.name, str(a.type)) for a in operation._schema.arguments]
-    packet = operation.overloadpacket
-    for name in packet.overloads():
-        form = getattr(packet, name)
-        filled = tuple(a.name for a in form._schema.arguments if a.is_out)
-        rest = [(a.name, str(a.type)) for a in form._schema.arguments if not a.is_out]
-        if filled and rest == taken and form.has_kernel_for_dispatch_key(key):
-            return form, filled
-    return None, ()
-
-
-@cache
-def _in_place(operation: Any) -> Any:
-    """The form of an operation that works on its first operand's own memory."""
-    packet = getattr(_ATEN, f"{operation.overloadpacket.__name__}_", None)
-    return getattr(packet, operation._schema.overload_name or "default", None)
-
-
-def _bound(operation: Any) -> Any:
-    """torch's own function for an operation, which costs a microsecond less to call, where there is one."""
-    if not isinstance(operation, OpOverload) or not {a.name for a in operation._schema.arguments if a.is_out} <= {
-        "out"
-    }:
-        return operation
-    name = operation.overloadpacket.__name__
-    found = getattr(torch, name, None) or getattr(Tensor, name, None)
-    return found if isinstance(found, (BuiltinFunctionType, MethodDescriptorType)) else operation

@@ -13,7 +13,7 @@ def graphed(function: Callable[..., None], *inputs: Tensor, results: slice, stea
 
     results: which inputs are memory that it fills. steady: how many of the last inputs are mostly what they were.
     """
-    held = [tensor.clone() for tensor in inputs]
+    own = [tensor.clone() for tensor in inputs]
     latest = [(tensor, tensor._version) for tensor in inputs]
     graph = torch.cuda.CUDAGraph()
     try:
@@ -21,10 +21,10 @@ def graphed(function: Callable[..., None], *inputs: Tensor, results: slice, stea
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # libraries allocate their workspaces before anything is captured
             for _ in range(3):
-                function(*held)
+                function(*own)
         torch.cuda.current_stream().wait_stream(side)
         with torch.cuda.graph(graph):
-            function(*held)
+            function(*own)
     except RuntimeError:
         return function
     filled = range(len(inputs))[results]
@@ -32,14 +32,14 @@ def graphed(function: Callable[..., None], *inputs: Tensor, results: slice, stea
 
     def replay(*given: Tensor) -> None:
         for place in moving:
-            held[place].copy_(given[place])
+            own[place].copy_(given[place])
         for place in range(len(inputs) - steady, len(inputs)):
             new = given[place], given[place]._version
             if new[0] is not latest[place][0] or new[1] != latest[place][1]:
-                held[place].copy_(new[0])
+                own[place].copy_(new[0])
                 latest[place] = new
         graph.replay()
         for place in filled:
-            given[place].copy_(held[place])
+            given[place].copy_(own[place])
 
     return replay

@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import is_not
 from typing import Any
 
 from torch import Tensor, fx
 
-from optbench.engine.compile.buffers import buffered, draws, is_view, owners, works_in_place, written
-
-
-class Once:
-    """A function of tensors that is computed again only where one of them is another tensor, or has changed.
-
-    views: what it gives are views of its inputs, for which a change is none.
-    """
-
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], views: bool = False) -> None:
-        self._function, self._views = function, views
-        self._inputs: tuple[Tensor, ...] | None = None
-        self._versions: list[int] = []
-        self._found: tuple[Tensor, ...] = ()
-
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        versions = [] if self._views else [tensor._version for tensor in inputs]
-        if self._inputs is None or versions != self._versions or any(map(is_not, inputs, self._inputs)):
-            self._found = self._function(*inputs)
-            self._inputs, self._versions = inputs, versions
-        return self._found
+from optbench.engine.compile.buffers import buffered
+from optbench.engine.compile.operations import draws, is_view, owners, works_in_place, written
+from optbench.engine.once import Once
 
 
 def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Callable[..., Any]:
@@ -42,7 +23,7 @@ def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Ca
 
     try:
         whole = make_fx(lambda *inputs: function(*inputs))(*inputs)  # it miscounts a method's arguments
-    except RuntimeError:  # the function styles at the values of its inputs
+    except RuntimeError:  # the function depends on the values of its inputs
         return function
     if any(written(node) not in ((), (0,)) for node in whole.graph.nodes):
         return function  # what it changes is not plain to see

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from optbench.core.objective import Inapplicable, Objective
 from optbench.optimizers.checks import check, check_count, check_positive
-from optbench.optimizers.swarm.particle_swarm import PART, best_of
+from optbench.optimizers.swarm.particle_swarm import MAX_PART, best_of
 
-LARGEST_BASIS = 1_000  # dimensions up to which the rotation's D x D basis is built for every ant
+MAX_BASIS_DIM = 1_000  # dimensions up to which the rotation's D x D basis is built for every ant
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ACOR:
         check(isinstance(self.rotate, bool), "rotate", self.rotate, "true or false")
 
     def minimise(self, f: Objective) -> None:
-        if self.rotate and f.dim > LARGEST_BASIS:
+        if self.rotate and f.dim > MAX_BASIS_DIM:
             raise Inapplicable(
-                f"rotation needs a basis of {f.dim} x {f.dim} an ant, built up to D = {LARGEST_BASIS}: use rotate=False"
+                f"rotation needs a basis of {f.dim} x {f.dim} an ant, built up to D = {MAX_BASIS_DIM}: use rotate=False"
             )
         rank = torch.arange(self.archive, dtype=torch.float64, device=f.device)
         weight = torch.exp(-(rank**2) / (2 * self.q**2 * self.archive**2))
@@ -75,13 +75,13 @@ class ACOR:
 
     def _deviation(self, x: Tensor, centre: Tensor) -> Tensor:
         """xi times the mean distance of `centre` (B, D) to the k - 1 other members of (B, k, D) along every axis."""
-        most = max(1, (PART if x.device.type == "cpu" else 256 * PART) // self.archive)
+        most = max(1, (MAX_PART if x.device.type == "cpu" else 256 * MAX_PART) // self.archive)
         parts = zip(x.split(most, 2), centre[:, None].split(most, 2), strict=True)
         return torch.cat([(x - c).abs_().sum(1) for x, c in parts], 1).mul_(self.xi / (self.archive - 1))
 
 
 class Archive:
-    """k solutions and room for m ants behind them, (B, k + m, D), in memory that is asked for once."""
+    """k solutions and space for m ants behind them, (B, k + m, D), in memory that is asked for once."""
 
     def __init__(self, x: Tensor, ants: int) -> None:
         """x: (B, k, D), whose losses are yet to come."""

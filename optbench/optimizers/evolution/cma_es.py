@@ -13,7 +13,7 @@ from optbench.core.objective import Inapplicable, Objective
 from optbench.optimizers import arrays
 from optbench.optimizers.checks import check, check_count, check_package, check_positive
 
-LARGEST = 1 << 30  # bytes of the covariance and its decomposition: three D x D matrices
+MAX_BYTES = 1 << 30  # of the covariance and its decomposition: three D x D matrices
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class CMAES:
         check(isinstance(self.diagonal, bool), "diagonal", self.diagonal, "true or false")
 
     def minimise(self, f: Objective) -> None:
-        if not self.diagonal and (size := 3 * 8 * f.dim**2) > LARGEST:
+        if not self.diagonal and (size := 3 * 8 * f.dim**2) > MAX_BYTES:
             raise Inapplicable(
-                f"covariance matrices in D = {f.dim} take {size / 2**30:.1f} GiB, {LARGEST / 2**30:.0f} at most: "
+                f"covariance matrices in D = {f.dim} take {size / 2**30:.1f} GiB, {MAX_BYTES / 2**30:.0f} at most: "
                 "use diagonal=True (sep_cma_es)"
             )
         cma = import_module("cma")

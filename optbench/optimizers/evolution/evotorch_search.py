@@ -14,7 +14,7 @@ from optbench.core.objective import Inapplicable, Objective
 from optbench.optimizers import arrays
 from optbench.optimizers.checks import check, check_count, check_package, check_positive
 
-LARGEST = 1_000  # dimensions up to which xNES takes the exponential of a D x D matrix in every step
+MAX_DIM = 1_000  # dimensions up to which xNES takes the exponential of a D x D matrix in every step
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _Search:
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        check_package(f"evotorch_{self.name.lower()}", "evotorch")
+        check_package(self.name.lower(), "evotorch")
         check_count("population", self.population, 2)
         check_positive("spread", self.spread)
 
@@ -77,9 +77,9 @@ class XNES(_Search):
     name = "XNES"
 
     def minimise(self, f: Objective) -> None:
-        if f.dim > LARGEST:
+        if f.dim > MAX_DIM:
             raise Inapplicable(
-                f"the exponential of a {f.dim} x {f.dim} covariance in every step, up to D = {LARGEST} here: use snes"
+                f"the exponential of a {f.dim} x {f.dim} covariance in every step, up to D = {MAX_DIM} here: use snes"
             )
         super().minimise(f)
 

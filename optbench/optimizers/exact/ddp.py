@@ -18,7 +18,7 @@ from optbench.optimizers.checks import check, check_count, check_positive
 from optbench.optimizers.exact.chain import Chain, read
 from optbench.optimizers.exact.ddp_sweep import controls, forward, gains, rollout, terminal_factor, terminal_gradient
 
-LEAST, MOST = 1e-12, 1e12  # damping; at the most no step of any length lowers the loss any more
+MIN_DAMPING, MAX_DAMPING = 1e-12, 1e12  # at the largest no step of any length lowers the loss any more
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class DDP:
         x = f.start()[0].double()  # (D,)
         loss = float(f.value(x[None, None].to(f.dtype)))
         lam, growth = self.damping, 2.0
-        while lam < MOST:
+        while lam < MAX_DAMPING:
             f.charge(forward=len(chain.inputs), backward=len(chain.inputs) * (columns + 1))
             new, predicted = self._sweep(chain, x, lam)
             found = float(f.value(new[None, None].to(f.dtype))) if predicted > 0 else loss
             if found < loss:
                 ratio = (loss - found) / predicted
                 x, loss = new.to(f.dtype).double(), found
-                lam, growth = max(LEAST, lam * max(1 / 3, 1 - (2 * ratio - 1) ** 3)), 2.0
+                lam, growth = max(MIN_DAMPING, lam * max(1 / 3, 1 - (2 * ratio - 1) ** 3)), 2.0
             else:
                 lam, growth = lam * growth, 2 * growth
 

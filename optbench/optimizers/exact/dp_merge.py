@@ -16,8 +16,8 @@ from optbench.core.objective import Inapplicable
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-COPIES = 4
-BLOCK = 1 << 21  # numbers that a vectorised step works on at once: 16 MB
+COPIES = 4  # of a table's memory: the rows, those before merging, and the keys that they are merged by
+MAX_BLOCK = 1 << 21  # numbers that a vectorised step works on at once: 16 MB
 
 
 def quantum(largest: float) -> float:

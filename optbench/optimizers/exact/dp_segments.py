@@ -1,7 +1,7 @@
 """What one segment of a piecewise-constant fit costs: C(i, j) = min_c sum of loss(c, y) over the groups i <= s < j.
 
 Letters: G groups of samples with equal input, in the order of the input; N samples, sorted by group; O outputs.
-Each class gives a column C(0..j-1, j) at a time, so that the table of G^2 costs is never held.
+Each class gives a column C(0..j-1, j) at a time, so that the table of G^2 costs is never in memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy.special import xlogy
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-CAP = 30.0  # of logits on pure segments, where the best one is infinite
+MAX_LOGIT = 30.0  # of logits on pure segments, where the best one is infinite
 
 
 class Segments(Protocol):
@@ -22,7 +22,7 @@ class Segments(Protocol):
         """(j,) costs C(0, j) to C(j - 1, j), summed over outputs and not divided by anything."""
 
     def level(self, i: int, j: int) -> Array:
-        """(O,) the outputs that attain C(i, j), or come within exp(-CAP) of its infimum."""
+        """(O,) the outputs that attain C(i, j), or come within exp(-MAX_LOGIT) of its infimum."""
 
     def cost(self, i: int, j: int) -> float:
         """C(i, j), summed anew from the samples."""
@@ -126,7 +126,7 @@ class Binary:
     def level(self, i: int, j: int) -> Array:
         mean = self.y[self.ends[i] : self.ends[j]].mean(0)
         with np.errstate(divide="ignore"):
-            logits: Array = np.clip(np.log(mean) - np.log1p(-mean), -CAP, CAP)
+            logits: Array = np.clip(np.log(mean) - np.log1p(-mean), -MAX_LOGIT, MAX_LOGIT)
         return logits
 
     def cost(self, i: int, j: int) -> float:
@@ -153,7 +153,7 @@ class Labels:
     def level(self, i: int, j: int) -> Array:
         counts = self.counts[:, j] - self.counts[:, i]
         with np.errstate(divide="ignore"):
-            logits: Array = np.maximum(np.log(counts / counts.sum()), -CAP)
+            logits: Array = np.maximum(np.log(counts / counts.sum()), -MAX_LOGIT)
         return logits
 
     def cost(self, i: int, j: int) -> float:

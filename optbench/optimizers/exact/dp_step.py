@@ -22,7 +22,7 @@ from optbench.optimizers.checks import check_count, check_positive
 from optbench.optimizers.exact.chain import Chain, read
 from optbench.optimizers.exact.dp_segments import Absolute, Array, Binary, Ints, Labels, Segments, Squared
 
-STEEP = 110.0  # sigmoid(+-STEEP) and tanh(+-STEEP) are 0, 1 and -1 to the last bit of float32
+SATURATED = 110.0  # sigmoid(+-SATURATED) and tanh(+-SATURATED) are 0, 1 and -1 to the last bit of float32
 GIGABYTE = 2**30
 
 
@@ -140,7 +140,7 @@ def _weights(chain: Chain, x: Tensor, thresholds: Tensor, levels: Tensor) -> dic
     used = len(thresholds)
     slope = torch.ones_like(thresholds)
     if chain.activations[0] in ("sigmoid", "tanh") and used:
-        slope = STEEP / (x[None] - thresholds[:, None]).abs().min(1).values
+        slope = SATURATED / (x[None] - thresholds[:, None]).abs().min(1).values
     w, b = x.new_zeros(first.outputs, 1), x.new_zeros(first.outputs)
     w[:used, 0], b[:used] = slope, -slope * thresholds
     v, bias = x.new_zeros(second.outputs, first.outputs), levels[0]

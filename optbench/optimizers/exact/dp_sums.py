@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from optbench.optimizers.exact.dp_bounds import Loss
-from optbench.optimizers.exact.dp_merge import BLOCK, Array, Ints, keys, merge, quantum
+from optbench.optimizers.exact.dp_merge import MAX_BLOCK, Array, Ints, keys, merge, quantum
 from optbench.optimizers.exact.dp_weights import Responses
 
 SLACK = 1e-12  # relative: a state is dropped only if its bound is above the best by more than rounding
@@ -66,14 +66,14 @@ def bound(units: Units, rows: Array, cost: Array, left: int) -> Array:
 def extend(units: Units, stage: Stage, left: int, best: float, ordered: bool = True) -> Stage:
     """All distinct sums of one unit more that may still lead to a value of at most `best`, `left` units to go."""
     parts: list[Stage] = []
-    held = merged = 0
+    kept = merged = 0
     for part in _sums(units, stage, ordered):
         keep = bound(units, part.rows, part.cost, left) <= best + SLACK * max(1.0, abs(best))
         parts.append(_merged(units, pick(part, np.flatnonzero(keep))))
-        held += len(parts[-1].rows)
-        if held > 2 * merged + BLOCK // part.rows.shape[1]:  # so that repeats never take more than the states do
+        kept += len(parts[-1].rows)
+        if kept > 2 * merged + MAX_BLOCK // part.rows.shape[1]:  # so that repeats never take more than the states do
             parts = [_merged(units, _joined(parts))]
-            held = merged = len(parts[0].rows)
+            kept = merged = len(parts[0].rows)
     return _merged(units, _joined(parts)) if parts else pick(stage, np.zeros(0, np.int64))
 
 
@@ -81,7 +81,7 @@ def _sums(units: Units, stage: Stage, ordered: bool) -> Iterator[Stage]:
     """Every partial sum plus every choice (from the last one on, if ordered), a block at a time."""
     choices, samples = units.choices.rows, units.choices.rows.shape[1]
     order = np.argsort(stage.choice, kind="stable") if ordered else np.arange(len(stage.rows))
-    step = max(1, BLOCK // choices.size)
+    step = max(1, MAX_BLOCK // choices.size)
     for begin in range(0, len(order), step):
         index = order[begin : begin + step]
         first = int(stage.choice[index[0]]) if ordered else 0

@@ -14,7 +14,7 @@ from math import comb
 import numpy as np
 
 from optbench.optimizers.exact.dp_bounds import Binary, Loss, Squared
-from optbench.optimizers.exact.dp_merge import BLOCK, Array, Ints, check_memory
+from optbench.optimizers.exact.dp_merge import MAX_BLOCK, Array, Ints, check_memory
 from optbench.optimizers.exact.dp_sums import SLACK, Stage, Units, bound, empty, extend, pick, trace
 from optbench.optimizers.exact.dp_weights import Responses
 
@@ -37,7 +37,7 @@ def make_loss(name: str, y: Array, choices: Responses, biases: Responses) -> Los
 
 def check_units(units: Units, cap: float, middle: bool) -> None:
     """Raise Inapplicable, before any of it is allocated, where the partial sums may take more than `cap` GiB."""
-    half = _held(units, middle)
+    half = _kept_stages(units, middle)
     width = units.choices.rows.shape[1] + 3
     way_out = "use beam=1000, a coarser grid or fewer samples"
     if isinstance(units.loss, Squared) and not middle:
@@ -46,7 +46,7 @@ def check_units(units: Units, cap: float, middle: bool) -> None:
     check_memory(states, width, cap, f"the sums of {half} units", way_out)
 
 
-def _held(units: Units, middle: bool) -> int:
+def _kept_stages(units: Units, middle: bool) -> int:
     """Stages to keep: half of the units where two halves can be matched, all but the last where it is streamed."""
     if not isinstance(units.loss, Squared):
         return units.count - 1
@@ -60,7 +60,7 @@ def solve(units: Units, best: float = np.inf, middle: bool = True) -> Found:
     """
     guess = beam(units, width=16)
     found = guess if guess.value <= best else Found(best)
-    half = _held(units, middle)
+    half = _kept_stages(units, middle)
     stages = [empty(units)]
     for left in range(units.count - 1, units.count - 1 - half, -1):
         stages.append(extend(units, stages[-1], left, found.value))
@@ -77,7 +77,7 @@ def solve(units: Units, best: float = np.inf, middle: bool = True) -> Found:
 def beam(units: Units, width: int) -> Found:
     """Keep `width` partial sums a stage. Not exact: the optimum lies between min(value, dropped) and value.
 
-    Those with the best loss as they stand (with their best bias) are kept, in no particular order of units: symmetry
+    Those with the best loss now (with their best bias) are kept, in no particular order of units: symmetry
     breaking would tie a greedy choice to contributions after it.
     """
     found = Found()
@@ -85,7 +85,7 @@ def beam(units: Units, width: int) -> Found:
     for left in range(units.count - 1, 0, -1):
         stage = extend(units, stages[-1], left, np.inf, ordered=False)
         if len(stage.rows) > width:
-            order = np.argsort(_standing(units, stage), kind="stable")
+            order = np.argsort(_loss_now(units, stage), kind="stable")
             given_up = order[width:]
             found.dropped = min(found.dropped, float((bound(units, stage.rows, stage.cost, left)[given_up]).min()))
             stage = pick(stage, order[:width])
@@ -95,7 +95,7 @@ def beam(units: Units, width: int) -> Found:
     return found
 
 
-def _standing(units: Units, stage: Stage) -> Array:
+def _loss_now(units: Units, stage: Stage) -> Array:
     """(M,) loss plus cost if nothing more is added than the best bias."""
     values = [
         units.loss.value(stage.rows + row) + cost
@@ -123,7 +123,7 @@ def _match(units: Units, stages: list[Stage], half: int, found: Found) -> None:
     rounding = 1e-13 * float(own.max() + np.abs(tail[:, -1]).max())
     order = np.argsort((missing**2).sum(1), kind="stable")
     wide = min(len(tail), 4096)
-    tall = max(1, BLOCK // 4 // wide)
+    tall = max(1, MAX_BLOCK // 4 // wide)
     for b in range(0, len(tail), wide):
         part = np.ascontiguousarray(tail[b : b + wide].T)
         for a in range(0, len(order), tall):
@@ -149,7 +149,7 @@ def _try_pairs(units: Units, stages: list[Stage], half: int, pairs: Ints, least:
     """Evaluate pairs (2, T) of states with every bias, in the order of their lower bounds `least`, into `found`."""
     first, second = stages[half], stages[units.count - half]
     order = np.argsort(least, kind="stable")
-    step = max(1, BLOCK // 4 // units.biases.rows.size)
+    step = max(1, MAX_BLOCK // 4 // units.biases.rows.size)
     for begin in range(0, len(order), step):
         if least[order[begin]] > found.value:
             return
@@ -181,7 +181,7 @@ def _stream(units: Units, stages: list[Stage], found: Found, ordered: bool = Tru
 def _blocks(units: Units, stage: Stage, least: Array, ordered: bool) -> Iterator[tuple[int, Ints]]:
     """(first choice to add, states) for blocks of states: the most promising first, or those with one last choice."""
     order = np.lexsort((least, stage.choice)) if ordered else np.argsort(least, kind="stable")
-    step = max(1, BLOCK // 4 // units.choices.rows.size)
+    step = max(1, MAX_BLOCK // 4 // units.choices.rows.size)
     for begin in range(0, len(order), step):
         index = order[begin : begin + step]
         yield (int(stage.choice[index].min()) if ordered else 0), index

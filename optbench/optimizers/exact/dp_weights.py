@@ -14,8 +14,8 @@ import numpy as np
 from optbench.core.objective import Inapplicable
 from optbench.optimizers.exact.dp_merge import Array, Ints, check_memory, keys, merge, quantum
 
-HARD = ("step", "sign")
-COARSER = "use a coarser grid, fewer samples, a narrower layer or a larger cap"
+STEPPED = ("step", "sign")
+WAY_OUT = "use a coarser grid, fewer samples, a narrower layer or a larger cap"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Responses:
 def responses(columns: Array, grid: Grid, bias: bool, activation: str) -> Responses:
     """What a unit on the inputs `columns` (N, I) can answer; rows are in lexicographic order. Raises Inapplicable."""
     sums = _sums(columns, grid, bias)
-    if activation in HARD:
+    if activation in STEPPED:
         _check_thresholds(sums, columns, grid, activation)
     return ordered(Responses(activate(sums.rows, activation), sums.weights, sums.cost))
 
@@ -53,7 +53,7 @@ def _sums(columns: Array, grid: Grid, bias: bool) -> Responses:
     levels = len(grid.values)
     for part in parts:
         size = len(found.rows) * levels
-        check_memory(size, samples + inputs + 1, grid.cap, "the responses of a unit", COARSER)
+        check_memory(size, samples + inputs + 1, grid.cap, "the responses of a unit", WAY_OUT)
         rows = (found.rows[:, None] + grid.values[:, None] * part).reshape(size, samples)
         cost = (found.cost[:, None] + grid.cost).ravel()
         kept = merge(keys(rows, spacing), cost)
@@ -123,7 +123,7 @@ def actions(units: Responses, grid: Grid, outputs: int) -> Responses:
     values, cost = _combinations(grid, outputs)
     samples = units.rows.shape[1]
     size = len(units.rows) * len(values)
-    check_memory(size, samples * outputs + outputs + 1, grid.cap, "the contributions of a unit", COARSER)
+    check_memory(size, samples * outputs + outputs + 1, grid.cap, "the contributions of a unit", WAY_OUT)
     rows = (units.rows[:, None, :, None] * values[:, None, :]).reshape(size, samples * outputs)
     unit, combination = np.divmod(np.arange(size), len(values))
     weights = np.concatenate([unit[:, None], values[combination]], 1)
@@ -140,6 +140,6 @@ def offsets(grid: Grid, samples: int, outputs: int, bias: bool) -> Responses:
 
 def _combinations(grid: Grid, outputs: int) -> tuple[Array, Array]:
     """All (L^O, O) choices of O weights, and what each costs."""
-    check_memory(len(grid.values) ** outputs, outputs + 1, grid.cap, "the weights of all outputs", COARSER)
+    check_memory(len(grid.values) ** outputs, outputs + 1, grid.cap, "the weights of all outputs", WAY_OUT)
     index: Ints = np.array(list(product(range(len(grid.values)), repeat=outputs)))
     return grid.values[index], grid.cost[index].sum(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from optbench.core.objective import Objective
 from optbench.optimizers.checks import check, check_count
 
-PART = 2**17  # numbers that a processor moves at a time, lane by lane: they stay in its cache; a GPU takes more
+MAX_PART = 2**17  # numbers that a processor moves at a time, lane by lane: they stay in its cache; a GPU takes more
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def in_parts(x: Tensor) -> list[slice]:
 
     They do not depend on the lanes, which draw their numbers part by part.
     """
-    most = max(1, (PART if x.device.type == "cpu" else 256 * PART) // x.shape[2])
+    most = max(1, (MAX_PART if x.device.type == "cpu" else 256 * MAX_PART) // x.shape[2])
     return [slice(first, first + most) for first in range(0, x.shape[1], most)]
 
 

@@ -26,7 +26,7 @@ class SPSO2011:
     swarm: int = 40  # particles
     links: int = 3  # K, particles that each one informs beside itself
     w: float = 1 / (2 * math.log(2))  # inertia
-    c: float = 0.5 + math.log(2)  # how far beyond p and l the centre styles
+    c: float = 0.5 + math.log(2)  # how far beyond p and l the centre lies
 
     needs: ClassVar[str] = "value"
     lanes: ClassVar[bool] = True

@@ -20,7 +20,7 @@ _ATEN = torch.ops.aten
 PICTURES, WEIGHTS = 1, 0  # the axis of a tensor that the lanes are merged into: channels; outputs of a convolution
 
 
-class Channels(TorchFunctionMode):
+class ChannelLayout(TorchFunctionMode):
     """Inside it, conv2d with a bias and max_pool2d on (N, C, H, W) on a CPU take vmap's lanes as channels."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

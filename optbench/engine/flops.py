@@ -1,0 +1,38 @@
+"""What a loss and its gradient cost, counted from the operations that torch runs."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from optbench.core.meter import Costs
+from optbench.core.problem import Problem, fresh
+from optbench.engine.data import head, splits
+
+
+@lru_cache(maxsize=256)
+def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
+    """(forward, backward) FLOPs of the loss on so many samples, measured once a process.
+
+    Where the operations count as none (a function of a parameter tensor), a sample counts as one unit each way:
+    the cost of an evaluation, and of a gradient by the cheap gradient principle (Baur & Strassen 1983).
+    """
+    batch = head(splits(problem, device).train, samples)
+    module = fresh(problem, 0)[0].to(device)
+    with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
+        loss = problem.loss(module, batch)
+        forward = counter.get_total_flops()
+        if "grad" in problem.gives:
+            loss.backward()
+        backward = counter.get_total_flops() - forward
+    return (forward, backward) if forward else (samples, samples)
+
+
+def costs(problem: Problem, batch: int | None, device: str) -> Costs:
+    """What a trial pays. batch: samples of a minibatch; None, or more than there are: the full batch."""
+    samples = len(splits(problem, device).train[0])
+    size = samples if batch is None else min(batch, samples)
+    one_pass = flops(problem, samples, device)[0]
+    return Costs(samples, one_pass, size, *flops(problem, size, device))

@@ -1,0 +1,78 @@
+"""From a problem to the objective that an optimizer trains: the batched model and what meters it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar, overload
+
+from optbench.core.meter import Meter
+from optbench.core.minibatches import minibatches
+from optbench.core.objective import Objective
+from optbench.core.problem import Problem
+from optbench.core.scoring import Point
+from optbench.engine.data import splits
+from optbench.engine.flops import costs
+from optbench.engine.model import BatchedModel
+
+Kind = TypeVar("Kind", bound=Objective)
+
+
+@overload
+def metered(
+    problem: Problem,
+    seeds: Sequence[int],
+    passes: float,
+    *,
+    batch: int | None = None,
+    device: str = "cpu",
+    on_point: Callable[[int, Point], None] | None = None,
+    eager: bool = False,
+    model: BatchedModel | None = None,
+) -> Objective: ...
+
+
+@overload
+def metered(
+    problem: Problem,
+    seeds: Sequence[int],
+    passes: float,
+    *,
+    batch: int | None = None,
+    device: str = "cpu",
+    on_point: Callable[[int, Point], None] | None = None,
+    eager: bool = False,
+    model: BatchedModel | None = None,
+    kind: type[Kind],
+) -> Kind: ...
+
+
+def metered(
+    problem: Problem,
+    seeds: Sequence[int],
+    passes: float,
+    *,
+    batch: int | None = None,
+    device: str = "cpu",
+    on_point: Callable[[int, Point], None] | None = None,
+    eager: bool = False,
+    model: BatchedModel | None = None,
+    kind: type[Objective] = Objective,
+) -> Objective:
+    """The objective of a lane group.
+
+    seeds: one a lane. passes: the budget. batch: samples of a minibatch; None is the full batch. on_point: called with
+    (lane, curve point) as each point is scored. eager: nothing is compiled. model: the networks of these seeds, where
+    they are there already. kind: a subclass of Objective, for whoever watches its calls.
+    """
+    cost = costs(problem, batch, device)
+    data = splits(problem, device)
+    return kind(
+        problem,
+        seeds,
+        model=model or BatchedModel(problem, tuple(seeds), device, steps=cost.gradients(passes), eager=eager),
+        data=data,
+        meter=Meter(passes, cost, device),
+        batches=minibatches(data.train, seeds, batch, device),
+        device=device,
+        on_point=on_point,
+    )

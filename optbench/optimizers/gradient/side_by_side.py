@@ -1,0 +1,46 @@
+"""Lanes of a class that mixes elements: one optimizer a lane, the gradients of all lanes computed at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from greenlet import getcurrent, greenlet
+from torch import Tensor, nn
+
+from optbench.core.objective import Objective
+from optbench.optimizers.gradient.schedules import Rates, Schedule
+from optbench.optimizers.gradient.steps import Steps
+
+Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]  # an optimizer of these parameters
+
+
+def train_side_by_side(f: Objective, lanes: Sequence[tuple[Build, Schedule]]) -> None:
+    """Each lane runs in a greenlet that rests in its closure until all lanes have asked. Ends with Stop."""
+    hub = getcurrent()
+    losses: list[Tensor] = []
+
+    def train(lane: int) -> None:
+        build, schedule = lanes[lane]
+        optimizer = build(f.parameters_of(lane))
+        rates = Rates(optimizer, [schedule] * len(optimizer.param_groups))
+
+        def closure() -> Tensor:
+            mode = torch.is_grad_enabled()  # autograd is on or off afterwards as it was: other lanes may switch it
+            hub.switch()
+            torch.set_grad_enabled(mode)
+            return losses[lane]
+
+        steps = Steps(optimizer, closure)
+        while True:
+            rates.follow(f.progress)
+            f.next_step(lane)
+            steps.take()
+
+    greenlets = [greenlet(train) for _ in lanes]
+    for index, lane in enumerate(greenlets):
+        lane.switch(index)
+    while True:
+        losses[:] = f.closure().unbind()
+        for lane in greenlets:
+            lane.switch()
