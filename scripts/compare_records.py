@@ -3,7 +3,7 @@
     python scripts/compare_records.py results/before results/after
 
 Run both sides with the same `--lanes N`: the width that `--lanes auto` takes depends on the machine's speed, and a
-wider group may round differently. Exit code 0 when every common trial agrees and no trial is on one side alone, else 1.
+wider group may round differently. Exit code 0 when every trial is on both sides and agrees, else 1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from optbench.records.schema import lines
 
 CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "samples_per_second", "peak_bytes", "utilisation", "joules"}
 SOURCES = {"fingerprint"}  # changes with every line of source, and is meant to
-MAX_SHOWN = 20
+MAX_PRINTED = 20  # trials that differ
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -62,16 +62,16 @@ def main() -> int:
     before, after = records(given.before), records(given.after)
     common = [key for key in before if key in after]
     wrong = {key: found for key in common if (found := differences(before[key], after[key]))}
-    for key, found in list(wrong.items())[:MAX_SHOWN]:
+    for key, found in list(wrong.items())[:MAX_PRINTED]:
         record = before[key]
         print(f"{record['problem']} x {record['optimizer']}{record['hyper'] or ''}, seed {record['seed']}: {found[0]}")
         for text in found[1:3]:
             print(f"    {text}")
-    if len(wrong) > MAX_SHOWN:
-        print(f"and {len(wrong) - MAX_SHOWN} more")
+    if len(wrong) > MAX_PRINTED:
+        print(f"and {len(wrong) - MAX_PRINTED} more")
     one_sided = len(before.keys() ^ after.keys())
     equal = len(common) - len(wrong)
-    print(f"{len(common)} common trials: {equal} equal, {len(wrong)} differ; {one_sided} on one side alone")
+    print(f"{len(common)} common trials: {equal} equal, {len(wrong)} differ; {one_sided} on one side only")
     return int(bool(wrong or one_sided or not common))
 
 

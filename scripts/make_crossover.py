@@ -8,8 +8,8 @@ What is read of the records is kept in docs/crossover.csv, a row a trial; withou
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,38 +79,39 @@ def last_reached(by_size: dict[int, np.ndarray]) -> int | None:
 
 
 def draw(data: pd.DataFrame, budget: float = 1000.0) -> Any:
+    """The figure: a panel a target, passes against the number of parameters, a line an optimizer."""
     plt = pyplot()
-    whole, panels = plt.subplots(len(TAUS), 1, figsize=(8.6, 7.6), sharex=True)
+    figure, panels = plt.subplots(len(TAUS), 1, figsize=(8.6, 7.6), sharex=True)
     seeds = data["seed"].nunique()
-    for axes, (tau, words) in zip(panels, TAUS.items(), strict=True):
-        for k, (optimizer, look) in enumerate(styles(list(NAMES)).items()):
+    for axes, (tau, name) in zip(panels, TAUS.items(), strict=True):
+        for k, (optimizer, style) in enumerate(styles(list(NAMES)).items()):
             by_size = costs(data, optimizer, tau)
             last = last_reached(by_size)
             stops = f"to D = {last:,}" if last else "never"
             label = f"{NAMES[optimizer]}: {stops}, growth {exponent(by_size)}"
             at = np.array(list(by_size)) * 1.025 ** (k - 4)  # side by side, so that the bars can be told apart
-            shown = np.array(
+            costs_of = np.array(
                 [cost if np.isfinite(np.median(cost)) else np.full(seeds, np.nan) for cost in by_size.values()]
             )
-            median, low = np.median(shown, 1), shown.min(1)
-            high = shown.max(1).clip(max=1.4 * budget)  # a seed missed: off the top
-            style = {"color": look.colour, "marker": look.marker, "linestyle": look.dash, "markersize": 4}
+            median, low = np.median(costs_of, 1), costs_of.min(1)
+            high = costs_of.max(1).clip(max=1.4 * budget)  # a seed missed: off the top
+            marks = {"color": style.colour, "marker": style.marker, "linestyle": style.dash, "markersize": 4}
             bars = [median - low, high - median]
-            axes.errorbar(at, median, yerr=bars, label=label, linewidth=1.1, elinewidth=0.7, capsize=1.5, **style)
+            axes.errorbar(at, median, yerr=bars, label=label, linewidth=1.1, elinewidth=0.7, capsize=1.5, **marks)
             if last and last != max(by_size):
                 end = list(by_size).index(last)
-                axes.plot(at[end], median[end], "o", markersize=10, fillstyle="none", color=look.colour)
+                axes.plot(at[end], median[end], "o", markersize=10, fillstyle="none", color=style.colour)
         axes.axhline(budget, color=GREY, linewidth=0.8, linestyle="dashed")
         axes.set(xscale="log", yscale="log", ylim=(2, 1.4 * budget), ylabel="passes over the training data")
-        axes.set_title(f"Cost to {words}, median of {seeds} seeds (bars: all of them; a ring: larger networks miss it)")
+        axes.set_title(f"Cost to {name}, median of {seeds} seeds (bars: all of them; a ring: larger networks miss it)")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, title="optimizer: how far it gets")
     sizes = sorted(data["dim"].unique())
     panels[-1].set_xticks(sizes, [f"{size:,}" for size in sizes])
     panels[-1].minorticks_off()
     panels[-1].set_xlabel("D, parameters of the network (growth: the exponent g of cost ~ D^g with its 95 % interval)")
     panels[0].annotate("budget", (sizes[0], budget), textcoords="offset points", xytext=(0, 3), color=GREY, fontsize=7)
-    whole.tight_layout()
-    return whole
+    figure.tight_layout()
+    return figure
 
 
 def tables(data: pd.DataFrame) -> str:
@@ -119,12 +120,12 @@ def tables(data: pd.DataFrame) -> str:
     head = "| optimizer | " + " | ".join(f"{size:,}" for size in sizes)
     line = "|---|" + "---:|" * len(sizes)
     text = []
-    for tau, words in TAUS.items():
-        text += [f"## Cost to {words}", "", f"{head} | exponent |", f"{line}---|"]
-        for optimizer, name in NAMES.items():
+    for tau, name in TAUS.items():
+        text += [f"## Cost to {name}", "", f"{head} | exponent |", f"{line}---|"]
+        for optimizer, label in NAMES.items():
             by_size = costs(data, optimizer, tau)
             cells = [_cell(by_size[size]) for size in sizes]
-            text.append(f"| {name} | {' | '.join(cells)} | {exponent(by_size)} |")
+            text.append(f"| {label} | {' | '.join(cells)} | {exponent(by_size)} |")
         text.append("")
     text += ["## Loss when the budget is spent, median", "", f"{head} |", line]
     middle = data.pivot_table(index="optimizer", columns="dim", values="loss", aggfunc="median")
@@ -140,8 +141,13 @@ def _cell(cost: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        from_records(sys.argv[1]).to_csv(DATA, index=False, float_format="%.5g")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "folder", nargs="?", help="results of the suite `crossover` (default: draw the committed table)"
+    )
+    given = parser.parse_args()
+    if given.folder:
+        from_records(given.folder).to_csv(DATA, index=False, float_format="%.5g")
     table = pd.read_csv(DATA)
     drawn = draw(table)
     FIGURE.parent.mkdir(exist_ok=True)

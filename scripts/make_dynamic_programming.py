@@ -7,6 +7,7 @@ Everything in it is computed here, in about a minute; the figures that docs/dyna
 
 from __future__ import annotations
 
+import argparse
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Watched(Objective):
     """An objective that keeps the point that was recommended last."""
 
     def recommend(self, x: Tensor) -> None:
-        self.advised = x[0].clone()
+        self.recommended = x[0].clone()
         super().recommend(x)
 
 
@@ -70,7 +71,7 @@ def draw_fits(axes: Axes) -> None:
     line = torch.linspace(0, 1, 2000, dtype=torch.float64)[:, None]
     axes.plot(x, y, ".", color="0.65", label="128 samples")
     for K, style in ((4, "--"), (7, "-")):
-        row = run(Step1d(K), DPStep(), 10).advised
+        row = run(Step1d(K), DPStep(), 10).recommended
         axes.plot(line, network(Step1d(K), row, line), style, linewidth=2, label=f"optimum, {K} breaks")
     axes.set(title="A  dp_step: the best staircase there is", xlabel="x", ylabel="y")
     axes.legend()
@@ -99,11 +100,11 @@ def draw_grid(axes: Axes) -> None:
     line = torch.linspace(-2.6, 2.4, 400, dtype=torch.float64)[:, None]
     on_grid, free = run(problem, DPGrid(), 10), run(problem, DDP(), 3e4, seed=1)
     axes.plot(x, y, "ko", markersize=4, label="16 samples of a sine")
-    axes.plot(line, network(problem, on_grid.advised, line), "C0-", label="best of 282 million integer networks")
+    axes.plot(line, network(problem, on_grid.recommended, line), "C0-", label="best of 282 million integer networks")
     axes.plot(line, network(problem, free.finish().points[0], line), "C2--", label="real weights (ddp)")
     axes.set(title="C  dp_grid: 1-3-1 tanh, weights in {-3..3}", xlabel="x", ylabel="y")
     axes.legend()
-    print("weights on the grid", [int(value) for value in on_grid.advised], on_grid.finish().certificates[0])
+    print("weights on the grid", [int(value) for value in on_grid.recommended], on_grid.finish().certificates[0])
     print("real weights", free.finish().curves[0][-1]["loss"])
 
 
@@ -142,4 +143,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     main()

@@ -8,6 +8,7 @@ Only trials with an optimizer's default settings at a problem's default budget c
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -34,35 +35,39 @@ SAMPLE = 256  # samples whose own gradients give the noise scale
 
 HEADER = """# The problems
 
-Written by `python scripts/make_problem_table.py RESULTS`; change the problems or that command, not this page.
+Written by `python scripts/make_problem_table.py RESULTS`. Change the problems or that script, not this page.
 
-A pass is the FLOPs of one forward over the training set (one evaluation for a function, one batch of episodes for
-reinforcement, where equal passes are equal environment steps for every method that only asks for values, and a gradient
-costs a backward on top; records count the episodes that a trial has seen as `forward`). Samples are train / valid /
-test.
+A pass is the FLOPs of one forward evaluation over the training set. For a function it is one evaluation. For
+reinforcement it is one batch of episodes: equal passes are equal environment steps for every method that asks for
+values only, a gradient costs a backward evaluation more, and records count the episodes that a trial has seen as
+`forward`. Samples are train / valid / test.
 """
 
 DIFFICULTY = """
 ## Difficulty
 
-*Start* is the median training loss of fresh networks over seeds 0 to 8. *Lowest* is an optimum (closed form, linear
-program, dynamic programming or certified second-order solve, verified by a test), a bound (nothing is lower), or the
-best known (`python scripts/measure_best_known.py NAME PASSES`; the problem's file says by what, at how many passes).
-*Curvature* is the condition number of the Hessian at the first fresh network where it is positive definite there, else
-"indefinite" or "singular" (to {small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples
-(McCandlish et al. 2018, arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) at the taus
-shown; *reached* is how many of the optimizers, run with their default settings at the default budget, reach each of
-them in at least half of their seeds: failures count, pairs that do not fit do not.
+- *Start*: the median training loss of fresh networks over seeds 0 to 8.
+- *Lowest*: an optimum (closed form, linear program, dynamic programming or a certified second-order solution,
+  verified by a test), a bound (nothing is lower), or the best known (`python scripts/measure_best_known.py mlp_iris
+  4000`; the problem's file says by which method and at how many passes).
+- *Curvature*: the condition number of the Hessian at the first fresh network where it is positive definite there,
+  else "indefinite" or "singular" (up to {small} parameters).
+- *Noise*: the gradient-noise scale tr(S) / |g|^2 in samples (McCandlish et al. 2018, arXiv:1812.06162), from
+  {sample} samples.
+- *Targets*: lowest + tau (start - lowest), for each tau.
+- *Reached*: how many of the optimizers, with default settings at the default budget, reach the target in at least
+  half of their seeds. Failures count; pairs that are inapplicable do not.
+
 {origin}
 """
 
 UNIVERSAL = """
 ## Universal approximation: error against parameters
 
-`universal[width=W,depth=D]` at its default budget, by the suite `universal` (`scripts/make_universal.py` makes table
-and figure): the root-mean-square error between the training points, and in brackets the largest, medians over five
-seeds. The theorem promises that some network of enough units comes as near as one likes; the table is what training
-finds.
+The suite `universal` trains `universal[width=W,depth=D]` at its default budget; `scripts/make_universal.py` makes
+table and figure. The table gives the root-mean-square error between the training points, and in brackets the
+largest error, as medians over five seeds. The theorem promises that some network of enough units comes as near as
+one likes. The table shows what training finds.
 
 ![Error against parameters, a panel a depth](figures/universal.svg)
 """
@@ -151,9 +156,9 @@ def reached(folders: list[str]) -> Reached:
             if reason := _no_part(trial, problems):
                 left_out[reason] += 1
                 continue
-            lost = trial["status"] in FAILED
+            failed = trial["status"] in FAILED
             losses[trial["problem"]][trial["optimizer"]][trial["key"]] = (
-                float("inf") if lost else lowest.get(index, float("inf"))
+                float("inf") if failed else lowest.get(index, float("inf"))
             )
             seeds.add(trial["seed"])
     counts: dict[str, dict[float, tuple[int, int]]] = {}
@@ -211,7 +216,7 @@ def page(found: Reached) -> str:
     problems = carried()
     lines = [HEADER, "| problem | what it is | track | loss | parameters | samples | a pass | budget, passes | batch |"]
     lines += ["|---|---|---|---|---|---|---|---|---|", *(row(name, problem) for name, problem in problems.items())]
-    lines += ["", "These wait for what their user brings:", ""]
+    lines += ["", "These need data of your own:", ""]
     lines += [f"- `{name}`: {entry.summary}; needs {entry.needs}." for name, entry in PROBLEMS.items() if entry.needs]
     lines += [DIFFICULTY.format(small=SMALL, sample=SAMPLE, origin=found.origin)]
     lines += ["| problem | start | lowest | curvature | noise | targets | reached |", "|---|---|---|---|---|---|---|"]
@@ -221,8 +226,11 @@ def page(found: Reached) -> str:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="*", help="results folders whose optimizers are counted")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    found = reached(sys.argv[1:])
+    found = reached(given.folder)
     OUT.write_text(page(found), encoding="utf-8")
     for reason, count in found.left_out.items():
         print(f"left out: {count} trials {reason}", file=sys.stderr)

@@ -7,7 +7,7 @@ The points are those of the records (`train_x`, `train_y` at log-spaced costs, f
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib
@@ -27,7 +27,7 @@ from optbench.records.reader import read
 from optbench.registry.catalog import Catalog
 
 OUT = Path(__file__).parents[1] / "docs" / "figures" / "trajectories"
-SHOWN = ("sgd", "adam", "lbfgs", "nelder_mead", "pso", "aco_r")
+OPTIMIZERS = ("sgd", "adam", "lbfgs", "nelder_mead", "pso", "aco_r")
 MARKS = ("o", "s", "D", "^", "v", "P")  # as well as colours, for those who do not see them
 
 
@@ -67,7 +67,7 @@ def figure(folder: str) -> plt.Figure:
     whole, grid = plt.subplots(
         -(-len(planes) // columns), columns, figsize=(4.2 * columns, 4.4 * -(-len(planes) // columns))
     )
-    colours = sns.color_palette("colorblind", len(SHOWN))
+    colours = sns.color_palette("colorblind", len(OPTIMIZERS))
     for axes in np.atleast_1d(grid).flat[len(planes) :]:
         axes.set_visible(False)
     for axes, name in zip(np.atleast_1d(grid).flat, planes, strict=False):
@@ -76,7 +76,7 @@ def figure(folder: str) -> plt.Figure:
         contours(axes, problem)
         title = PROBLEMS[name].summary.removesuffix(" in 2 dimensions")
         axes.set_title(title[0].upper() + title[1:])
-        for optimizer, colour, mark in zip(SHOWN, colours, MARKS, strict=True):
+        for optimizer, colour, mark in zip(OPTIMIZERS, colours, MARKS, strict=True):
             found = path(results.points, results.trials, name, optimizer)
             axes.plot(
                 found["train_x"],
@@ -88,13 +88,15 @@ def figure(folder: str) -> plt.Figure:
                 label=optimizer,
             )
     handles, labels = np.atleast_1d(grid).flat[0].get_legend_handles_labels()
-    whole.legend(handles, labels, loc="lower center", ncols=len(SHOWN), frameon=False)
+    whole.legend(handles, labels, loc="lower center", ncols=len(OPTIMIZERS), frameon=False)
     whole.tight_layout(rect=(0, 0.04, 1, 1))
     return whole
 
 
 if __name__ == "__main__":
-    drawn = figure(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="a results folder with the functions in two dimensions")
+    drawn = figure(parser.parse_args().folder)
     OUT.parent.mkdir(exist_ok=True)
     for suffix in (".svg", ".png"):
         drawn.savefig(OUT.with_suffix(suffix), dpi=110)

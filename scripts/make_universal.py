@@ -9,7 +9,7 @@ without an argument that file is drawn again.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -61,15 +61,15 @@ def draw(trials: pd.DataFrame) -> None:
     depths = sorted(trials["depth"].unique())
     figure, panels = plt.subplots(1, len(depths), figsize=(7, 2.6), sharey=True, layout="constrained")
     for panel, depth in zip(panels, depths, strict=True):
-        for optimizer, look in styles(list(NAMES)).items():
+        for optimizer, style in styles(list(NAMES)).items():
             part = trials[(trials["depth"] == depth) & (trials["optimizer"] == optimizer)]
             spread = part.groupby("parameters")["error"].agg(["min", "median", "max"])
             panel.errorbar(
                 spread.index,
                 spread["median"],
                 yerr=[spread["median"] - spread["min"], spread["max"] - spread["median"]],
-                color=look.colour,
-                marker=look.marker,
+                color=style.colour,
+                marker=style.marker,
                 markersize=4,
                 linewidth=1.2,
                 elinewidth=0.7,
@@ -89,6 +89,11 @@ def draw(trials: pd.DataFrame) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        from_records(sys.argv[1]).to_csv(DATA, index=False, float_format="%.6g", lineterminator="\n")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "folder", nargs="?", help="results of the suite `universal` (default: draw the committed table)"
+    )
+    given = parser.parse_args()
+    if given.folder:
+        from_records(given.folder).to_csv(DATA, index=False, float_format="%.6g", lineterminator="\n")
     draw(pd.read_csv(DATA))

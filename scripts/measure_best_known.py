@@ -1,6 +1,6 @@
-"""How low a training loss can be had: where the "best known" values come from. Each problem's file says at what budget.
+"""Measure how low a training loss gets: the source of "best known" values. A problem's file says at what budget.
 
-    python scripts/measure_best_known.py NAME [PASSES [SEEDS]]      (ten times the default budget and two, if not given)
+    python scripts/measure_best_known.py NAME [PASSES [SEEDS]]
 
 Adam (cosine schedule, three learning rates) and full-batch L-BFGS (not for reinforcement) as plain PyTorch loops.
 Prints the lowest training loss of each, lowest first.
@@ -8,7 +8,7 @@ Prints the lowest training loss of each, lowest first.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 
 import torch
@@ -17,15 +17,15 @@ from optbench.core.minibatches import batches
 from optbench.core.problem import Problem, fresh
 from optbench.registry.catalog import Catalog
 
-COST = 2.6  # passes of a forward and a backward, roughly
+STEP_PASSES = 2.6  # of a forward and a backward evaluation, roughly
 
 
 def adam(problem: Problem, lr: float, seed: int, passes: float) -> float:
-    """Training loss after Adam with a cosine schedule, in eval mode; the lowest of twenty styles on the way."""
+    """Training loss after Adam with a cosine schedule, in eval mode; the lowest of twenty measurements on the way."""
     data = problem.data().train
     samples = len(data[0])
     size = problem.batch or samples
-    steps = int(passes * samples / size / COST)
+    steps = int(passes * samples / size / STEP_PASSES)
     net = fresh(problem, seed)[0]
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -46,7 +46,7 @@ def lbfgs(problem: Problem, seed: int, passes: float) -> float:
     """Training loss after full-batch L-BFGS with a strong Wolfe line search."""
     data = problem.data().train
     net = fresh(problem, seed)[0].eval()
-    evaluations = int(passes / COST)
+    evaluations = int(passes / STEP_PASSES)
     optimizer = torch.optim.LBFGS(
         net.parameters(), max_iter=evaluations, max_eval=evaluations, history_size=20, line_search_fn="strong_wolfe"
     )
@@ -81,9 +81,12 @@ def attempts(problem: Problem, passes: float, seeds: int) -> Iterator[tuple[str,
 
 
 if __name__ == "__main__":
-    name, *rest = sys.argv[1:]
-    subject = Catalog().problem(name)
-    budget = float(rest[0]) if rest else 10 * subject.passes
-    repeats = int(rest[1]) if len(rest) > 1 else 2
-    for label, loss in sorted(attempts(subject, budget, repeats), key=lambda pair: pair[1]):
-        print(f"{name}  {loss:.6g}  {label}, {budget:g} passes", flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="a problem, with settings in brackets")
+    parser.add_argument("passes", nargs="?", type=float, help="the budget (default: ten times the problem's own)")
+    parser.add_argument("seeds", nargs="?", type=int, default=2, help="how many (default: 2)")
+    given = parser.parse_args()
+    subject = Catalog().problem(given.name)
+    budget = given.passes or 10 * subject.passes
+    for label, loss in sorted(attempts(subject, budget, given.seeds), key=lambda pair: pair[1]):
+        print(f"{given.name}  {loss:.6g}  {label}, {budget:g} passes", flush=True)

@@ -1,0 +1,45 @@
+"""Write the headline table of a results folder as CSV: what the reference must give again, whatever the report becomes.
+
+    python scripts/headline_table.py results/reference > results/reference/headline.csv
+
+A row an optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 % interval,
+and of how many targets (problem, tau, seed) it hit how many. Only the records are read; no figure is drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from optbench.records.reader import read
+from optbench.report.analysis import selection
+from optbench.report.analysis.load import study
+from optbench.report.analysis.ranking import Ranking
+
+
+def headline(folder: str | Path) -> pd.DataFrame:
+    """The table of a folder's records, tuned optimizers with the configurations chosen for them."""
+    chosen, _ = selection.select(study([read(folder)]))
+    ranking = Ranking(chosen)
+    trials = chosen.trials
+    stated = {name: [math.isfinite(chosen.target(name, tau)) for tau in chosen.taus] for name in chosen.problems}
+    targets = trials["problem"].map({name: sum(flags) for name, flags in stated.items()}).to_numpy()
+    hits = np.isfinite(chosen.costs()).sum(1)  # (trials,)
+    rows = []
+    for label in ranking.order:
+        own = (trials["label"] == label).to_numpy()
+        score, low, high = ranking.iqm[label][:3]
+        rows.append((label, own.sum(), chosen.lost[own].sum(), score, low, high, targets[own].sum(), hits[own].sum()))
+    columns = ["optimizer", "trials", "failed", "score", "low", "high", "targets", "hit"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", help="a results folder, packed or not")
+    headline(parser.parse_args().folder).to_csv(sys.stdout, index=False, float_format="%.6g", lineterminator="\n")
