@@ -5,35 +5,25 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from optbench.core.trial import RequestError
 from optbench.records.reader import read
+from optbench.report.build import Report, build
+
+__all__ = ["Report", "write"]
 
 
-@dataclass(frozen=True)
-class Report:
-    """Where the page is and what it says. regressions: plain sentences, one a cell that got worse."""
-
-    html: Path
-    verdict: list[str]
-    regressions: list[str] = field(default_factory=list)
-
-
-def write(dirs: Sequence[str | Path], out: str | Path | None = None) -> Report:
-    """Write report.html, report.md, figures/ and tables/ into `out`, or into the first of `dirs`.
+def write(folders: Sequence[str | Path], out: str | Path | None = None) -> Report:
+    """Write report.html, report.md, figures/ and tables/ into `out`, or into the first of `folders`.
 
     Several folders are compared: the first is what the others are measured against. Works on a running or interrupted
     folder and says what is missing. Raises RequestError for a folder that holds no results.
     """
-    if not dirs:
+    if not folders:
         raise RequestError("report needs a result folder: `python -m optbench report DIR`")
-    from optbench.report.build import build
-
     with _uncollected():
-        folders = [read(folder) for folder in dirs]
-        return build(folders, Path(out) if out is not None else Path(dirs[0]))
+        return build([read(folder) for folder in folders], Path(out) if out is not None else Path(folders[0]))
 
 
 @contextmanager
