@@ -14,16 +14,19 @@ from optbench.report.build import Report, build
 __all__ = ["Report", "write"]
 
 
-def write(folders: Sequence[str | Path], out: str | Path | None = None) -> Report:
-    """Write report.html, report.md, figures/ and tables/ into `out`, or into the first of `folders`.
+def write(folders: Sequence[str | Path], out: str | Path | None = None, require_common: int = 1) -> Report:
+    """Write report.html, report.md, report.json, figures/ and tables/ into `out`, or into the first of `folders`.
 
-    Several folders are compared: the first is what the others are measured against. Works on a running or interrupted
-    folder and says what is missing. Raises RequestError for a folder that holds no results.
+    Several folders are compared: the first is what the others are measured against, and junit.xml has a test case for
+    each cell they share. Works on a running or interrupted folder and says what is missing. Raises RequestError for a
+    folder without results, and for a later folder that shares fewer than `require_common` cells with the first.
     """
     if not folders:
         raise RequestError("report needs a result folder: `python -m optbench report DIR`")
     with _uncollected():
-        return build([read(folder) for folder in folders], Path(out) if out is not None else Path(folders[0]))
+        return build(
+            [read(folder) for folder in folders], Path(out) if out is not None else Path(folders[0]), require_common
+        )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.records.reader import Results
-from optbench.report import export, page
+from optbench.report import export, page, results
 from optbench.report.analysis.findings import Findings, findings
 from optbench.report.analysis.load import load_study
 from optbench.report.figures.style import MAX_DRAWN, styles
@@ -28,10 +28,12 @@ class Report:
     regressions: list[str] = field(default_factory=list)
 
 
-def build(folders: Sequence[Results], out: Path) -> Report:
-    """Write everything into `out` and say where the page is."""
+def build(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
+    """Write everything into `out` and say where the page is; see `optbench.report.write`."""
+    study = load_study(folders)
+    results.check_common(study, require_common)
     out.mkdir(parents=True, exist_ok=True)
-    found = findings(load_study(folders))
+    found = findings(study)
     contents = {section: section.content(found, _drawing(found)) for section in SECTIONS}
     sections = [(section, content) for section, content in contents.items() if content is not None]
     drawn = export.figures(out / "figures", {k: v for _, content in sections for k, v in content.figures.items()})
@@ -45,7 +47,11 @@ def build(folders: Sequence[Results], out: Path) -> Report:
     html = out / "report.html"
     html.write_text(page.render(values, parts), encoding="utf-8")
     (out / "report.md").write_text(page.markdown(values, parts), encoding="utf-8")
-    return Report(html, verdict(found), comparison.regressions(found.comparison) if found.comparison else [])
+    sentences = verdict(found)
+    (out / "report.json").write_text(results.report_json(found, sentences), encoding="utf-8")
+    if found.comparison:
+        (out / "junit.xml").write_text(results.junit(found.comparison), encoding="utf-8")
+    return Report(html, sentences, comparison.regressions(found.comparison) if found.comparison else [])
 
 
 def _drawing(found: Findings) -> Drawing:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from helpers.synthetic import Runner, make
 
 from optbench import report
+from optbench.core.trial import RequestError
 from optbench.records.reader import read
 from optbench.report import export
 from optbench.report.analysis.comparison import Comparison, compare
 from optbench.report.analysis.load import load_study
+from optbench.report.results import junit
 from optbench.report.sentences.comparison import regressions, sentences
 
 SIX = [f"p{k}" for k in range(6)]
@@ -104,3 +108,40 @@ def test_equal_seeds_do_not_make_a_small_change_certain(tmp_path: Path) -> None:
     assert regressions(compared(tmp_path / "before", tmp_path / "after")) == []
     make(tmp_path / "far", {"a": Runner(rate=2.0, noise=0.0)}, SIX)
     assert len(regressions(compared(tmp_path / "before", tmp_path / "far"))) == 6
+
+
+def test_folders_without_a_common_cell_are_refused_in_one_line(tmp_path: Path) -> None:
+    """The gate must not pass because nothing was compared."""
+    make(tmp_path / "before", {"a": Runner(name="adam", hyper={"lr": 0.1})}, ["p"], points=6)
+    make(tmp_path / "after", {"a": Runner(name="adam", hyper={"lr": 0.01})}, ["p"], points=6)
+    folders = [tmp_path / "before", tmp_path / "after"]
+    with pytest.raises(RequestError, match="share 0 cells") as refused:
+        report.write(folders, tmp_path / "out")
+    text = str(refused.value)
+    assert "\n" not in text and "before has adam[lr=0.1] on p" in text and "--optimizer 'adam[lr=0.1]'" in text
+    assert not (tmp_path / "out").exists()
+    make(tmp_path / "same", {"a": Runner(name="adam", hyper={"lr": 0.1})}, ["p", "q"], points=6)
+    with pytest.raises(RequestError, match=r"share 1 cell .* fewer than the 2 required"):
+        report.write([tmp_path / "before", tmp_path / "same"], tmp_path / "out", require_common=2)
+
+
+def test_results_for_programs_say_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "FORMATS", ("png",))
+    make(tmp_path / "before", {"a": Runner(), "b": Runner()}, SIX[:2], points=8)
+    make(tmp_path / "after", {"a": Runner(rate=0.5), "b": Runner()}, SIX[:2], points=8)
+    written = report.write([tmp_path / "before", tmp_path / "after"], tmp_path / "out")
+    data = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert data["verdict"] == written.verdict and data["regressions"] == written.regressions
+    assert len(written.regressions) == 2 and len(data["comparison"]["cells"]) == 4
+    assert {row["optimizer"] for row in data["ranking"]} == {f"{x} ({y})" for x in "ab" for y in ("before", "after")}
+    assert {"problem", "label", "tau", "hits", "passes"} <= data["costs"][0].keys()
+    suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "2", "0")
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == ["a", "a"]
+
+
+def test_an_untested_cell_is_skipped_in_junit(tmp_path: Path) -> None:
+    for name in ("before", "after"):
+        make(tmp_path / name, {"a": Runner()}, ["p"], seeds=1)
+    suite = ElementTree.fromstring(junit(compared(tmp_path / "before", tmp_path / "after")))[0]
+    assert (suite.get("skipped"), suite[0][0].tag) == ("1", "skipped")

@@ -72,7 +72,7 @@ def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
             low = min(max(0.0, low), high)  # whatever is in the scope is not below the optimum
         ends = [high] if certificate["exact"] or math.isinf(final) else [low, high]
         out.append(f"{label} {' to '.join(number(end, 'no result') for end in ends)}")
-    return f" Regret to it at the end, median over seeds: {listed(out, most=40)}." if out else ""
+    return f" Regret to it at the end, median over seeds: {listed(out, maximum=40)}." if out else ""
 
 
 def proofs(table: pd.DataFrame, maximum: int = 4) -> list[str]:

@@ -22,7 +22,7 @@ def sentences(compared: Comparison) -> list[str]:
 
 def regressions(compared: Comparison) -> list[str]:
     """One sentence a cell that got worse."""
-    return [_regression(row, compared.base) for row in records_of(compared.worse())]
+    return [regression(row, compared.base) for row in records_of(compared.worse())]
 
 
 def _counts(compared: Comparison, name: str, table: Any) -> str:
@@ -35,7 +35,8 @@ def _counts(compared: Comparison, name: str, table: Any) -> str:
     return text + (f"; {alone}." if alone else ".")
 
 
-def _regression(row: dict[str, Any], base: str) -> str:
+def regression(row: dict[str, Any], base: str) -> str:
+    """What got worse in one cell, a row of the comparison's table."""
     text = f"Regression: {row['optimizer']} on {row['problem']} got worse from {base} to {row['folder']}: score "
     text += f"{number(row['score_before'])} to {number(row['score_after'])} (p = {number(row['score_p_worse'])}), "
     text += f"decades gone {number(row['decades_before'])} to {number(row['decades_after'])} "
