@@ -48,7 +48,7 @@ def test_records_that_do_not_tell_make_no_table(tmp_path: Path) -> None:
 
 
 def script() -> ModuleType:
-    where = importlib.util.spec_from_file_location("pack_results", ROOT / "docs" / "pack_results.py")
+    where = importlib.util.spec_from_file_location("pack_results", ROOT / "scripts" / "pack_results.py")
     assert where and where.loader
     module = importlib.util.module_from_spec(where)
     where.loader.exec_module(module)
