@@ -80,11 +80,20 @@ def test_data_and_code_stay_under_six_megabytes() -> None:
 
 def test_a_wheel_holds_every_file_that_the_code_opens() -> None:
     carried = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    for package, folder in (("optbench.report", "report"), ("optbench", "suites")):
-        base = ROOT / "optbench" / ("report" if package == "optbench.report" else ".")
-        files = [path for path in (ROOT / "optbench" / folder).iterdir() if path.is_file() and path.suffix != ".py"]
-        held = {path for pattern in carried[package] for path in base.glob(pattern)}
-        assert files and set(files) <= held, set(files) - held
+    included = {
+        path
+        for package, patterns in carried.items()
+        if package != "optbench.problems"
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    files = {
+        path
+        for path in (ROOT / "optbench").rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    }
+    assert {path.suffix for path in files} >= {".toml", ".j2"}
+    assert files <= included, files - included
 
 
 def test_every_data_file_has_a_checksum_and_a_licence() -> None:
