@@ -8,8 +8,8 @@ from collections.abc import Iterator
 if "PYTEST_XDIST_WORKER" in os.environ:  # before NumPy and torch are imported; a number that the user set is kept
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import pytest
+import torch
 
 MAX_WORKERS = 8  # each holds torch and data, about 1 GiB
 
