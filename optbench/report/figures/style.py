@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,27 @@ class Style:
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:
-    """A style for each label, by its place in the list alone."""
-    return {
-        label: Style(COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)], MARKERS[k % len(MARKERS)])
-        for k, label in enumerate(labels)
-    }
+    """A style for each label: by its name where that is free, so that runs with other entrants draw it alike.
+
+    A name asks for a colour and a marker. It gets the next one that is used least, so that colours tell apart as many
+    as there are colours; the dash counts how often the colour was given before.
+    """
+    colours, markers = dict.fromkeys(range(len(COLOURS)), 0), dict.fromkeys(range(len(MARKERS)), 0)
+    out = {}
+    for label in labels:
+        wanted = zlib.crc32(label.encode())
+        colour, marker = _free(colours, wanted), _free(markers, wanted // len(COLOURS))
+        dash = DASHES[(colours[colour] - 1) % len(DASHES)]
+        out[label] = Style(COLOURS[colour], dash, MARKERS[marker])
+    return out
+
+
+def _free(used: dict[int, int], wanted: int) -> int:
+    """The first of the least used from `wanted` on, counted as used once more."""
+    least, n = min(used.values()), len(used)
+    found = next(k % n for k in range(wanted % n, wanted % n + n) if used[k % n] == least)
+    used[found] += 1
+    return found
 
 
 def pyplot() -> Any:
