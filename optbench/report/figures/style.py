@@ -96,11 +96,13 @@ def log(axes: Any, both: bool = True) -> None:
 
 
 def _ticks(axis: Any, low: float, high: float) -> None:
-    """Powers of ten, or 1-2-5 steps where the axis spans too few of them."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    """Powers of ten; 1-2-5 steps where the axis spans too few of them; even steps where it spans hardly any."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    narrow = high < 30 * low
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=5))
+    if high < 4 * low:
+        axis.set_major_locator(MaxNLocator(4))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=5))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_power))
 
@@ -118,9 +120,23 @@ def _power(value: float, _place: int | None = None) -> str:
 
 
 def short(text: str, width: int = 28) -> str:
-    """A name cut in the middle, for axes and legends, its dollar signs kept from starting a formula."""
-    text = text if len(text) <= width else text[: width // 2 - 1] + "…" + text[-(width // 2) :]
+    """A name cut at its end, for axes and legends, its dollar signs kept from starting a formula."""
+    text = text if len(text) <= width else text[: width - 1] + "…"
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+def short_all(texts: Sequence[str], width: int = 28) -> list[str]:
+    """Names cut at their ends; those that would read alike are cut before the part in which they differ."""
+    out = []
+    for text in texts:
+        alike = [other for other in texts if other != text and short(other, width) == short(text, width)]
+        if not alike:
+            out.append(short(text, width))
+            continue
+        differ = min(next((k for k, (a, b) in enumerate(zip(text, o, strict=False)) if a != b), 0) for o in alike)
+        tail = text[max(differ - 4, 0) :][: width // 2]
+        out.append(short(text[: width - len(tail) - 1] + "…" + tail, width))
+    return out
 
 
 LETTER, HANDLE = 3.9, 36.0  # points that a letter and a line with its gaps take in a legend
@@ -130,7 +146,7 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], column
     """One legend under all axes of a figure, outside of them, in as many columns as its width takes."""
     if not handles:
         return
-    names = [short(label) for label in labels]
+    names = short_all(labels)
     wide = max(map(len, names)) * LETTER + HANDLE  # points
     columns = max(1, min(columns, len(handles), int(figure.get_figwidth() * 72 / wide)))
     figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.8)
