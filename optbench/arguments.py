@@ -135,6 +135,7 @@ def _add_report(commands: Any) -> None:
     report.add_argument(
         "--require-common",
         type=_whole_number,
+        default=1,
         metavar="N",
         help="exit 2 when fewer cells are in all (default: 1)",
     )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import shlex
 import sys
@@ -46,9 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.execution.options import RunOptions
     from optbench.execution.request import Request, is_small
     from optbench.execution.start import start_fork_server
 
+    how = RunOptions(
+        workers=options.workers,
+        lanes=options.lanes,
+        device=options.device,
+        plugins=tuple(options.plugin),
+        eager=options.eager,
+        retry_failed=options.retry_failed,
+        add=options.add,
+        own_process=True,
+        command=shlex.join(["python", "-m", "optbench", *given]),
+        report=True,
+        verbosity=_verbosity(options),
+    )
     request = Request(
         suite=options.suite,
         out=options.out,
@@ -67,29 +80,15 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         start_fork_server()  # it imports torch while this process plans
 
     from optbench.execution.executor import ExecutorError
-    from optbench.execution.options import RunOptions
     from optbench.execution.runner import run_suite
 
-    how = RunOptions(
-        workers=options.workers,
-        lanes=options.lanes,
-        device=options.device,
-        plugins=tuple(options.plugin),
-        eager=options.eager,
-        retry_failed=options.retry_failed,
-        add=options.add,
-        own_process=True,
-        command=shlex.join(["python", "-m", "optbench", *given]),
-        report=True,
-        verbosity=_verbosity(options),
-    )
     try:
         records = run_suite(suite, folder, how, print if how.verbosity >= 0 else lambda line: None)
     except ExecutorError as error:
         print(f"optbench: {error}", file=sys.stderr)
         return 2
     _say_at_once("writing the report ...", options)
-    _write_report([folder], None, None)
+    _write_report([folder], None)
     if not any(record.status in SUCCEEDED for record in records):
         print(f"optbench: none of the {len(records)} trials succeeded", file=sys.stderr)
         return 1
@@ -111,8 +110,11 @@ def _report(options: argparse.Namespace, given: list[str]) -> int:
     return _write_report(folders, options.out and Path(options.out), options.require_common)
 
 
-def _write_report(folders: list[Path], out: Path | None, require_common: int | None) -> int:
-    """Write the report and print its verdict; 1 where a comparison found a cell that got worse."""
+def _write_report(folders: list[Path], out: Path | None, require_common: int = 1) -> int:
+    """Write the report and print its verdict; 1 where a comparison found a cell that got worse.
+
+    require_common: cells that every later folder must share with the first; else RequestError.
+    """
     from optbench import report
 
     for folder in folders:
@@ -120,9 +122,7 @@ def _write_report(folders: list[Path], out: Path | None, require_common: int | N
             raise RequestError(f"{folder} is no results folder; `python -m optbench run --out {folder}` makes one")
     if out and out.exists() and not out.is_dir():
         raise RequestError(f"--out {out} is a file, not a folder to write the report into")
-    common = require_common if require_common is not None else int(len(folders) > 1)
-    needs = {"require_common": common} if "require_common" in inspect.signature(report.write).parameters else {}
-    written = report.write(folders, out, **needs)
+    written = report.write(folders, out, require_common)
     for sentence in written.verdict:
         print(sentence)
     print(f"report: {written.html}")
