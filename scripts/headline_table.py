@@ -2,7 +2,7 @@
 
     python scripts/headline_table.py results/reference > results/reference/headline.csv
 
-A row an optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 % interval,
+One row per optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 % interval,
 and of how many targets (problem, tau, seed) it hit how many. Only the records are read; no figure is drawn.
 """
 
