@@ -2,8 +2,8 @@
 
     python scripts/headline_table.py results/reference > results/reference/headline.csv
 
-One row per optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 % interval,
-and of how many targets (problem, tau, seed) it hit how many. Only the records are read; no figure is drawn.
+One row per optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 %
+interval, its targets (problem, tau, seed) and how many it hit. Only the records are read; no figure is drawn.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ DRAWS = 1000  # of the bootstrap
 
 
 def from_records(folder: str) -> pd.DataFrame:
-    """One row per trial: dimension, optimizer, seed, the passes to each target (infinite where missed), the last loss."""
+    """One row per trial: dimension, optimizer, seed, passes to each target (infinite where missed), the last loss."""
     results = read(folder)
     rows = []
     for index, trial in results.trials.iterrows():
