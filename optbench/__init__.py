@@ -1,31 +1,47 @@
-"""optbench: the same torch networks trained by every family of optimizers, every unit of work on one axis."""
+"""optbench: the same torch networks trained by every family of optimizers, every unit of work on one axis.
+
+    import optbench
+
+    optbench.run(problems=["mlp_iris"], optimizers=["adam", "pso"], seeds=3, out="results/iris")
+    trials = optbench.load("results/iris")  # a DataFrame, a row a trial
+    points = optbench.curves("results/iris")  # a row a point of a curve
+
+Importing this package imports nothing heavy: torch and pandas come with the first call that needs them.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optbench.api import check, curves, load, run
+
 if TYPE_CHECKING:
-    from optbench.records.reader import curves, load
-    from optbench.records.schema import Record
+    from optbench.core.objective import Objective
+    from optbench.core.problem import Best, Problem, Splits, split
 
-__all__ = ["curves", "load", "run"]
+    __version__: str
 
+__all__ = ["Best", "Objective", "Problem", "Splits", "__version__", "check", "curves", "load", "run", "split"]
 
-def run(suite: str = "quick", out: str | Path | None = None, **options: Any) -> list[Record]:
-    """Run a suite as `python -m optbench run` does and return its records; the report is not written.
-
-    options: problems, optimizers (lists of specs), seeds, passes, workers, lanes, device, plugins.
-    Raises optbench.core.trial.RequestError for a bad request, before anything runs.
-    """
-    from optbench.execution.request import run_request
-
-    return run_request(suite, out, **options)[0]
+_FROM = {
+    "Best": "optbench.core.problem",
+    "Objective": "optbench.core.objective",
+    "Problem": "optbench.core.problem",
+    "Splits": "optbench.core.problem",
+    "split": "optbench.core.problem",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("load", "curves"):
-        from optbench.records import reader
+    import importlib
+    import importlib.metadata
 
-        return getattr(reader, name)
+    if name == "__version__":
+        return importlib.metadata.version("optbench")
+    if name in _FROM:
+        return getattr(importlib.import_module(_FROM[name]), name)
     raise AttributeError(f"module 'optbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

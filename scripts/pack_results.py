@@ -18,8 +18,8 @@ from tempfile import TemporaryDirectory
 
 from headline_table import headline
 
+from optbench.records.files import ENVIRONMENT, SUITE, read_environment, read_records
 from optbench.records.schema import RECORDS, Record
-from optbench.records.store import ENVIRONMENT, SUITE, environment, read
 from optbench.report import write
 
 DIGITS, SECONDS_DIGITS = 8, 4
@@ -28,8 +28,8 @@ PICTURES = ("scores.png", "summary.png", "ranks.png")  # what README.md shows
 
 def pack(folder: Path, out: Path) -> None:
     """Write the packed folder, its headline table and the pictures."""
-    records, wrong = read(folder)
-    facts = environment(folder)
+    records, wrong = read_records(folder)
+    facts = read_environment(folder)
     planned = {trial["key"] for trial in facts.pop("plan")}
     if wrong or planned != {record.key for record in records}:
         sys.exit(

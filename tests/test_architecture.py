@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"core", "records", "engine", "registry", "problems", "optimizers", "execution"},
     "report": {"core.trial", "records"},
 }
-TOP = {"__init__", "__main__", "api", "cli"}  # they bind everything together, and import lazily
+TOP = {"__init__", "__main__", "api", "arguments", "cli"}  # they bind everything together, and import lazily
 
 
 @cache

@@ -1,130 +1,95 @@
-"""From trials to lane groups: which trials are one program, how many at a time, and which are timed alone."""
+"""Every way that trials are put into lane groups, and that a lane group is split.
+
+By what may be one program and by the width that pays (`lane_groups`), by predicted memory (`by_memory`), in halves
+after memory ran out and one by one after any other failure (`smaller_groups`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from time import perf_counter
-from typing import NamedTuple
 
-import torch
-
-from optbench.core.minibatches import take
-from optbench.core.problem import Problem
+from optbench.core.problem import dimension
 from optbench.core.trial import Trial
-from optbench.engine.data import splits
-from optbench.engine.flops import flops
-from optbench.engine.gradients import MIN_STEPS
-from optbench.engine.model import BatchedModel
-from optbench.execution.lane_group import batch_size
-from optbench.registry.catalog import Built, Catalog
+from optbench.execution.memory import footprint
+from optbench.execution.task import LaneGroup, Outcome, Task
+from optbench.execution.width import worthwhile
+from optbench.registry.catalog import Catalog
 
-WIDEST = {"cpu": 128, "cuda": 4096}  # lanes; beyond it nothing is gained on a CPU
-LONGEST = 20.0  # seconds that a group should take at most: what is lost with it, and what a progress bar can show
-GAIN = 0.9  # of a plain step's time that a lane's step may take for lanes to pay
-_SPEED = 5e9  # FLOP/s that a population is expected to reach at least
+MAX_MEMORY_SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
+MAX_ROUGH_BYTES = 2**28  # below this a rough bound of a group's memory is enough
+_RETRIED = ("failed", "timeout", "killed")  # statuses that a whole group may share because of one of its lanes
 
 
-def timed(trials: Sequence[Trial], competitor: Callable[[Trial], str]) -> list[Trial]:
-    """The trials that are run alone for their clock: the first of every problem and competitor.
-
-    competitor: what a report compares; the settings that are tried of one optimizer are one.
-    """
-    firsts: dict[Hashable, Trial] = {}
-    for trial in trials:
-        firsts.setdefault((trial.problem, competitor(trial)), trial)
+def timed_tasks(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks that are run alone for their clock: the first of every problem and competitor."""
+    firsts: dict[Hashable, Task] = {}
+    for task in tasks:
+        firsts.setdefault((task.trial.problem, task.competitor), task)
     return list(firsts.values())
 
 
-def groups(trials: Sequence[Trial], catalog: Catalog, width: int | None) -> Iterator[list[Trial]]:
+def lane_groups(tasks: Sequence[Task], width: int | None, eager: bool = False) -> Iterator[LaneGroup]:
     """Lane groups of at most `width` trials: equal but for the seed and for settings that may differ by lane.
 
-    width: None takes as many as pay on this machine, and no lanes where they do not.
+    width: None takes as many lanes as pay on this machine, and one where they do not pay. eager: steps
+    are not compiled. Every task must be one that its problem supports.
     """
-    alike: dict[Hashable, list[Trial]] = {}
-    for trial in trials:
-        alike.setdefault(_mates(trial, catalog), []).append(trial)
-    for some in alike.values():
-        first = some[0]
-        problem, built = catalog.problem(first.problem), catalog.optimizer(first.optimizer, dict(first.hyper))
+    alike: dict[Hashable, list[Task]] = {}
+    for task in tasks:
+        alike.setdefault(_common(task), []).append(task)
+    for same in alike.values():
+        first = same[0]
         most = 1
-        if built.lanes and problem.vmaps and len(some) > 1:
-            most = width or worthwhile(problem, built, first.passes, first.device, len(some))
-        count = -(-len(some) // most)
-        step = most if width else -(-len(some) // count)  # groups of nearly equal size
-        yield from (some[k : k + step] for k in range(0, len(some), step))
+        if first.built.lanes and first.problem.vmaps and len(same) > 1:
+            trial = first.trial
+            most = width or worthwhile(first.problem, first.built, trial.passes, trial.device, len(same), eager)
+        step = most if width else _even(len(same), most)
+        for part in _slices([task.trial for task in same], step):
+            yield LaneGroup(tuple(part), first.third_party)
 
 
-def _mates(trial: Trial, catalog: Catalog) -> Hashable:
-    """What trials of one lane group have in common."""
-    built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
-    if hasattr(built.optimizer, "together"):
-        return replace(trial, seed=0, hyper=()), built.batch
-    return replace(trial, seed=0), built.batch
+def _common(task: Task) -> Hashable:
+    """What the trials of one lane group have in common."""
+    if hasattr(task.built.optimizer, "together"):
+        return replace(task.trial, seed=0, hyper=()), task.built.batch
+    return replace(task.trial, seed=0), task.built.batch
 
 
-def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int) -> int:
-    """Lanes that a group of so many trials should have here, as far as time goes; 1 where they do not pay."""
-    samples = len(splits(problem, device).train[0])
-    size = min(batch_size(built, problem) or samples, samples)
-    whole = flops(problem, samples, device)[0]
-    if built.needs != "grad":
-        return max(1, min(WIDEST[device], int(LONGEST * _SPEED / max(1.0, passes * whole))))
-    steps = passes * whole / sum(flops(problem, size, device))
-    times = step_times(problem, size, device)
-    lane, once = times.lane, 0.0
-    if lane > GAIN * times.alone and steps >= MIN_STEPS:
-        lane, once = traced_times(problem, size, device)
-    if lane > GAIN * times.alone or trials * steps * (times.alone - lane) < once:
-        return 1
-    return WIDEST[device] if device == "cuda" else max(1, min(WIDEST[device], int(LONGEST / (steps * lane))))
+def by_memory(trials: Sequence[Trial], catalog: Catalog, limit: float) -> list[Sequence[Trial]]:
+    """The trials of a group as one part, or as several that each stay within their share of `limit` bytes.
+
+    A group that might be large is measured on a few steps of two lanes, so this belongs where the group runs.
+    """
+    if len(trials) == 1 or _rough_bytes(trials, catalog) < min(MAX_ROUGH_BYTES, MAX_MEMORY_SHARE * limit):
+        return [trials]
+    widest = footprint(trials, catalog).width(MAX_MEMORY_SHARE * limit)
+    return list(_slices(trials, _even(len(trials), widest)))
 
 
-class Times(NamedTuple):
-    """Seconds of a gradient on a minibatch: of the plain module, and of one lane more among many."""
-
-    alone: float
-    lane: float
-
-
-@lru_cache(maxsize=256)
-def step_times(problem: Problem, size: int, device: str) -> Times:
-    """Untraced. A lane's is the slope between 2 and 12 lanes: bookkeeping, which tracing takes away, does not count."""
-    data = splits(problem, device).train
-    plain = BatchedModel(problem, (0,), device)
-    batch = data if size >= len(data[0]) else take(data, torch.arange(size, device=device))
-    with torch.random.fork_rng():
-        alone = _seconds(lambda: plain.backward(batch), device)
-    few, many = (_seconds(_together(problem, size, device, lanes)[1], device) for lanes in (2, 12))
-    return Times(alone, max(1e-7, (many - few) / 10))
+def _rough_bytes(trials: Sequence[Trial], catalog: Catalog) -> float:
+    """More bytes than the group can take, for usual methods: ten vectors a candidate, 64 candidates or L-BFGS pairs."""
+    problem = catalog.problem(trials[0].problem)
+    return len(trials) * dimension(problem) * problem.dtype.itemsize * 640.0
 
 
-@lru_cache(maxsize=256)
-def traced_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
-    """Seconds of a lane's gradient among twelve once it is traced, and seconds that tracing takes."""
-    rows, step = _together(problem, size, device, 12, MIN_STEPS)
-    step()
-    return _seconds(step, device) / 12, rows.overhead
+def smaller_groups(outcome: Outcome) -> list[LaneGroup]:
+    """The groups in which the trials of a group that failed as a whole are run again; none where its end is final."""
+    group, lanes = outcome.group, len(outcome.group.trials)
+    if lanes == 1:
+        return []
+    if outcome.out_of_memory:
+        note = group.note or f"out of memory with {lanes} lanes"
+        return [replace(group, trials=tuple(part), note=note) for part in _slices(group.trials, (lanes + 1) // 2)]
+    if any(record.status in _RETRIED for record in outcome.records):
+        return [replace(group, trials=(trial,)) for trial in group.trials]
+    return []
 
 
-def _together(
-    problem: Problem, size: int, device: str, lanes: int, steps: int = 0
-) -> tuple[BatchedModel, Callable[[], object]]:
-    """So many lanes, and their gradient on minibatches of this size, compiled where so many steps repay it."""
-    data = splits(problem, device).train
-    rows = BatchedModel(problem, tuple(range(lanes)), device, steps=steps)
-    index = None if size >= len(data[0]) else torch.arange(size, device=device).repeat(lanes, 1)
-    return rows, lambda: rows.gradients(rows.matrix, data, index)
+def _even(count: int, most: int) -> int:
+    """The size of parts of at most `most`, as few and as equal as they can be."""
+    return -(-count // -(-count // most))
 
 
-def _seconds(call: Callable[[], object], device: str) -> float:
-    """The least of three; the first one warms up."""
-    best = float("inf")
-    for _ in range(3):
-        began = perf_counter()
-        call()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        best = min(best, perf_counter() - began)
-    return best
+def _slices(trials: Sequence[Trial], size: int) -> Iterator[Sequence[Trial]]:
+    return (trials[k : k + size] for k in range(0, len(trials), size))

@@ -7,7 +7,6 @@ import random
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -21,8 +20,13 @@ from optbench.core.trial import Trial
 from optbench.engine.flops import costs
 from optbench.engine.metered import metered
 from optbench.execution import machine
+from optbench.execution.task import resolve
 from optbench.records.schema import Record
 from optbench.registry.catalog import Built, Catalog, Optimizer
+
+
+class Interrupted(BaseException):
+    """An executor ends the trial that this process is running. Not an Exception, so that nothing swallows it."""
 
 
 def run_group(
@@ -37,15 +41,15 @@ def run_group(
 
     They differ in the seed, and in settings where the optimizer allows that (`together`). on_point: called with (lane,
     curve point) as each is measured. on_start: called with the objective before work. alone: nothing else runs on the
-    machine, so the clock counts, after a warm-up. eager: nothing is compiled. A group that does not fit the device's
-    memory is run as two halves. Whatever the optimizer raises ends up in the records, except KeyboardInterrupt.
+    machine, so the clock counts, after a warm-up. eager: nothing is compiled. Whatever the optimizer raises ends up in
+    the records, except KeyboardInterrupt and Interrupted. Raises torch.OutOfMemoryError where several lanes do not fit
+    the device's memory.
     """
-    first = trials[0]
-    records = [blank(trial, catalog) for trial in trials]
-    built = catalog.optimizer(first.optimizer, dict(first.hyper))
-    problem = catalog.problem(first.problem)
-    if reason := unsupported_reason(built, problem):
-        return [_closed(record, "inapplicable", reason) for record in records]
+    tasks = resolve(trials, catalog)
+    first, built, problem = trials[0], tasks[0].built, tasks[0].problem
+    if reason := tasks[0].unsupported_reason:
+        return [task.record("inapplicable", reason) for task in tasks]
+    records = [task.record() for task in tasks]
     optimizer = for_lanes(trials, built, catalog)
     began = perf_counter()
     try:
@@ -53,7 +57,9 @@ def run_group(
         if alone:
             _warm_up(first, built, problem, on_start, eager)
     except torch.OutOfMemoryError:
-        return _halves(trials, records, catalog, on_point, on_start, alone, eager)
+        if len(records) > 1:
+            raise  # whoever runs the group splits it
+        return _no_memory(records[0])
     except Exception as error:
         return [_closed(record, "failed", f"the problem: {_reason(error)}") for record in records]
     warmup = perf_counter() - began
@@ -64,18 +70,15 @@ def run_group(
     try:
         status, error_text = train(optimizer, f, first.seed)
     except torch.OutOfMemoryError:
-        del f
-        torch.cuda.empty_cache()
-        return _halves(trials, records, catalog, on_point, on_start, alone, eager)
+        if len(records) > 1:
+            raise  # whoever runs the group splits it
+        return _no_memory(records[0])
     utilisation, joules = gpu.stop()
     outcome = f.finish()
     for lane, record in enumerate(records):
         _fill(record, outcome, lane, status, error_text)
-        record.lanes, record.warmup_seconds, record.peak_bytes = (
-            len(trials),
-            warmup + outcome.spent.warmup,
-            memory.peak(),
-        )
+        record.lanes, record.peak_bytes = len(trials), memory.peak()
+        record.warmup_seconds = warmup + outcome.spent.warmup
         record.alone, record.utilisation, record.joules = alone, utilisation, joules
     return records
 
@@ -113,63 +116,21 @@ def _warm_up(
     trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None, eager: bool
 ) -> None:
     """A few steps that do not count: first calls allocate, choose kernels and import."""
-    f = objective([trial], few(trial, built, problem), built, problem, eager=eager)
+    f = objective([trial], warm_up_passes(trial, built, problem), built, problem, eager=eager)
     if on_start:
         on_start(f)
     train(built.optimizer, f, trial.seed)
 
 
-def few(trial: Trial, built: Built, problem: Problem) -> float:
+def warm_up_passes(trial: Trial, built: Built, problem: Problem) -> float:
     """A budget, in passes, for a few steps of this trial."""
     cost = costs(problem, batch_size(built, problem), trial.device)
     return min(trial.passes, max(0.02 * trial.passes, 3 * cost.gradient / cost.one_pass))
 
 
-def _halves(
-    trials: Sequence[Trial],
-    records: list[Record],
-    catalog: Catalog,
-    on_point: Callable[[int, Point], None] | None,
-    on_start: Callable[[Objective], None] | None,
-    alone: bool,
-    eager: bool,
-) -> list[Record]:
-    """The group again as two, for the device had no room for it."""
-    if len(trials) == 1:
-        return [_closed(records[0], "failed", f"out of memory on {trials[0].device}")]
-    middle = len(trials) // 2
-    done = []
-    for start, part in ((0, trials[:middle]), (middle, trials[middle:])):
-        done += run_group(part, catalog, on_point and partial(_later, on_point, start), on_start, alone, eager)
-    for record in done:
-        record.note = record.note or f"out of memory with {len(trials)} lanes, ran with {record.lanes}"
-    return done
-
-
-def _later(on_point: Callable[[int, Point], None], start: int, lane: int, point: Point) -> None:
-    on_point(start + lane, point)
-
-
-def blank(trial: Trial, catalog: Catalog) -> Record:
-    """A record that holds nothing but what was planned."""
-    return Record(
-        key=trial.key,
-        problem=trial.problem,
-        optimizer=trial.optimizer,
-        hyper=dict(trial.hyper),
-        seed=trial.seed,
-        budget=trial.passes,
-        device=trial.device,
-        status="failed",
-        fingerprint=catalog.fingerprint(trial.problem, trial.optimizer),
-    )
-
-
-def unsupported_reason(built: Built, problem: Problem) -> str | None:
-    """Why this optimizer cannot train this problem, as far as the declarations tell."""
-    if built.needs in problem.gives:
-        return None
-    return f"needs {built.needs!r}, the problem gives {', '.join(sorted(problem.gives))}"
+def _no_memory(record: Record) -> list[Record]:
+    """The record of a single trial that the device has no memory for."""
+    return [_closed(record, "failed", f"out of memory on {record.device}")]
 
 
 def batch_size(built: Built, problem: Problem) -> int | None:
@@ -191,7 +152,7 @@ def train(optimizer: Optimizer, f: Objective, seed: int) -> tuple[str, str | Non
             return "inapplicable", str(reason)
         except CertificateError as error:
             return "failed", f"certificate refused: {error}"
-        except (KeyboardInterrupt, torch.OutOfMemoryError):
+        except (KeyboardInterrupt, Interrupted, torch.OutOfMemoryError):
             raise
         except BaseException as error:  # SystemExit too: a plugin costs its own trial and no other
             return "failed", _reason(error)

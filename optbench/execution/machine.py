@@ -6,9 +6,9 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import resource
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 
 from optbench.core.trial import RequestError
 
+VERSION = importlib.metadata.version("optbench")  # stated once, in pyproject.toml
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyswarms", "seaborn")
 
 
@@ -62,6 +63,17 @@ def device(name: str) -> str:
     return name
 
 
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Meanwhile torch computes with so many threads in this process; afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def ceiling(device: str, size: int = 1024, repeats: int = 5) -> float:
     """FLOP/s of the best of a few float32 matrix products on this process's threads: what throughput is a share of."""
     a = torch.randn(size, size, device=device)
@@ -76,7 +88,7 @@ def ceiling(device: str, size: int = 1024, repeats: int = 5) -> float:
 
 
 class PeakMemory:
-    """Bytes that a trial took above what was held when this was made: resident on a CPU, allocated on a GPU."""
+    """Bytes that a trial took above what was in use when this was made: resident on a CPU, allocated on a GPU."""
 
     def __init__(self, device: str) -> None:
         self._cuda = device == "cuda"
@@ -101,6 +113,11 @@ def _high_water() -> int:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows has no such module; there psutil knows the peak
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 

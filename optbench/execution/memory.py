@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from optbench.core.objective import Stop
-from optbench.core.problem import Batch, Problem, Splits, dimension
+from optbench.core.problem import Batch, Problem, Splits
 from optbench.core.trial import Trial
 from optbench.engine.data import splits
 from optbench.engine.flops import costs
@@ -25,12 +25,10 @@ from optbench.execution.lane_group import batch_size, for_lanes, train
 from optbench.registry.catalog import Catalog
 
 POPULATION_PASSES = 130.0  # some generations, which show what a population keeps
-MIN_MEASURED = 2**28  # bytes: below this a rough bound is enough
 BASE = 2**22  # bytes that a group takes besides its tensors: code in its first run, the allocator's waste
 COMPILED = 3 * 2**23  # bytes more where its step is compiled
 MIN_STEADY_STEPS = 12  # gradients without growth after which no more memory will be taken
 MAX_STEPS = 300  # gradients that are waited for
-SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
 
 
 class Live(TorchDispatchMode):
@@ -85,22 +83,6 @@ class Footprint:
         while self.of(lanes + 1) <= most and lanes < 2**16:
             lanes += 1
         return lanes
-
-
-def parts(trials: Sequence[Trial], catalog: Catalog, limit: float) -> list[Sequence[Trial]]:
-    """The group, or several where it would not stay within its share of `limit` bytes."""
-    if len(trials) == 1 or _rough(trials, catalog) < min(MIN_MEASURED, SHARE * limit):
-        return [trials]
-    width = footprint(trials, catalog).width(SHARE * limit)
-    count = -(-len(trials) // width)
-    width = -(-len(trials) // count)
-    return [trials[k : k + width] for k in range(0, len(trials), width)]
-
-
-def _rough(trials: Sequence[Trial], catalog: Catalog) -> float:
-    """More bytes than the group can take, for usual methods: ten vectors a candidate, 64 candidates or L-BFGS pairs."""
-    problem = catalog.problem(trials[0].problem)
-    return len(trials) * dimension(problem) * problem.dtype.itemsize * 640.0
 
 
 def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:

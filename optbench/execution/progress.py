@@ -16,15 +16,35 @@ from rich.text import Text
 from optbench.core.trial import FAILED, Trial
 from optbench.records.schema import Record
 
-_EVERY = 10.0  # seconds between plain lines
+LINE_SECONDS = 10.0  # between plain lines
+# A trial that runs alone takes longer than its share of a lane group, and at most what the group took. How much longer
+# is known once the first has run; until then this many times its share is expected.
+ALONE_SHARES = 4.0
+# What the report takes after the last trial: measured on 1 to 30,720 trials.
+REPORT_SECONDS, REPORT_SECONDS_A_TRIAL = 3.0, 0.002
 
 
 class Progress:
     """Counts records as they come and estimates the time that is left from what each cell has taken so far."""
 
-    def __init__(self, trials: Sequence[Trial], workers: int, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        workers: int,
+        console: Console | None = None,
+        alone: Sequence[Trial] = (),
+        report: bool = False,
+    ) -> None:
+        """trials: all that are to run. workers: processes at a time. report: one is written after the last trial.
+
+        alone: those of the trials that run by themselves at the end, for their clock.
+        """
         self._console = console or Console(stderr=True)
         self._workers = workers
+        self._alone = Counter(trial.cell for trial in alone)  # still to run
+        self._alone_keys = {trial.key for trial in alone}
+        self._alone_took: list[tuple[float, float]] = []  # (seconds, seconds of its cell's share before)
+        self._report = REPORT_SECONDS + REPORT_SECONDS_A_TRIAL * len(trials) if report else 0.0
         self._total = Counter(trial.cell for trial in trials)
         # Complete from the start: the table is drawn by another thread, which must not see them grow.
         self._done = Counter(dict.fromkeys(self._total, 0))
@@ -48,12 +68,15 @@ class Progress:
     def add(self, record: Record, workers_seconds: float) -> None:
         """A trial has ended after taking a worker for `workers_seconds`."""
         cell = (record.problem, record.label)
+        if record.key in self._alone_keys:
+            self._alone[cell] -= 1
+            self._alone_took.append((workers_seconds, self._share(cell)))
         self._done[cell] += 1
         self._bad[cell] += record.status in FAILED
         self._took[cell] += workers_seconds
         self._statuses[record.status] += 1
         self._heard = time.monotonic()
-        if not self._live and time.monotonic() - self._spoke >= _EVERY:
+        if not self._live and time.monotonic() - self._spoke >= LINE_SECONDS:
             self._spoke = time.monotonic()
             self._console.print(self._line(), highlight=False)
 
@@ -66,19 +89,36 @@ class Progress:
     def left(self) -> float | None:
         """Seconds that are left, from the cells' own pace; None while too little has ended to tell.
 
-        Never less than one trial of the slowest cell that has any left: no number of workers shortens that.
+        Never less than one trial of the slowest cell that has any left: no number of workers shortens that. Trials that
+        run alone for their clock come after the others, one at a time, and then the report.
         """
         ended = self._done.total()
         if ended < max(1, 0.05 * self._total.total()):
             return None
-        usual = sum(self._took.values()) / ended
-        work = longest = 0.0
+        work = longest = alone = 0.0
+        longer = self._alone_factor()
         for cell, total in self._total.items():
-            if waiting := total - self._done[cell]:
-                pace = self._took[cell] / self._done[cell] if self._done[cell] else usual
+            by_itself = max(0, self._alone[cell])
+            pace = self._share(cell)
+            alone += by_itself * pace * longer
+            if waiting := total - self._done[cell] - by_itself:
                 work += waiting * pace
                 longest = max(longest, pace)
-        return max(0.0, max(work / self._workers, longest) - (time.monotonic() - self._heard))
+        since = time.monotonic() - self._heard
+        return max(0.0, max(work / self._workers, longest) + alone - since) + self._report
+
+    def _share(self, cell: tuple[str, str]) -> float:
+        """Seconds of a worker that a trial of the cell has taken, or one of all cells where none has ended."""
+        if self._done[cell]:
+            return self._took[cell] / self._done[cell]
+        return sum(self._took.values()) / max(1, self._done.total())
+
+    def _alone_factor(self) -> float:
+        """How many times its share in a lane group a trial takes alone."""
+        took, share = (
+            (sum(column) for column in zip(*self._alone_took, strict=True)) if self._alone_took else (0.0, 0.0)
+        )
+        return took / share if share > 0 else ALONE_SHARES
 
     def _line(self) -> str:
         left = self.left()

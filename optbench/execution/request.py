@@ -1,55 +1,97 @@
-"""What the command line asks for, carried out: one function a subcommand."""
+"""From what a user asks for, on the command line or in Python, to a suite and a folder."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optbench.execution.plan import Suite, read_suite
-from optbench.execution.runner import Options, run_suite
-from optbench.records.schema import Record
+from optbench.execution.suite import Suite, read_suite
+from optbench.registry.specs import parse
+
+DEFAULT_SUITE = "quick"
+# Where problems are named and no optimizer: a method of every family that needs no structure of the problem.
+DEFAULT_OPTIMIZERS = ("sgd", "momentum", "adam", "rmsprop", "lbfgs", "pso", "openai_es", "random_search")
+# Where optimizers are named and no problem: eight that take seconds, convex ones, small networks and functions.
+DEFAULT_PROBLEMS = (
+    "line_mse",
+    "logistic_cancer",
+    "mlp_iris",
+    "mlp_wine",
+    "mlp_diabetes",
+    "mlp_digits",
+    "rosenbrock",
+    "rastrigin",
+)
+MAX_NAME = 60  # characters of a folder that is named after its request
 
 
-def run_request(
-    suite: str = "quick",
-    out: str | Path | None = None,
-    *,
-    problems: Sequence[str] = (),
-    optimizers: Sequence[str] = (),
-    seeds: int | None = None,
-    passes: float | None = None,
-    workers: int = 0,
-    lanes: int | None = None,
-    tune: int | None = None,
-    device: str = "cpu",
-    plugins: Sequence[str] = (),
-    command: str = "python -m optbench run",
-) -> tuple[list[Record], Path]:
-    """Run a suite with the given parts replaced: (records, folder). Raises RequestError."""
-    wanted = _changed(read_suite(suite), problems, optimizers, seeds, passes, tune)
-    folder = Path(out) if out is not None else Path("results") / wanted.name
-    options = Options(workers, lanes, device, tuple(str(file) for file in plugins), command)
-    return run_suite(wanted, folder, options), folder
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. suite: None where problems or optimizers are named by themselves, or for the default suite.
+
+    Whatever else is None or empty is the suite's own, or the default of a request without a suite.
+    """
+
+    suite: str | None = None
+    out: str | Path | None = None
+    problems: Sequence[str] = ()
+    optimizers: Sequence[str] = ()
+    seeds: int | None = None  # seeds 0 to seeds - 1
+    passes: float | None = None  # the budget of every trial
+    tune: int | None = None  # configurations tried of every optimizer that has a search space
+    timeout: float | None = None  # seconds that a trial may take
+    memory: float | None = None  # GiB that a worker process may hold
+    timing: bool | None = None  # one trial a cell alone at the end, for its clock
+
+    @property
+    def is_own(self) -> bool:
+        """Whether problems or optimizers are named and no suite: then nothing is taken over from one."""
+        return self.suite is None and bool(self.problems or self.optimizers)
+
+    def resolved_suite(self) -> Suite:
+        """The suite with the given parts replaced, or one made of the request itself. Raises RequestError."""
+        suite = self._own() if self.is_own else self._changed(read_suite(self.suite or DEFAULT_SUITE))
+        given = {
+            "seeds": self.seeds,
+            "tune": self.tune,
+            "timeout": self.timeout,
+            "memory": self.memory,
+            "timing": self.timing,
+        }
+        suite = replace(suite, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return suite if self.passes is None else replace(suite, passes=self.passes, budgets={})
+
+    def folder(self, suite: Suite) -> Path:
+        """Where the results go: `out`, or a folder named after the suite or the request."""
+        return Path(self.out) if self.out is not None else Path("results") / suite.name
+
+    def _own(self) -> Suite:
+        problems = tuple(self.problems) or DEFAULT_PROBLEMS
+        optimizers = tuple(self.optimizers) or DEFAULT_OPTIMIZERS
+        what = _joined(self.optimizers) or "default_optimizers"
+        where = _joined(self.problems) or "default_problems"
+        return Suite(f"{what}_on_{where}", problems, optimizers, description="a request of its own")
+
+    def _changed(self, suite: Suite) -> Suite:
+        if self.problems:
+            budgets = {name: value for name, value in suite.budgets.items() if name in self.problems}
+            suite = replace(suite, problems=tuple(self.problems), budgets=budgets)
+        return replace(suite, optimizers=tuple(self.optimizers)) if self.optimizers else suite
 
 
-def _changed(
-    suite: Suite,
-    problems: Sequence[str],
-    optimizers: Sequence[str],
-    seeds: int | None,
-    passes: float | None,
-    tune: int | None,
-) -> Suite:
-    if problems:
-        budgets = {name: value for name, value in suite.budgets.items() if name in problems}
-        suite = replace(suite, problems=tuple(problems), budgets=budgets)
-    if optimizers:
-        suite = replace(suite, optimizers=tuple(optimizers))
-    if seeds is not None:
-        suite = replace(suite, seeds=seeds)
-    if tune is not None:
-        suite = replace(suite, tune=tune)
-    if passes is not None:
-        suite = replace(suite, passes=passes, budgets={})
-    return suite
+def _joined(specs: Sequence[str]) -> str:
+    """The names of specs as part of a folder's name: joined, or the first and how many more."""
+    names = list(dict.fromkeys(name.rpartition(":")[2] for text in specs for name, _ in parse(text)))
+    names = [re.sub(r"[^A-Za-z0-9.-]+", "_", name).strip("_.") for name in names]
+    text = "_".join(names)
+    return text if len(text) <= MAX_NAME // 2 or len(names) < 2 else f"{names[0]}_and_{len(names) - 1}_more"
+
+
+def is_small(suite: Suite, most: int) -> bool:
+    """Whether a suite asks for so few trials, as far as its text tells."""
+    cells = 0
+    for problem in suite.problems:
+        cells += len(parse(problem)) * sum(len(parse(text)) for text in suite.optimizers)
+    return cells * suite.seeds * max(1, suite.tune) <= most

@@ -1,200 +1,186 @@
-"""A whole run: a suite into a folder of records, resumed where it was left, and its report."""
+"""The coordinator of a run: a suite into a folder of records, resumed where it was left. It alone writes records."""
 
 from __future__ import annotations
 
-import datetime
-import itertools
+import contextlib
 import json
-import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from rich.console import Console
 
-from optbench.core.problem import dimension
-from optbench.core.trial import FAILED, RequestError, Trial, spec
-from optbench.engine.data import splits
-from optbench.engine.flops import flops
-from optbench.execution import machine, tuning
-from optbench.execution.grouping import groups, timed
-from optbench.execution.plan import Suite, plan
-from optbench.execution.pool import Limits, sweep
+from optbench.core.trial import FAILED, RequestError, Trial
+from optbench.execution import machine
+from optbench.execution.environment import WORKER_THREADS, environment
+from optbench.execution.executor import Executor, execute
+from optbench.execution.grouping import lane_groups, timed_tasks
+from optbench.execution.in_process import InProcessExecutor, fits
+from optbench.execution.options import RunOptions
+from optbench.execution.plan import Plan, plan
+from optbench.execution.pool import PoolExecutor
 from optbench.execution.progress import Progress
-from optbench.records import store
+from optbench.execution.suite import Suite
+from optbench.execution.task import LaneGroup, Outcome, Task
+from optbench.records.files import (
+    ENVIRONMENT,
+    REJECTED,
+    SUITE,
+    BrokenEnvironmentError,
+    read_environment,
+    read_records,
+)
+from optbench.records.merge import join_environments
 from optbench.records.schema import RECORDS, Record
+from optbench.records.store import Store
 from optbench.registry.catalog import Catalog
 
-VERSION = "0.1.0"
+RETRIED = ("failed", "timeout", "killed")  # statuses that `--retry-failed` runs again
+MAX_REASONS = 10  # reasons of failure that are printed; the report has them all
+Say = Callable[[str], Any]
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a suite is run, as against what it asks for."""
-
-    workers: int = 0  # processes; 0: one a core
-    lanes: int | None = None  # trials that may share one program; None: as many as pay
-    device: str = "cpu"
-    plugins: tuple[str, ...] = ()
-    command: str = "python -m optbench run"
-
-
-def run_suite(suite: Suite, out: Path, options: Options, say: Any = print) -> list[Record]:
+def run_suite(suite: Suite, out: Path, options: RunOptions, say: Say = print) -> list[Record]:
     """Run what has no record yet and return the records of all planned trials, in the order of the plan.
 
-    Raises RequestError before anything runs for whatever is wrong with the request.
+    say: told what goes on, a line at a time. Raises RequestError before anything runs for whatever is wrong with the
+    request, and ExecutorError where the workers fail; what had ended by then has its records.
     """
-    if options.workers < 0:
-        raise RequestError(f"--workers {options.workers} must be at least 1")
-    if options.lanes is not None and options.lanes < 1:
-        raise RequestError(f"--lanes {options.lanes} must be at least 1, or auto")
     catalog = Catalog(options.plugins)
-    trials = plan(suite, catalog, machine.device(options.device))
-    cores = machine.describe()["cores"] or 1
-    workers = options.workers or (1 if trials[0].device == "cuda" else cores)
-    facts = _facts(suite, trials, catalog, workers, options)
-    with store.Store(out) as results:
+    device = machine.device(options.device)
+    options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.timing)
+    planned = plan(suite, catalog, device)
+    previous = _previous(out, planned, options.add)
+    workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
+    facts = environment(planned, catalog, workers, options)
+    with Store(out) as results:
         if results.rejected:
-            say(f"{results.rejected} lines of {out / RECORDS} were no records: kept in {out / store.REJECTED}")
-        _retire(results, trials, catalog, say)
-        todo = [trial for trial in trials if trial.key not in results.records]
-        _say_what_runs_alone(trials, catalog, options.lanes, say)
-        results.write(store.SUITE, suite.toml())
-        results.write(store.ENVIRONMENT, json.dumps(facts, indent=1) + "\n")
-        if done := len(trials) - len(todo):
-            say(f"{done} of {len(trials)} trials have their record in {out}; {len(todo)} to run")
+            say(f"{results.rejected} lines of {out / RECORDS} were no records: kept in {out / REJECTED}")
+        _forget_changed(results, planned, say)
+        if options.retry_failed:
+            _forget_failed(results, planned, say)
+        todo = [task for task in planned.tasks if task.trial.key not in results.records]
+        results.write(SUITE, suite.toml())
+        results.write(ENVIRONMENT, json.dumps(join_environments([facts, *previous]), indent=1) + "\n")
+        if done := len(planned.tasks) - len(todo):
+            say(f"{done} of {len(planned.tasks)} trials have their record in {out}; {len(todo)} to run")
         if todo:
-            _fill(results, trials, todo, catalog, workers, options.lanes, suite, say)
-        return [results.records[trial.key] for trial in trials]
+            _Coordinator(results, catalog, options, workers, say).run(planned, todo)
+        return [results.records[trial.key] for trial in planned.trials]
 
 
-def _fill(
-    results: store.Store,
-    trials: Sequence[Trial],
-    todo: Sequence[Trial],
-    catalog: Catalog,
-    workers: int,
-    lanes: int | None,
-    suite: Suite,
-    say: Any,
-) -> None:
-    """Run what is to do: most of it in lane groups on all workers, then one trial a cell alone, for its clock."""
-    limits = Limits(suite.timeout, suite.memory)
-    spool = results.folder / ".spool"
-    clocked = set(timed(trials, _competitor(suite, catalog)) if suite.timing else ()) & set(todo)
-    # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
-    shared = [trial for trial in todo if trial not in clocked]
-    work = sorted(groups(shared, catalog, lanes), key=lambda group: group[0].seed)
-    alone = [[trial] for trial in todo if trial in clocked]
-    with Progress(todo, workers) as progress:
-        phases = (
-            sweep(work, catalog, spool, max(1, min(workers, len(work))), limits),
-            sweep(alone, catalog, spool, 1, limits, alone=True),
+def _previous(out: Path, planned: Plan, add: bool) -> list[dict[str, Any]]:
+    """The environment of a folder that is added to, if any. Raises RequestError for a folder of another plan.
+
+    A plan that contains all of the folder's, with more seeds for instance, is no other plan.
+    """
+    found: dict[str, Any] = {}
+    with contextlib.suppress(BrokenEnvironmentError):
+        found = read_environment(out)
+    if add:
+        return [found] if found else []
+    known = {trial["key"] for trial in found.get("plan", [])} or {record.key for record in read_records(out)[0]}
+    others = known - {trial.key for trial in planned.trials}
+    if others:
+        raise RequestError(
+            f"{out} holds another plan: {len(others)} of its {len(known)} trials are not in this one; "
+            "choose another --out, or join them with --add"
         )
-        for records, took in itertools.chain(*phases):
-            for record in records:
-                results.append(record)
-                progress.add(record, took / len(records))
-    say(progress.summary())
-    failed = [record for record in results.records.values() if record.status in FAILED]
-    reasons = {f"{record.problem} x {record.label}: {record.status}, {record.error}" for record in failed}
-    for reason in sorted(reasons)[:10]:
-        say(f"  {reason}")
-    if len(reasons) > 10:
-        say(f"  and {len(reasons) - 10} more, all in the report")
+    return []
 
 
-def _competitor(suite: Suite, catalog: Catalog) -> Callable[[Trial], str]:
-    """What a trial's time is asked of: its setting, or the optimizer where its settings are being tuned."""
-    tuned = {
-        spec(one.name, hyper): one.label
-        for one in tuning.competitors(suite.optimizers, suite.tune, catalog)
-        for hyper in one.hypers
-    }
-    return lambda trial: tuned.get(trial.label, trial.label)
-
-
-def _say_what_runs_alone(trials: Sequence[Trial], catalog: Catalog, lanes: int | None, say: Any) -> None:
-    names = [name for name in dict.fromkeys(trial.problem for trial in trials) if not catalog.problem(name).vmaps]
-    if names and lanes != 1:
-        say(f"{', '.join(names)}: torch.vmap cannot batch this network, so its trials run one by one")
-
-
-def _retire(results: store.Store, trials: Sequence[Trial], catalog: Catalog, say: Any) -> None:
+def _forget_changed(results: Store, planned: Plan, say: Say) -> None:
     """Drop the records of planned trials whose problem or optimizer has another source now."""
-    old = [
-        trial.key
-        for trial in trials
-        if (record := results.records.get(trial.key))
-        and record.fingerprint != catalog.fingerprint(trial.problem, trial.optimizer)
+    changed = [
+        task.trial.key
+        for task in planned.tasks
+        if (record := results.records.get(task.trial.key)) and record.fingerprint != task.fingerprint
     ]
-    if old:
-        say(f"{len(old)} trials run again: the source of their problem or optimizer has changed")
-        results.forget(old)
+    if changed:
+        say(f"{len(changed)} trials run again: the source of their problem or optimizer has changed")
+        results.forget(changed)
 
 
-def _facts(suite: Suite, trials: Sequence[Trial], catalog: Catalog, workers: int, options: Options) -> dict[str, Any]:
-    """What the report has to know that no record says: environment.json."""
-    device = trials[0].device
-    torch.set_num_threads(1)
-    return {
-        "format": 1,
-        "optbench": VERSION,
-        "suite": suite.name,
-        "command": options.command,
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine.describe(),
-        "versions": machine.versions(),
-        "threads": 1,
-        "workers": workers,
-        "ceiling_flops_per_second": {device: machine.ceiling(device)},
-        "plan": [
-            {**asdict(trial), "hyper": dict(trial.hyper), "budget": trial.passes, "key": trial.key} for trial in trials
-        ],
-        **(
-            {"tuning": tuning.facts(suite.tune, tuning.competitors(suite.optimizers, suite.tune, catalog))}
-            if suite.tune
-            else {}
-        ),
-        "problems": {name: problem_facts(name, catalog, device) for name in dict.fromkeys(t.problem for t in trials)},
-        "optimizers": {
-            name: {"family": catalog.family(name), "summary": getattr(catalog.optimizers.get(name), "summary", name)}
-            for name in dict.fromkeys(t.optimizer for t in trials)
-        },
-    }
+def _forget_failed(results: Store, planned: Plan, say: Say) -> None:
+    """Drop the records of planned trials that failed, timed out or were killed."""
+    keys = {trial.key for trial in planned.trials}
+    failed = [record.key for record in results.records.values() if record.status in RETRIED and record.key in keys]
+    if failed:
+        say(f"{len(failed)} trials run again: they failed, timed out or were killed")
+        results.forget(failed)
 
 
-def problem_facts(name: str, catalog: Catalog, device: str) -> dict[str, Any]:
-    """A problem as data. Raises RequestError where it does not load."""
-    problem = catalog.problem(name)
-    try:
-        data = splits(problem, device)
-        dim = dimension(problem)
-        samples = len(data.train[0])
-        cost = flops(problem, samples, device)[0]
-        best, targets, start = problem.best, problem.targets, problem.start
-    except Exception as error:
-        raise RequestError(f"problem {name}: {type(error).__name__}: {error}") from None
-    entry = catalog.problems.get(name.partition("[")[0])
-    return {
-        "summary": entry.summary if entry else (problem.__doc__ or name).strip().split("\n")[0],
-        "track": problem.track,
-        "loss": problem.loss_name,
-        "dim": dim,
-        "train": samples,
-        "valid": len(data.valid[0]) if data.valid else 0,
-        "test": len(data.test[0]) if data.test else 0,
-        "flops_per_pass": cost,
-        "batch": problem.batch,
-        "passes": problem.passes,
-        "dtype": str(problem.dtype).removeprefix("torch."),
-        "start": start,
-        "best": {"value": best.value, "source": best.source},
-        "targets": {f"{tau:g}": value for tau, value in targets.items()},
-    }
+class _Coordinator:
+    """Runs what is to do through executors, and writes every record as it comes."""
+
+    def __init__(self, results: Store, catalog: Catalog, options: RunOptions, workers: int, say: Say) -> None:
+        self._results, self._catalog, self._options = results, catalog, options
+        self._workers, self._say = workers, say
+
+    def run(self, planned: Plan, todo: Sequence[Task]) -> None:
+        """Most of it in lane groups on all workers, then one trial a cell alone, for its clock."""
+        self._say_what_has_no_lanes(todo)
+        unsupported = [task for task in todo if task.unsupported_reason]
+        work = [task for task in todo if not task.unsupported_reason]
+        clocked = {task.trial for task in timed_tasks(planned.tasks)} if self._options.timing else set[Trial]()
+        alone = [task for task in work if task.trial in clocked]
+        small = self._options.own_process and fits(work)
+        single = [task.trial for task in alone]
+        trials, report = [task.trial for task in todo], self._options.report
+        console = Console(stderr=True, quiet=self._options.verbosity < 0)
+        with Progress(trials, self._workers, console, single, report) as progress:
+            for task in unsupported:
+                self._keep(task.record("inapplicable", task.unsupported_reason), 0.0, progress)
+            for outcome in self._outcomes([task for task in work if task.trial not in clocked], alone, small):
+                for record in outcome.records:
+                    record.wall_seconds = outcome.seconds / len(outcome.records)
+                    self._keep(record, record.wall_seconds, progress)
+                if self._options.verbosity > 0:
+                    self._say(_line(outcome))
+        self._say(progress.summary())
+        self._say_what_failed(planned)
+
+    def _outcomes(self, shared: Sequence[Task], alone: Sequence[Task], small: bool) -> Iterator[Outcome]:
+        """How every lane group ended: those that share the machine, then those that have it to themselves."""
+        with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
+            # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
+            groups = sorted(
+                lane_groups(shared, self._options.lanes, self._options.eager), key=lambda group: group.trials[0].seed
+            )
+        if groups:
+            yield from execute(self._executor(small, min(self._workers, len(groups))), groups)
+        single = [LaneGroup((task.trial,), task.third_party, alone=True) for task in alone]
+        if single:
+            yield from execute(self._executor(small, 1), single)
+
+    def _executor(self, small: bool, workers: int) -> Executor:
+        if small:
+            return InProcessExecutor(self._catalog, self._options)
+        spool = self._results.folder / ".spool"
+        return PoolExecutor(self._catalog, self._options, spool, workers, WORKER_THREADS)
+
+    def _keep(self, record: Record, seconds: float, progress: Progress) -> None:
+        self._results.append(record)
+        progress.add(record, seconds)
+
+    def _say_what_has_no_lanes(self, todo: Sequence[Task]) -> None:
+        names = list(dict.fromkeys(task.trial.problem for task in todo if not task.problem.vmaps))
+        if names and self._options.lanes != 1:
+            self._say(f"{', '.join(names)}: torch.vmap cannot batch this network, so its trials run one by one")
+
+    def _say_what_failed(self, planned: Plan) -> None:
+        records = [self._results.records[trial.key] for trial in planned.trials]
+        failed = [record for record in records if record.status in FAILED]
+        reasons = sorted({f"{one.problem} x {one.label}: {one.status}, {one.error}" for one in failed})
+        for reason in reasons[:MAX_REASONS]:
+            self._say(f"  {reason}")
+        if len(reasons) > MAX_REASONS:
+            self._say(f"  and {len(reasons) - MAX_REASONS} more, all in the report")
 
 
-def command_line(arguments: Sequence[str]) -> str:
-    """The command as a user would type it again."""
-    return shlex.join(["python", "-m", "optbench", *arguments])
+def _line(outcome: Outcome) -> str:
+    first, lanes = outcome.records[0], len(outcome.records)
+    how = "alone, for its clock" if outcome.group.alone else f"{lanes} trial{'s' * (lanes != 1)}"
+    return f"  {first.problem} x {first.label}: {how}, {outcome.seconds:.1f} s, {first.status}"

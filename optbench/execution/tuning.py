@@ -1,27 +1,26 @@
-"""Tuning: as many quasi-random settings for every optimizer, from the search space that is declared with it."""
+"""Tuning: as many quasi-random configurations for every optimizer, from the search space declared with it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from optbench.core.trial import RequestError, Setting, spec
 from optbench.optimizers import Space
-from optbench.registry.catalog import Catalog
+from optbench.registry.catalog import Built, Catalog
 from optbench.registry.specs import parse
 
-MOST = 64  # settings a suite may ask for
-_DRAWN = 10  # 2 to this power are drawn, so that a space of few choices still gives all of them
+_LOG2_DRAWN = 10  # 2 to this power are drawn, so that a space of few choices still gives all of them
 _BITS = 30  # of a Sobol coordinate
 
 
 @dataclass(frozen=True)
 class Competitor:
-    """One optimizer of a suite: as it was asked for, or the settings of which one is chosen for each problem.
+    """One optimizer of a suite: as it was asked for, or the configurations of which one is chosen for each problem.
 
-    hypers: one setting, or all that are tried. space: what they were drawn from; empty where it runs as it comes.
+    hypers: one configuration, or all that are tried. space: what they were drawn from; empty where it runs as it comes.
     """
 
     name: str
@@ -29,37 +28,41 @@ class Competitor:
     hypers: tuple[Mapping[str, Setting], ...]
     space: Space
     why: str = ""  # it is not tuned, though the suite tunes
+    builts: tuple[Built, ...] = field(default=(), compare=False)  # what each of `hypers` stands for
 
     @property
     def label(self) -> str:
         return spec(self.name, self.asked)
 
+    @property
+    def configurations(self) -> Iterator[tuple[Mapping[str, Setting], Built]]:
+        return zip(self.hypers, self.builts, strict=True)
+
 
 def competitors(specs: Sequence[str], count: int, catalog: Catalog) -> list[Competitor]:
-    """Every optimizer of a suite with its settings: `count` from its space, or the one that was asked for.
+    """Every optimizer of a suite with its configurations: `count` from its space, or the one that was asked for.
 
-    A spec that fixes a hyper of its own space has been tuned by its author and runs as it stands. Raises RequestError.
+    A spec that fixes a setting of its own space was tuned by its author and runs as it stands. Raises RequestError.
     """
     out: dict[str, Competitor] = {}
     for text in specs:
         for name, asked in parse(text):
-            catalog.optimizer(name, asked)
+            as_asked = catalog.optimizer(name, asked)
             space = catalog.space(name) if count else {}
             fixed = sorted(space.keys() & asked.keys())
             if space and not fixed:
                 hypers = tuple({**asked, **drawn} for drawn in settings(name, space, count))
-                for hyper in hypers:
-                    catalog.optimizer(name, hyper)
-                one = Competitor(name, asked, hypers, space)
+                builts = tuple(catalog.optimizer(name, hyper) for hyper in hypers)
+                one = Competitor(name, asked, hypers, space, builts=builts)
             else:
                 why = f"fixes {', '.join(fixed)}" if fixed else "no search space declared"
-                one = Competitor(name, asked, (asked,), {}, why if count else "")
+                one = Competitor(name, asked, (asked,), {}, why if count else "", (as_asked,))
             out.setdefault(one.label, one)
     return list(out.values())
 
 
 def settings(name: str, space: Space, count: int) -> list[dict[str, Setting]]:
-    """`count` settings from the space; fewer where it holds fewer. The first k of n are the k of a smaller count.
+    """`count` configurations from the space; fewer where it has fewer. The first k of n are the k of a smaller count.
 
     A Sobol sequence (Joe & Kuo 2008) with a digital shift keyed by the optimizer's name: the same on every machine and
     with every version of scipy, unlike its scrambling. Raises RequestError for a space that makes no sense.
@@ -68,7 +71,7 @@ def settings(name: str, space: Space, count: int) -> list[dict[str, Setting]]:
 
     for hyper, values in space.items():
         _check(name, hyper, values)
-    grid = (qmc.Sobol(len(space), scramble=False, bits=_BITS).random_base2(_DRAWN) * 2**_BITS).astype("int64")
+    grid = (qmc.Sobol(len(space), scramble=False, bits=_BITS).random_base2(_LOG2_DRAWN) * 2**_BITS).astype("int64")
     out: list[dict[str, Setting]] = []
     for row in grid:
         shares = [
@@ -83,7 +86,7 @@ def settings(name: str, space: Space, count: int) -> list[dict[str, Setting]]:
 
 
 def facts(count: int, found: Sequence[Competitor]) -> dict[str, Any]:
-    """What the report has to know: which trials are settings of one optimizer, and what was not tuned, and why."""
+    """What the report has to know: which trials are configurations of one optimizer; what was not tuned, and why."""
     return {
         "settings": count,
         "competitors": {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from optbench.core.trial import RequestError, spec
-from optbench.records.schema import RECORDS, Record, RecordError, lines, read_line
+from optbench.records.files import BrokenEnvironmentError, has_results, read_environment, stored_lines
+from optbench.records.schema import RECORDS, Record
 
 MISSING = "missing"  # the status of a planned trial without a record
 
@@ -68,26 +68,22 @@ def read(folder: str | Path) -> Results:
     if not folder.is_dir():
         raise RequestError(f"no result folder {str(folder)!r}; `python -m optbench run --out DIR` makes one")
     notes: list[str] = []
-    environment = _environment(folder / "environment.json", notes)
+    environment = _environment(folder, notes)
     records, curves = _records(folder, notes)
-    if not records and not environment and not (folder / "suite.toml").exists():
+    if not records and not environment and not has_results(folder):
         raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
     return Results(folder, _trials(records, environment.get("plan", [])), _points(curves), environment, notes)
 
 
-def _environment(path: Path, notes: list[str]) -> dict[str, Any]:
+def _environment(folder: Path, notes: list[str]) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        notes.append("environment.json is absent: targets, optima, the plan and the machine are unknown.")
-        return {}
-    except ValueError as error:
+        environment = read_environment(folder)
+    except BrokenEnvironmentError as error:
         notes.append(f"environment.json is not readable ({error}): targets, optima, plan and machine are unknown.")
         return {}
-    if not isinstance(data, dict):
-        notes.append("environment.json is not a JSON object and is ignored.")
-        return {}
-    return data
+    if not environment:
+        notes.append("environment.json is absent: targets, optima, the plan and the machine are unknown.")
+    return environment
 
 
 @dataclass
@@ -104,13 +100,10 @@ def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]
     bad: list[str] = []
     again = 0
     try:
-        for number, line in enumerate(lines(folder), 1):
-            if not line.strip():
-                continue
-            try:
-                record = read_line(line)
-            except (RecordError, TypeError) as error:
-                bad.append(f"line {number}: {error}")
+        for line in stored_lines(folder):
+            record = line.record
+            if record is None:
+                bad.append(f"line {line.number}: {line.reason}")
                 continue
             again += record.key in found
             found[record.key] = record, _curve(record.curve)

@@ -1,28 +1,25 @@
-"""A results folder: append, read, resume, merge. One writer at a time; nothing that was measured is ever lost."""
+"""A result folder that is written to: append, drop, replace. One writer at a time; what was measured stays."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from optbench.core.trial import RequestError
-from optbench.records.schema import RECORDS, Record, RecordError, lines, read_line
+from optbench.records.files import ENVIRONMENT, REJECTED, read_records
+from optbench.records.schema import RECORDS, Record
 
-REJECTED, ENVIRONMENT, SUITE = "rejected.jsonl", "environment.json", "suite.toml"
-_ROOM = 32 * 2**20  # bytes that must be free before a run begins
-_LEFTOVERS = (".lock", ".probe", ".spool")  # what a run that was killed at its very start may have left
+_MIN_FREE_BYTES = 32 * 2**20  # that the disk must have before a run begins
+_LEFTOVERS = (".lock", ".probe", ".spool")  # what a run that was killed at its very start may leave behind
 
 
 class FullError(RequestError):
-    """The disk took no more; what was written before is whole."""
+    """The disk took no more. What was written before is complete."""
 
 
 class Store:
@@ -41,10 +38,10 @@ class Store:
         except Timeout:
             raise RequestError(f"{self.folder} is in use by another run; wait for it or choose another --out") from None
         try:
-            records, wrong = read(self.folder)
-            self.rejected = len(wrong)
-            if wrong:
-                _append(self.folder / REJECTED, wrong)
+            records, rejected = read_records(self.folder)
+            self.rejected = len(rejected)
+            if rejected:
+                _append(self.folder / REJECTED, rejected)
             self._rewrite(records)
         except BaseException:
             self._lock.release()
@@ -55,15 +52,15 @@ class Store:
         self._lock.release()
 
     def append(self, record: Record) -> None:
-        """Add one record and see it on the disk before returning. Raises FullError."""
+        """Add one record; it is on the disk when this returns. Raises FullError."""
         self.records[record.key] = record
         _append(self.folder / RECORDS, [record.line()])
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Drop records that are about to be measured anew."""
-        gone = set(keys) & set(self.records)
-        if gone:
-            self._rewrite([record for key, record in self.records.items() if key not in gone])
+        """Drop the records of these keys; their trials are about to run again."""
+        dropped = set(keys) & set(self.records)
+        if dropped:
+            self._rewrite([record for key, record in self.records.items() if key not in dropped])
 
     def write(self, name: str, text: str) -> None:
         """Replace a file of the folder in one go."""
@@ -78,80 +75,13 @@ class Store:
             _replace(path, text)
 
 
-def read(folder: Path) -> tuple[list[Record], list[str]]:
-    """(records, lines that are none) of a folder, which need not be complete or quiet."""
-    records, wrong = [], []
-    with contextlib.suppress(FileNotFoundError):
-        for line in lines(folder):
-            try:
-                records.append(read_line(line))
-            except (RecordError, TypeError):
-                if line.strip():
-                    wrong.append(line.rstrip("\n"))
-    return records, wrong
-
-
-def environment(folder: Path) -> dict[str, Any]:
-    """What environment.json says, or nothing where there is none. Raises RequestError where it is broken."""
-    path = folder / ENVIRONMENT
-    if not path.is_file():
-        return {}
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RequestError(f"{path} is not JSON: {error}") from None
-    return found
-
-
-def merge(folders: Sequence[Path], out: Path, mixed: bool = False) -> int:
-    """Join the records of several folders into a new one; the number of records. Raises RequestError.
-
-    A trial that several folders hold is taken from the first. Folders made by different versions of optbench or torch
-    are refused unless `mixed`.
-    """
-    seen: dict[str, Record] = {}
-    worlds = []
-    for folder in folders:
-        records, wrong = read(folder)
-        if not records:
-            raise RequestError(f"{folder} holds no records")
-        if wrong:
-            raise RequestError(f"{folder / RECORDS} has {len(wrong)} lines that are no records; run it again first")
-        for record in records:
-            seen.setdefault(record.key, record)
-        worlds.append(environment(folder))
-    builds = [(world.get("optbench"), world.get("versions", {}).get("torch")) for world in worlds]
-    if len(set(builds)) > 1 and not mixed:
-        text = ", ".join(f"{folder}: optbench {a}, torch {b}" for folder, (a, b) in zip(folders, builds, strict=True))
-        raise RequestError(f"the folders were made by different versions ({text}); --mixed joins them all the same")
-    joined = dict(worlds[0])
-    for name in ("problems", "optimizers"):
-        joined[name] = {key: value for world in reversed(worlds) for key, value in world.get(name, {}).items()}
-    tuned = [world["tuning"] for world in reversed(worlds) if world.get("tuning")]
-    if tuned:
-        joined["tuning"] = {**tuned[-1], "competitors": {k: v for one in tuned for k, v in one["competitors"].items()}}
-    plans = {trial["key"]: trial for world in worlds for trial in world.get("plan", [])}
-    joined["plan"] = list(plans.values())
-    joined["machines"] = [world.get("machine") for world in worlds]
-    with Store(out) as store:
-        if store.records:
-            raise RequestError(f"{out} already holds records; merge into a new folder")
-        store.write(ENVIRONMENT, json.dumps(joined, indent=1) + "\n")
-        suites = [(folder / SUITE).read_text() for folder in folders if (folder / SUITE).is_file()]
-        if suites:
-            store.write(SUITE, suites[0])
-        for record in seen.values():
-            store.append(record)
-    return len(seen)
-
-
 def _claim(folder: Path) -> None:
     """See that the folder is ours, or can be, before any work."""
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"{folder} is a file, --out takes a folder")
-    held = {path.name for path in folder.iterdir()} if folder.is_dir() and os.access(folder, os.R_OK) else set()
-    foreign = {name for name in held if name not in _LEFTOVERS and not name.endswith(".new")}
-    if foreign and not held & {RECORDS, f"{RECORDS}.xz", ENVIRONMENT}:
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() and os.access(folder, os.R_OK) else set()
+    others = {name for name in found if name not in _LEFTOVERS and not name.endswith(".new")}
+    if others and not found & {RECORDS, f"{RECORDS}.xz", ENVIRONMENT}:
         raise RequestError(f"{folder} holds other files and no optbench results; choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,8 +93,10 @@ def _claim(folder: Path) -> None:
     except OSError as error:
         raise RequestError(f"cannot write to {folder}: {error.strerror}") from None
     free = shutil.disk_usage(folder).free
-    if free < _ROOM:
-        raise RequestError(f"{folder} is on a disk with {free // 2**20} MiB free, a run needs {_ROOM // 2**20}")
+    if free < _MIN_FREE_BYTES:
+        raise RequestError(
+            f"{folder} is on a disk with {free // 2**20} MiB free, a run needs {_MIN_FREE_BYTES // 2**20}"
+        )
 
 
 def _append(path: Path, lines: Sequence[str]) -> None:
@@ -174,7 +106,7 @@ def _append(path: Path, lines: Sequence[str]) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise FullError(f"cannot write to {path}: {error.strerror}; free some room and run the same command") from None
+        raise FullError(f"cannot write to {path}: {error.strerror}; free some space and run the same command") from None
 
 
 def _replace(path: Path, text: str) -> None:
@@ -186,4 +118,4 @@ def _replace(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise FullError(f"cannot write to {path}: {error.strerror}; free some room and run the same command") from None
+        raise FullError(f"cannot write to {path}: {error.strerror}; free some space and run the same command") from None

@@ -1,16 +1,11 @@
-"""Names to things: import paths, plugin files and installed packages become problems and optimizers."""
+"""The catalog: names, import paths, plugin files and installed packages become problems and optimizers."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
-import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -19,18 +14,22 @@ from optbench.core.objective import Objective
 from optbench.core.problem import ORACLES, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
 from optbench.optimizers import OPTIMIZERS, Entry, Space
+from optbench.optimizers.gradient.elementwise import arguments
 from optbench.problems import PROBLEMS
 from optbench.problems import Entry as ProblemEntry
+from optbench.registry import fingerprints
+from optbench.registry.plugins import load_file, plugin_name, public_classes
 from optbench.registry.settings import adapt, construct
-from optbench.registry.specs import nearest, one_line, parse, snake
+from optbench.registry.specs import nearest, one_line, parse
 
-OURS = ("optbench", "torch")  # packages whose optimizers leave nothing behind in a process that others use after them
+OWN_PACKAGES = ("optbench", "torch")  # their optimizers leave nothing behind in a process that others use after them
+STANDARD_SPACE: Space = OPTIMIZERS["adam"].space  # of a torch optimizer class with a learning rate, as of Adam and SGD
 
 
 class Optimizer(Protocol):
     """Anything with `minimise(f)`; a frozen dataclass whose fields are its hyper-parameters."""
 
-    needs: ClassVar[str]  # the door it uses: "value", "grad" or "exact"
+    needs: ClassVar[str]  # the oracle it uses: "value", "grad" or "exact"
 
     def minimise(self, f: Objective) -> None:
         """Train until `f` raises Stop, or return when done."""
@@ -107,30 +106,35 @@ class Catalog:
         return Built(built, needs, bool(getattr(built, "lanes", False)), batch)
 
     def space(self, name: str) -> Space:
-        """The search space of an optimizer: the table's, else what its class declares as `space`, else an empty one."""
+        """The search space of an optimizer: the table's, else what its class declares as `space`.
+
+        A torch optimizer class that is in no table of ours and takes `lr` has STANDARD_SPACE. Any other has none, {}.
+        """
         entry = self.optimizers.get(name)
         if entry and entry.space:
             return entry.space
-        declared = getattr(self._load(entry.path if entry else name), "space", None)
-        return declared if isinstance(declared, Mapping) else {}
+        cls = self._load(entry.path if entry else name)
+        declared = getattr(cls, "space", None)
+        if isinstance(declared, Mapping):
+            return declared
+        of_torch = name not in OPTIMIZERS and isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)
+        return STANDARD_SPACE if of_torch and "lr" in arguments(cls) else {}
 
     def family(self, name: str) -> str:
+        """The family of an optimizer as a report groups them; "plugin" for a class of somebody's own."""
         entry = self.optimizers.get(name)
         if entry:
             return entry.family
         return "gradient" if issubclass(self._load(name), torch.optim.Optimizer) else "plugin"
 
     def fingerprint(self, problem: str, optimizer: str) -> str:
-        """12 digits that change when the source of either changes (for a library's class, its version)."""
-        digest = hashlib.sha256()
-        for cls in self._classes_of(problem, optimizer):
-            digest.update(_sources(cls))
-        return digest.hexdigest()[:12]
+        """12 hexadecimal digits that change when the source of either does (for a library's class, its version)."""
+        return fingerprints.fingerprint(self._classes_of(problem, optimizer))
 
     def third_party(self, problem: str, optimizer: str) -> tuple[str, ...]:
         """The classes of a trial that are neither optbench's nor torch's, and may leave its process changed."""
         names = [f"{cls.__module__}:{cls.__qualname__}" for cls in self._classes_of(problem, optimizer)]
-        return tuple(name for name in names if name.split(".")[0] not in OURS)
+        return tuple(name for name in names if name.split(".")[0] not in OWN_PACKAGES)
 
     def _classes_of(self, problem: str, optimizer: str) -> tuple[Any, Any]:
         name = parse(problem)[0][0]
@@ -138,26 +142,22 @@ class Catalog:
         return self._load(entry.path if entry else name), self._load(tool.path if tool else optimizer)
 
     def _add(self, file: str) -> None:
-        module = load_file(file)
-        own = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
-        found = [cls for cls in dict.fromkeys(own) if not cls.__name__.startswith("_")]
-        known = 0
-        for cls in found:
-            name = getattr(cls, "name", None) or snake(cls.__name__)
-            summary = (cls.__doc__ or "").strip().split("\n")[0] or f"from {Path(file).name}"
-            path = f"{file}:{cls.__name__}"
-            if issubclass(cls, Problem):
-                _free(name, self.problems, path)
-                self.problems[name] = ProblemEntry(path, {}, getattr(cls, "track", ""), summary)
-            elif hasattr(cls, "minimise") or issubclass(cls, torch.optim.Optimizer):
-                _free(name, self.optimizers, path)
-                self.optimizers[name] = Entry(path, "plugin", summary)
-            else:
-                continue
-            self._classes[path] = cls
-            known += 1
-        if not known:
+        classes = [cls for cls in public_classes(load_file(file)) if self._enter(cls, f"{file}:{cls.__name__}")]
+        if not classes:
             raise RequestError(f"plugin {file}: defines no optimizer (a class with minimise) and no Problem")
+
+    def _enter(self, cls: type, path: str) -> bool:
+        """Put a class of a plugin file into its table; False where it is neither a problem nor an optimizer."""
+        summary = (cls.__doc__ or "").strip().split("\n")[0] or f"from {Path(path.rpartition(':')[0]).name}"
+        if issubclass(cls, Problem):
+            name = plugin_name(cls, self.problems, path)
+            self.problems[name] = ProblemEntry(path, {}, getattr(cls, "track", ""), summary)
+        elif hasattr(cls, "minimise") or issubclass(cls, torch.optim.Optimizer):
+            self.optimizers[plugin_name(cls, self.optimizers, path)] = Entry(path, "plugin", summary)
+        else:
+            return False
+        self._classes[path] = cls
+        return True
 
     def _load(self, path: str) -> Any:
         if path in self._classes:
@@ -176,44 +176,3 @@ class Catalog:
             raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
         self._classes[path] = getattr(module, attribute)
         return self._classes[path]
-
-
-def load_file(file: str) -> ModuleType:
-    """A plugin file as a module of its own. Raises RequestError with the reason."""
-    path = Path(file)
-    if not path.is_file():
-        raise RequestError(f"plugin {file}: {'a folder, not a Python file' if path.is_dir() else 'no such file'}")
-    name = f"optbench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    found = importlib.util.spec_from_file_location(name, path)
-    if found is None or found.loader is None:
-        raise RequestError(f"plugin {file}: not a Python file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # dataclasses look their module up
-    try:
-        found.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise RequestError(f"plugin {file} does not import: {one_line(error)}") from None
-    return module
-
-
-def _free(name: Any, taken: Mapping[str, Entry | ProblemEntry], path: str) -> None:
-    """Raise RequestError unless a plugin's class may have this name: two of one name would share their records."""
-    if not isinstance(name, str) or not re.fullmatch(r"[^\s\[\],:=]+", name):
-        raise RequestError(f"{path}: name = {name!r} must be text without blanks, brackets, commas, colons or '='")
-    if name in taken:
-        raise RequestError(f"{path}: the name {name!r} is that of {taken[name].path}; give the class another `name`")
-
-
-def _sources(cls: Any) -> bytes:
-    """The source that decides what the class does: its module and the optbench modules that one draws on."""
-    module = sys.modules[cls.__module__]
-    package = cls.__module__.split(".")[0]
-    if package != "optbench" and not cls.__module__.startswith("optbench_plugin"):
-        told = f"{cls.__module__}:{cls.__qualname__} {getattr(sys.modules[package], '__version__', '')}".encode()
-        file = None if package == "torch" else getattr(module, "__file__", None)
-        return told + (Path(file).read_bytes() if file and file.endswith(".py") else b"")
-    used = {getattr(item, "__module__", None) or getattr(item, "__name__", "") for item in vars(module).values()}
-    ours = ("optbench.problems", "optbench.optimizers", "optbench.core.layers")
-    names = {module.__name__} | {name for name in used if isinstance(name, str) and name.startswith(ours)}
-    parts = [sys.modules[name].__file__ for name in sorted(names) if name in sys.modules]
-    return b"".join(Path(part).read_bytes() for part in parts if part)

@@ -7,11 +7,16 @@ import importlib.util
 import tomllib
 from pathlib import Path
 
+from optbench.core.trial import RequestError
 from optbench.optimizers import OPTIMIZERS
 from optbench.problems import PROBLEMS
+from optbench.registry.specs import nearest
+
+KINDS = ("problems", "optimizers", "suites")
+Rows = list[dict[str, str]]
 
 
-def listing() -> dict[str, list[dict[str, str]]]:
+def listing() -> dict[str, Rows]:
     """{"problems" | "optimizers" | "suites": [{name, kind, summary}]}; `install` where a wrapped package is absent."""
     problems = [{"name": n, "kind": entry.track, "summary": entry.summary} for n, entry in PROBLEMS.items()]
     optimizers = []
@@ -29,3 +34,32 @@ def listing() -> dict[str, list[dict[str, str]]]:
         size = f"{len(data['problems'])} x {len(data['optimizers'])}"
         suites.append({"name": path.stem, "kind": size, "summary": data.get("description", "")})
     return {"problems": problems, "optimizers": optimizers, "suites": suites}
+
+
+def filtered(
+    found: dict[str, Rows], words: list[str], track: str | None = None, family: str | None = None
+) -> dict[str, Rows]:
+    """A part of a listing.
+
+    words: first, if anything, a kind; then text that name or summary must contain, whatever its case. track: problems
+    of it alone. family: optimizers of it alone. Raises RequestError for a family that there is not.
+    """
+    kinds = list(KINDS)
+    if words and words[0] in KINDS:
+        kinds = [words[0]]
+        words = words[1:]
+    elif track or family:
+        kinds = [kind for kind, asked in (("problems", track), ("optimizers", family)) if asked]
+    families = dict.fromkeys(row["kind"] for row in found["optimizers"])
+    if family and family not in families:
+        raise RequestError(f"--family {family}: {nearest(family, families)}; there are {', '.join(families)}")
+    wanted = {"problems": track, "optimizers": family}
+    return {
+        kind: [
+            row
+            for row in found[kind]
+            if wanted.get(kind) in (None, row["kind"])
+            and all(word.lower() in f"{row['name']} {row['summary']}".lower() for word in words)
+        ]
+        for kind in kinds
+    }

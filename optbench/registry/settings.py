@@ -54,9 +54,30 @@ def _coerce(value: Any, hint: Any, where: str) -> Any:
     raise RequestError(f"{where} is not {' or '.join(kind.__name__ for kind in plain)}")
 
 
+# What a setting is called elsewhere, and what optimizers call it here; the first that the class takes is suggested.
+_ALSO_CALLED = {
+    "learning_rate": ("lr",),
+    "learningrate": ("lr",),
+    "step_size": ("lr", "step", "sigma"),
+    "eta": ("lr",),
+    "alpha": ("lr",),
+    "rate": ("lr",),
+    "wd": ("weight_decay",),
+    "l2": ("weight_decay",),
+    "beta1": ("betas", "momentum"),
+    "beta2": ("betas",),
+    "batch_size": ("batch",),
+    "population": ("swarm", "ants", "pairs"),
+    "population_size": ("population", "swarm", "ants", "pairs"),
+    "popsize": ("population", "swarm", "ants", "pairs"),
+    "particles": ("swarm",),
+}
+
+
 def _nearest_setting(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    found = difflib.get_close_matches(name, names, 1, 0.5)
+    found = [own for own in _ALSO_CALLED.get(name.lower(), ()) if own in names]
+    found = found or difflib.get_close_matches(name, names, 1, 0.5)
     return f"did you mean {found[0]!r}?" if found else f"it takes {', '.join(names) or 'none'}"
 
 

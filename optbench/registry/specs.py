@@ -42,7 +42,9 @@ def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _literal(text: str) -> Any:
-    """A number, truth value, None or tuple of them; whatever else is written stays text."""
+    """A number, truth value (True or true), None or tuple of them; whatever else is written stays text."""
+    if text in ("true", "false"):
+        return text == "true"
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

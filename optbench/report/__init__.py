@@ -5,35 +5,28 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from optbench.core.trial import RequestError
 from optbench.records.reader import read
+from optbench.report.build import Report, build
+
+__all__ = ["Report", "write"]
 
 
-@dataclass(frozen=True)
-class Report:
-    """Where the page is and what it says. regressions: plain sentences, one a cell that got worse."""
+def write(folders: Sequence[str | Path], out: str | Path | None = None, require_common: int = 1) -> Report:
+    """Write report.html, report.md, report.json, figures/ and tables/ into `out`, or into the first of `folders`.
 
-    html: Path
-    verdict: list[str]
-    regressions: list[str] = field(default_factory=list)
-
-
-def write(dirs: Sequence[str | Path], out: str | Path | None = None) -> Report:
-    """Write report.html, report.md, figures/ and tables/ into `out`, or into the first of `dirs`.
-
-    Several folders are compared: the first is what the others are measured against. Works on a running or interrupted
-    folder and says what is missing. Raises RequestError for a folder that holds no results.
+    Several folders are compared: the first is what the others are measured against, and junit.xml has a test case for
+    each cell they share. Works on a running or interrupted folder and says what is missing. Raises RequestError for a
+    folder without results, and for a later folder that shares fewer than `require_common` cells with the first.
     """
-    if not dirs:
+    if not folders:
         raise RequestError("report needs a result folder: `python -m optbench report DIR`")
-    from optbench.report.build import build
-
     with _uncollected():
-        folders = [read(folder) for folder in dirs]
-        return build(folders, Path(out) if out is not None else Path(dirs[0]))
+        return build(
+            [read(folder) for folder in folders], Path(out) if out is not None else Path(folders[0]), require_common
+        )
 
 
 @contextmanager

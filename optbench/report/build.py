@@ -1,116 +1,94 @@
-"""Puts the report together: tables, figures, sentences, then the page and the Markdown."""
+"""Puts the report together: numbers, then sections, then files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from optbench.records.reader import Results
-from optbench.report import Report, context, export, live, page, tables, verdict
-from optbench.report.analysis import cells, certificates, comparison, selection, time_spent
-from optbench.report.analysis.load import study
-from optbench.report.analysis.ranking import Ranking
-from optbench.report.analysis.study import Study
-from optbench.report.figures import anytime, curves, overview, style, tuning
+from optbench.report import export, page, results
+from optbench.report.analysis.findings import Findings, findings
+from optbench.report.analysis.load import load_study
+from optbench.report.figures.style import MAX_DRAWN, styles
+from optbench.report.format import listed, plural
+from optbench.report.sections.base import Content, Drawing
+from optbench.report.sections.order import SECTIONS
+from optbench.report.sentences import comparison
+from optbench.report.sentences.verdict import verdict
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Everything that is computed before anything is written."""
+class Report:
+    """Where the page is and what it says. regressions: plain sentences, one a cell that got worse."""
 
-    study: Study  # a label a competitor
-    whole: Study  # every setting that was tried; the same study where nothing was tuned
-    choices: pd.DataFrame
-    standing: Ranking
-    comparison: comparison.Comparison | None
-    data: dict[str, pd.DataFrame]  # numbers, by file name
-    texts: dict[str, pd.DataFrame]  # the same as a reader sees it
+    html: Path
+    verdict: list[str]
+    regressions: list[str] = field(default_factory=list)
 
 
-def build(folders: Sequence[Results], out: Path) -> Report:
-    """Write everything into `out` and say where the page is."""
+def build(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
+    """Write everything into `out` and say where the page is; see `optbench.report.write`."""
+    study = load_study(folders)
+    results.check_common(study, require_common)
     out.mkdir(parents=True, exist_ok=True)
-    parts = _parts(study(folders))
-    rivals, whole = parts.study, parts.whole
-    styles = style.styles(rivals.labels)
-    names = export.figures(out / "figures", _figures(parts, styles) if len(rivals.trials) else {})
-    export.tables(out / "tables", parts.data, parts.texts)
-    best = {problem: whole.best(problem)[0] for problem in whole.problems}
-    tidy = export.tidy(out / "tables", whole.trials, export.named_points(whole.trials, whole.points, best))
-    sentences = list(parts.comparison.sentences) if parts.comparison else []
-    sentences += verdict.verdict(rivals, parts.standing, parts.data["costs"], whole, parts.choices)
-    sentences += certificates.proofs(parts.data["certificates"])
-    values = context.context(parts, sentences) | {"tidy": tidy, "live": _live(rivals, styles)}
-    values["figures"] = [
-        {"name": name, "caption": context.caption(name), **page.picture(out / "figures" / f"{name}.png")}
-        for name in names
+    found = findings(study)
+    contents = {section: section.content(found, _drawing(found)) for section in SECTIONS}
+    sections = [(section, content) for section, content in contents.items() if content is not None]
+    drawn = export.figures(out / "figures", {k: v for _, content in sections for k, v in content.figures.items()})
+    for _, content in sections:
+        export.tables(out / "tables", content.numbers, content.tables)
+    values = {"title": _title(found), "subtitle": _subtitle(found), "tidy": _tidy(out / "tables", found)}
+    pictures = {name: page.picture(out / "figures" / f"{name}.png") for name in drawn}
+    parts = [
+        page.Part(section.name, section.title, content, _shown(content, pictures)) for section, content in sections
     ]
     html = out / "report.html"
-    html.write_text(page.render(values), encoding="utf-8")
-    (out / "report.md").write_text(page.markdown(values, parts.texts), encoding="utf-8")
-    return Report(html, sentences, parts.comparison.regressions if parts.comparison else [])
+    html.write_text(page.render(values, parts), encoding="utf-8")
+    (out / "report.md").write_text(page.markdown(values, parts), encoding="utf-8")
+    sentences = verdict(found)
+    (out / "report.json").write_text(results.report_json(found, sentences), encoding="utf-8")
+    if found.comparison:
+        (out / "junit.xml").write_text(results.junit(found.comparison), encoding="utf-8")
+    return Report(html, sentences, comparison.regressions(found.comparison) if found.comparison else [])
 
 
-def _parts(whole: Study) -> Parts:
-    rivals, choices = selection.select(whole)
-    standing = Ranking(rivals)
-    compared = comparison.compare(rivals)
-    settings = tuning.settings(whole)
-    data = {
-        "costs": cells.costs(rivals),
-        "finals": cells.finals(rivals),
-        "speeds": cells.speeds(rivals, whole),
-        "statuses": cells.statuses(rivals),
-        "effort": time_spent.effort(whole),
-        "certificates": certificates.certificates(rivals),
-        "pairs": standing.table(),
-        "trials": whole.trials.drop(columns=["certificate"]),
-        "settings": settings,
-        "best_of_k": tuning.best_of_k(settings),
-        "chosen": choices,
-    }
-    texts = {"summary": tables.summary(rivals, standing, data["costs"], data["finals"], data["statuses"])}
-    for k, problem in enumerate(rivals.problems, 1):
-        texts[f"costs_{k}"] = tables.costs(data["costs"], problem)
-        texts[f"finals_{k}"] = tables.finals(data["finals"], problem)
-    texts["pairs"] = tables.pairs(data["pairs"])
-    texts["chosen"] = tables.chosen(choices)
-    texts["tuning"] = tables.tuning(data["best_of_k"])
-    texts["speeds"] = tables.speeds(data["speeds"])
-    texts["effort"] = time_spent.shown(data["effort"])
-    texts["statuses"] = tables.statuses(data["statuses"])
-    if compared:
-        data["comparison"], texts["comparison"] = compared.table, comparison.shown(compared.table)
-    return Parts(rivals, whole, choices, standing, compared, data, texts)
+def _drawing(found: Findings) -> Drawing:
+    """Printed figures have the optimizers of the highest score, in the order of the study's labels."""
+    order, labels = found.ranking.order, found.study.labels
+    first = set(order[:MAX_DRAWN])
+    return Drawing(styles(labels), [label for label in labels if label in first] if len(order) > MAX_DRAWN else labels)
 
 
-def _figures(parts: Parts, styles: dict[str, style.Style]) -> dict[str, Any]:
-    """{name: figure, or None where there is nothing to draw}."""
-    data, most = parts.data, parts.standing.order
-    whole = parts.study.only(most[: style.MOST]) if len(most) > style.MOST else parts.study
-    data = data | {name: _of(data[name], whole.labels) for name in ("costs", "finals", "speeds")}
-    drawn: dict[str, Any] = {
-        "scores": anytime.scores(parts.standing, styles),
-        "summary": anytime.summary(whole, parts.standing, styles),
-        "ranks": anytime.ranks(parts.standing, styles),
-        "targets": overview.targets(whole, data["costs"]),
-        "gaps": overview.gaps(whole, styles, data["finals"]),
-        "throughput": overview.throughput(whole, styles, data["speeds"]),
-    }
-    drawn |= curves.figures(whole, styles, "passes") | curves.figures(whole, styles, "seconds")
-    return drawn | tuning.figures(data["settings"], data["best_of_k"], styles, most, style.MOST)
+def _shown(content: Content, pictures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """The section's figures with their captions; the several pages of one view share a caption."""
+    return [
+        {"name": name, "caption": next(text for start, text in content.captions.items() if name.startswith(start))}
+        | pictures[name]
+        for name in content.figures
+        if name in pictures
+    ]
 
 
-def _of(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    return table[table["label"].isin(labels)] if len(table) else table
+def _tidy(folder: Path, found: Findings) -> str:
+    settings = found.settings
+    best = {problem: settings.best(problem)[0] for problem in settings.problems}
+    trials = settings.trials if found.chosen is None else settings.trials.assign(chosen=found.chosen)
+    return export.tidy(folder, trials, export.named_points(trials, settings.points, best))
 
 
-def _live(whole: Study, styles: dict[str, style.Style]) -> dict[str, str] | None:
-    library = live.library()
-    if library is None or not len(whole.points):
-        return None
-    return {"data": live.packed_json(live.data(whole, styles)), "library": live.packed(library)}
+def _title(found: Findings) -> str:
+    names = (str(environment.get("suite") or "results") for environment in found.study.environments)
+    return " against ".join(dict.fromkeys(names))
+
+
+def _subtitle(found: Findings) -> str:
+    study, environment = found.study, found.study.environments[0]
+    seeds = study.trials.groupby(["problem", "label"], sort=False).size()
+    counts = " to ".join(str(n) for n in sorted({int(seeds.min()), int(seeds.max())})) if len(seeds) else "0"
+    parts = [plural(len(study.labels), "optimizer"), plural(len(study.problems), "problem")]
+    text = f"{listed(parts)}, {counts} seed{'' if counts == '1' else 's'} each, "
+    text += plural(len(found.settings.trials), "trial")
+    started = environment.get("started")
+    return text + (f"; started {started}" if started else "") + f"; optbench {environment.get('optbench', 'unknown')}"

@@ -60,10 +60,10 @@ def target_name(tau: float) -> str:
     return f"{100 * tau:g} % target"
 
 
-def listed(items: Sequence[str], last: str = "and", most: int = 12) -> str:
-    """The items with commas and a last "and"; past `most` of them the rest is a number."""
-    if len(items) > most:
-        items = [*items[: most - 1], f"{len(items) - most + 1} others"]
+def listed(items: Sequence[str], last: str = "and", maximum: int = 12) -> str:
+    """The items with commas and a last "and"; past `maximum` of them the rest is a number."""
+    if len(items) > maximum:
+        items = [*items[: maximum - 1], f"{len(items) - maximum + 1} others"]
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"

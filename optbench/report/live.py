@@ -19,7 +19,7 @@ from optbench.report.analysis.study import Study
 from optbench.report.figures.style import Style
 
 AXES = ("passes", "samples", "seconds")  # FLOPs are passes times the problem's FLOPs a pass
-MANY = 300  # cells beyond which the page keeps fewer points and metrics
+MAX_CELLS = 300  # cells beyond which the page keeps fewer points and metrics
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
 _SYMBOLS = {
     "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
@@ -27,9 +27,17 @@ _SYMBOLS = {
 }  # fmt: skip
 
 
+def packed_plot(study: Study, styles: Mapping[str, Style]) -> dict[str, str] | None:
+    """The data and the plotting library as the page takes them; None without plotly or without a curve."""
+    source = library()
+    if source is None or not len(study.points):
+        return None
+    return {"data": packed_json(data(study, styles)), "library": packed(source)}
+
+
 def data(study: Study, styles: Mapping[str, Style]) -> dict[str, Any]:
     """Everything the interactive plot needs, as plain JSON values; infinity and NaN are null."""
-    many = len(study.cells) > MANY
+    many = len(study.cells) > MAX_CELLS
     columns = _metrics(study)[: 2 if many else 6]
     return {
         "labels": [

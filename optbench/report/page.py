@@ -1,10 +1,10 @@
-"""report.html: one file that opens offline."""
+"""report.html, one file that opens offline, and report.md: each a frame around the sections' own template parts."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,51 @@ from typing import Any
 import pandas as pd
 
 from optbench.report import export
+from optbench.report.sections.base import Content
 
 
-def render(context: Mapping[str, Any]) -> str:
-    """The page from its template; every name in it is escaped."""
+@dataclass(frozen=True)
+class Part:
+    """A section as the templates take it. figures: name, caption, picture, width and height of each."""
+
+    name: str
+    title: str
+    content: Content
+    figures: Sequence[Mapping[str, Any]]
+
+
+def render(values: Mapping[str, Any], parts: Sequence[Part]) -> str:
+    """The page; every name in it is escaped."""
+    environment = _environment(autoescape=True)
+    files = {name: environment.loader.get_source(environment, name)[0] for name in ("page.css", "page.js")}
+    sections = [_values(part) | {"tables": {k: rows(v) for k, v in part.content.tables.items()}} for part in parts]
+    live = next((part.content.values["live"] for part in parts if part.content.values.get("live")), None)
+    frame = {"style": files["page.css"], "script": files["page.js"], "live": live}
+    return str(environment.get_template("page.html.j2").render(values, sections=sections, **frame))
+
+
+def markdown(values: Mapping[str, Any], parts: Sequence[Part]) -> str:
+    """The same words and tables, figures by name; names are escaped by the filter `md`."""
+    environment = _environment(autoescape=False)
+    environment.filters["md"] = export.md
+    sections = [
+        _values(part) | {"tables": {k: export.markdown(v) if len(v) else "" for k, v in part.content.tables.items()}}
+        for part in parts
+    ]
+    return str(environment.get_template("page.md.j2").render(values, sections=sections))
+
+
+def _environment(autoescape: bool) -> Any:
     import jinja2
 
-    source = resources.files("optbench.report") / "templates"
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string((source / "page.html.j2").read_text(encoding="utf-8"))
-    style = (source / "page.css").read_text(encoding="utf-8")
-    script = (source / "page.js").read_text(encoding="utf-8")
-    return template.render(context, style=style, script=script)
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("optbench.report"), autoescape=autoescape, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+
+
+def _values(part: Part) -> dict[str, Any]:
+    return {"name": part.name, "title": part.title, "figures": part.figures, "values": part.content.values}
 
 
 def picture(path: Path) -> dict[str, Any]:
@@ -37,26 +68,13 @@ def picture(path: Path) -> dict[str, Any]:
 
     with Image.open(path) as full:
         width, height = full.size
-        held = BytesIO()
-        full.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(held, "PNG")
+        buffer = BytesIO()
+        full.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "PNG")
     scale = 130 / export.DPI
-    uri = "data:image/png;base64," + base64.b64encode(held.getvalue()).decode("ascii")
+    uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
     return {"picture": uri, "width": round(width * scale), "height": round(height * scale)}
 
 
 def rows(table: pd.DataFrame) -> dict[str, Sequence[Any]]:
     """A table as the template takes it: {"head": [...], "rows": [[...], ...]}."""
     return {"head": [str(name) for name in table.columns], "rows": table.to_numpy(dtype=object).tolist()}
-
-
-def markdown(values: Mapping[str, Any], texts: Mapping[str, pd.DataFrame]) -> str:
-    """report.md: the same words, tables in pipes, figures by name; names are escaped by the filter `md`."""
-    import jinja2
-
-    source = (resources.files("optbench.report") / "templates" / "page.md.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(
-        autoescape=False, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["md"] = export.md
-    tables = {name: export.markdown(table) if len(table) else "" for name, table in texts.items()}
-    return environment.from_string(source).render(values, tables=tables)

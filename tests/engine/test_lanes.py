@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import subprocess
 import sys
@@ -17,13 +16,21 @@ from optbench.core.objective import Objective
 from optbench.core.trial import Trial
 from optbench.engine.metered import metered
 from optbench.engine.randomness import Given, Watched, for_lanes, keyed, seeded
-from optbench.execution.grouping import groups, timed, worthwhile
+from optbench.execution import lane_group
+from optbench.execution.executor import execute
+from optbench.execution.grouping import MAX_MEMORY_SHARE, by_memory, lane_groups, timed_tasks
+from optbench.execution.in_process import InProcessExecutor
 from optbench.execution.lane_group import run_group
-from optbench.execution.memory import SHARE, footprint, parts
-from optbench.execution.plan import Suite, plan
+from optbench.execution.memory import footprint
+from optbench.execution.options import RunOptions
+from optbench.execution.plan import plan
+from optbench.execution.suite import Suite
+from optbench.execution.task import LaneGroup, resolve
+from optbench.execution.width import worthwhile
 from optbench.problems import PROBLEMS
 from optbench.records.schema import Record
-from optbench.registry.catalog import Catalog, parse
+from optbench.registry.catalog import Catalog
+from optbench.registry.specs import parse
 
 CATALOG = Catalog()
 STEPS = 200
@@ -103,7 +110,7 @@ def test_gradients_of_lanes_equal_those_of_each_alone_over_200_steps(problem: st
 )
 def test_settings_may_differ_by_lane(spec: str) -> None:
     group = trials("mlp_iris", spec, 2, 60.0)
-    assert [len(some) for some in groups(group, CATALOG, 8)] == [4]
+    assert [len(one.trials) for one in lane_groups(resolve(group, CATALOG), 8)] == [4]
     for lane, single in zip(run_group(group, CATALOG), group, strict=True):
         same(lane, run_group([single], CATALOG)[0], 2e-2 if spec.startswith("lbfgs") else 1e-3)
         assert lane.lanes == 4 and lane.key == single.key
@@ -183,8 +190,8 @@ def test_groups_hold_what_may_be_one_program() -> None:
     wide = suite(problems=("sphere", "cnn_digits"), optimizers=("adam[lr=0.1,0.2]", "nelder_mead", "pso"))
     sizes: dict[tuple[str, str], list[int]] = {}
     planned = plan(wide, CATALOG)
-    found = list(groups(planned, CATALOG, 3))
-    assert sorted(trial.key for group in found for trial in group) == sorted(trial.key for trial in planned)
+    found = [group.trials for group in lane_groups(planned.tasks, 3)]
+    assert sorted(trial.key for group in found for trial in group) == sorted(trial.key for trial in planned.trials)
     for group in found:
         sizes.setdefault((group[0].problem, group[0].optimizer), []).append(len(group))
         assert len({(t.problem, t.optimizer, t.passes) for t in group}) == 1
@@ -195,7 +202,7 @@ def test_groups_hold_what_may_be_one_program() -> None:
 
 def test_batches_of_different_size_are_planned_apart() -> None:
     planned = plan(suite(problems=("mlp_digits",), optimizers=("adam[batch=32,64]",), seeds=2), CATALOG)
-    assert [len(group) for group in groups(planned, CATALOG, 8)] == [2, 2]
+    assert [len(group.trials) for group in lane_groups(planned.tasks, 8)] == [2, 2]
 
 
 def test_a_network_that_does_not_vmap_runs_one_by_one(tmp_path) -> None:
@@ -206,7 +213,7 @@ def test_a_network_that_does_not_vmap_runs_one_by_one(tmp_path) -> None:
     )
     catalog = Catalog([str(file)])
     planned = plan(suite(problems=("loop",)), catalog)
-    assert [len(group) for group in groups(planned, catalog, 4)] == [1] * 4
+    assert [len(group.trials) for group in lane_groups(planned.tasks, 4)] == [1] * 4
 
 
 def test_auto_takes_lanes_where_they_pay_and_bounds_a_group_by_its_time() -> None:
@@ -225,9 +232,10 @@ def test_lanes_that_pay_only_once_traced_are_taken_where_tracing_repays() -> Non
 
 def test_one_trial_a_cell_is_timed_and_one_an_optimizer_whose_settings_are_tuned() -> None:
     planned = plan(suite(optimizers=("adam[lr=0.1,0.2]", "pso")), CATALOG)
-    cells = timed(planned, lambda trial: trial.label)
+    cells = [task.trial for task in timed_tasks(planned.tasks)]
     assert [(t.label, t.seed) for t in cells] == [("adam[lr=0.1]", 0), ("adam[lr=0.2]", 0), ("pso", 0)]
-    assert [t.label for t in timed(planned, lambda trial: trial.optimizer)] == ["adam[lr=0.1]", "pso"]
+    tuned = plan(suite(optimizers=("adam", "pso[swarm=9]"), tune=3), CATALOG)
+    assert [t.trial.optimizer for t in timed_tasks(tuned.tasks)] == ["adam", "pso"]
 
 
 def test_alone_means_alone_and_warm() -> None:
@@ -237,21 +245,22 @@ def test_alone_means_alone_and_warm() -> None:
 
 
 def test_a_group_too_large_for_the_device_runs_in_halves_and_says_so(monkeypatch) -> None:
-    module = importlib.import_module("optbench.execution.lane_group")  # `optbench.execution.lane_group` is the function
-    whole = module.train
+    trained = lane_group.train
 
     def narrow(optimizer: Any, f: Objective, seed: int) -> Any:
         if f.lanes > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(optimizer, f, seed)
+        return trained(optimizer, f, seed)
 
-    monkeypatch.setattr(module, "train", narrow)
-    points: list[int] = []
+    monkeypatch.setattr(lane_group, "train", narrow)
     group = trials("mlp_iris", "adam", 5)
-    records = run_group(group, CATALOG, on_point=lambda lane, _: points.append(lane))
-    assert [record.key for record in records] == [trial.key for trial in group]
-    assert {record.status for record in records} == {"spent"} and max(record.lanes for record in records) == 2
-    assert "out of memory with" in str(records[0].note) and set(points) == {0, 1, 2, 3, 4}
+    outcomes = list(execute(InProcessExecutor(CATALOG, RunOptions()), [LaneGroup(tuple(group))]))
+    records = {record.key: record for outcome in outcomes for record in outcome.records}
+    assert records.keys() == {trial.key for trial in group} and len(outcomes) == 3
+    assert {record.status for record in records.values()} == {"spent"}
+    assert max(record.lanes for record in records.values()) == 2
+    notes = {str(record.note) for record in records.values()}
+    assert notes <= {"out of memory with 5 lanes, ran with 2", "out of memory with 5 lanes, ran with 1"}
 
 
 _PREDICTED = """
@@ -293,10 +302,10 @@ def test_memory_is_predicted_as_a_process_takes_it(case, within: tuple[float, fl
 def test_a_group_that_memory_would_not_hold_is_split_and_none_is_lost() -> None:
     trials = [Trial("mlp_parkinson", "pso", (), seed, 60.0) for seed in range(64)]
     limit = 2**28
-    split = parts(trials, CATALOG, limit)
+    split = by_memory(trials, CATALOG, limit)
     assert [trial for part in split for trial in part] == trials
     whole = footprint(trials, CATALOG)
-    assert whole.of(len(trials)) > SHARE * limit  # so there was need
-    assert len(split) > 1 and all(whole.of(len(part)) <= SHARE * limit for part in split)
+    assert whole.of(len(trials)) > MAX_MEMORY_SHARE * limit  # so there was need
+    assert len(split) > 1 and all(whole.of(len(part)) <= MAX_MEMORY_SHARE * limit for part in split)
     assert max(map(len, split)) - min(map(len, split)) <= len(split)
-    assert parts(trials, CATALOG, 2**34) == [trials]
+    assert by_memory(trials, CATALOG, 2**34) == [trials]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from optbench.core.trial import RequestError, Trial, spec
-from optbench.execution.plan import Suite, builtin, plan, read_suite
+from optbench.execution.plan import plan
+from optbench.execution.suite import Suite, builtin, read_suite
 from optbench.records.schema import Record, RecordError, read_line
 from optbench.registry.catalog import Catalog
 from optbench.registry.specs import parse
@@ -34,10 +35,10 @@ def test_a_spec_reads_back_as_what_it_was_written_from(settings) -> None:
 
 
 def test_a_plan_is_the_product_and_names_each_trial_once() -> None:
-    trials = plan(suite(problems=("sphere", "line_mse"), optimizers=("adam[lr=0.1,1.0]", "pso", "pso")), CATALOG)
+    trials = plan(suite(problems=("sphere", "line_mse"), optimizers=("adam[lr=0.1,1.0]", "pso", "pso")), CATALOG).trials
     assert len(trials) == 2 * 3 * 2 == len({trial.key for trial in trials})
     assert trials[0].passes == CATALOG.problem("sphere").passes
-    assert plan(suite(budgets={"sphere": 7}, passes=9), CATALOG)[0].passes == 7
+    assert plan(suite(budgets={"sphere": 7}, passes=9), CATALOG).trials[0].passes == 7
 
 
 @pytest.mark.parametrize("name", builtin())

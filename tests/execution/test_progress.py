@@ -86,3 +86,16 @@ def test_a_terminal_gets_a_table_that_goes_away(clock) -> None:
         watched._live.refresh()
     drawn = console.file.getvalue()
     assert "8/8 trials" in drawn and "■" in drawn and drawn.rstrip().endswith("\x1b[2K")
+
+
+def test_the_time_left_counts_trials_that_run_alone_one_at_a_time_and_the_report(clock) -> None:
+    alone = [PLAN[0], PLAN[2]]  # the first seed of two cells
+    watched = Progress(PLAN[:4], 2, alone=alone, report=True)
+    watched.add(ended(PLAN[1]), 2.0)
+    report = progress.REPORT_SECONDS + 4 * progress.REPORT_SECONDS_A_TRIAL
+    by_themselves = 2 * 2.0 * progress.ALONE_SHARES
+    assert watched.left() == pytest.approx(2.0 + by_themselves + report)
+    watched.add(ended(PLAN[3]), 2.0)
+    assert watched.left() == pytest.approx(by_themselves + report)
+    watched.add(ended(PLAN[0]), 3.0)
+    assert watched.left() == pytest.approx(2.0 * 1.5 + report)

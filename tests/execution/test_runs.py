@@ -12,12 +12,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from optbench.__main__ import main
+import optbench
+from optbench.cli import main
 from optbench.core.trial import RequestError
-from optbench.execution.plan import Suite
-from optbench.execution.request import run_request
-from optbench.execution.runner import Options, run_suite
+from optbench.execution.options import RunOptions
+from optbench.execution.runner import run_suite
+from optbench.execution.suite import Suite
 from optbench.records import store
+from optbench.records.files import read_environment, read_records
+from optbench.records.merge import merge
 from optbench.records.schema import Record
 
 HEAD = """
@@ -72,16 +75,17 @@ def evil_records(tmp_path_factory) -> dict[str, list[Record]]:
     folder = tmp_path_factory.mktemp("evil")
     plugin = write_evil(folder / "evil.py")
     suite = Suite("evil", ("sphere",), tuple(EVIL), seeds=2, passes=50, timeout=10, memory=1)
-    records = run_suite(suite, folder / "out", Options(workers=2, plugins=(str(plugin),)), quiet)
+    records = run_suite(suite, folder / "out", RunOptions(workers=2, plugins=(str(plugin),)), quiet)
     found: dict[str, list[Record]] = {}
     for record in records:
         found.setdefault(record.optimizer, []).append(record)
-    kept, wrong = store.read(folder / "out")
+    kept, wrong = read_records(folder / "out")
     assert len(kept) == 2 * len(EVIL) and not wrong and {r.key for r in kept} == {r.key for r in records}
     assert not (folder / "out" / ".spool").exists()
     return found
 
 
+@pytest.mark.xdist_group("misbehaving plugins")
 @pytest.mark.parametrize("name", EVIL)
 def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_records) -> None:
     _, status, reason = EVIL[name]
@@ -93,6 +97,7 @@ def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_reco
             assert record.error is None
 
 
+@pytest.mark.xdist_group("misbehaving plugins")
 def test_what_was_measured_before_the_end_is_kept(evil_records) -> None:
     for name in ("never_returns", "exits", "ignores_budget"):
         for record in evil_records[name]:
@@ -107,14 +112,14 @@ def test_a_group_with_one_bad_lane_is_run_again_lane_by_lane(tmp_path) -> None:
         "        if 1 in f._seeds: raise RuntimeError('seed 1')\n        while True: f.value(f.start(2))\n"
     )
     suite = Suite("half", ("sphere",), ("half",), seeds=3, passes=20)
-    records = run_suite(suite, tmp_path / "out", Options(workers=1, lanes=3, plugins=(str(plugin),)), quiet)
+    records = run_suite(suite, tmp_path / "out", RunOptions(workers=1, lanes=3, plugins=(str(plugin),)), quiet)
     assert [(record.seed, record.status) for record in records] == [(0, "spent"), (1, "failed"), (2, "spent")]
 
 
 def test_lanes_and_workers_give_the_records_of_one_by_one(tmp_path) -> None:
     suite = Suite("s", ("sphere", "mlp_iris"), ("adam", "pso", "nelder_mead"), seeds=3, passes=30)
-    plain = run_suite(suite, tmp_path / "a", Options(workers=1), quiet)
-    wide = run_suite(suite, tmp_path / "b", Options(workers=2, lanes=2), quiet)
+    plain = run_suite(suite, tmp_path / "a", RunOptions(workers=1), quiet)
+    wide = run_suite(suite, tmp_path / "b", RunOptions(workers=2, lanes=2), quiet)
     assert {record.lanes for record in wide} == {1, 2}
     for one, two in zip(plain, wide, strict=True):
         assert (one.key, one.status, one.forward, one.backward) == (two.key, two.status, two.forward, two.backward)
@@ -127,7 +132,7 @@ def test_running_again_resumes_and_a_changed_source_runs_its_own_again(tmp_path)
     code += "    def minimise(self, f):\n        f.value(f.start({}))\n"
     plugin.write_text(code.format(2))
     suite = Suite("s", ("sphere",), ("mine", "adam"), seeds=2, passes=20)
-    options = Options(workers=1, plugins=(str(plugin),))
+    options = RunOptions(workers=1, plugins=(str(plugin),))
     run_suite(suite, tmp_path / "out", options, quiet)
     before = (tmp_path / "out" / "records.jsonl").read_text()
     said: list[str] = []
@@ -145,19 +150,19 @@ def test_running_again_resumes_and_a_changed_source_runs_its_own_again(tmp_path)
 
 def test_lines_that_are_no_records_are_kept_aside_and_their_trials_run(tmp_path) -> None:
     suite = Suite("s", ("sphere",), ("adam",), seeds=3, passes=20)
-    run_suite(suite, tmp_path, Options(workers=1), quiet)
+    run_suite(suite, tmp_path, RunOptions(workers=1), quiet)
     path = tmp_path / "records.jsonl"
     lines = path.read_text().splitlines()
     path.write_text(lines[0] + "\nhello\n" + lines[1] + "\n" + lines[2][:50])
     said: list[str] = []
-    records = run_suite(suite, tmp_path, Options(workers=1), said.append)
+    records = run_suite(suite, tmp_path, RunOptions(workers=1), said.append)
     assert "2 lines" in said[0] and "rejected.jsonl" in said[0]
     assert (tmp_path / "rejected.jsonl").read_text().splitlines() == ["hello", lines[2][:50]]
-    assert len(records) == 3 and len(store.read(tmp_path)[0]) == 3 and not store.read(tmp_path)[1]
+    assert len(records) == 3 and len(read_records(tmp_path)[0]) == 3 and not read_records(tmp_path)[1]
 
 
 def results(folder: Path) -> dict[str, tuple]:
-    records, wrong = store.read(folder)
+    records, wrong = read_records(folder)
     assert not wrong and len({record.key for record in records}) == len(records)
     return {r.key: (r.status, r.forward, r.backward, [{**point, "seconds": 0.0} for point in r.curve]) for r in records}
 
@@ -192,7 +197,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> 
             time.sleep(0.02)
         run.send_signal(signal.SIGKILL)
         run.wait()
-        now = {r.key: r.status for r in store.read(broken)[0]}
+        now = {r.key: r.status for r in read_records(broken)[0]}
         assert len(now) >= least and set(before) <= set(now)
         before = dict.fromkeys(now, ())
     subprocess.run([*arguments, "--out", str(broken)], check=True, capture_output=True)
@@ -240,7 +245,7 @@ def test_a_disk_that_fills_up_loses_nothing_already_written(tmp_path, monkeypatc
         with pytest.raises(store.FullError, match="No space left"):
             results.append(record)
     monkeypatch.undo()
-    assert store.read(tmp_path / "out")[0][0] == record
+    assert read_records(tmp_path / "out")[0][0] == record
 
 
 @pytest.mark.parametrize(
@@ -257,7 +262,7 @@ def test_a_disk_that_fills_up_loses_nothing_already_written(tmp_path, monkeypatc
 def test_bad_options_are_refused_before_anything_is_written(options, message, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(RequestError, match=message):
-        run_request(out=tmp_path / "out", **options)
+        optbench.run(out=tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 
 
@@ -269,12 +274,12 @@ def test_a_plugin_file_that_is_wrong_is_refused(code: str, message: str, tmp_pat
     path = tmp_path / "bad.py"
     path.write_text(code)
     with pytest.raises(RequestError, match=message):
-        run_request(out=tmp_path / "out", plugins=[str(path)])
+        optbench.run(out=tmp_path / "out", plugins=[str(path)])
 
 
-def test_misfits_are_recorded_as_inapplicable_with_the_reason(tmp_path) -> None:
+def test_an_unsupported_problem_is_recorded_as_inapplicable_with_the_reason(tmp_path) -> None:
     suite = Suite("s", ("sphere", "step_1d"), ("dp_step",), seeds=1, passes=20)
-    records = run_suite(suite, tmp_path / "out", Options(workers=1), quiet)
+    records = run_suite(suite, tmp_path / "out", RunOptions(workers=1), quiet)
     assert records[0].status == "inapplicable" and "needs 'exact'" in records[0].error and not records[0].curve
     assert records[1].status == "finished" and records[1].certificate["exact"]
 
@@ -288,7 +293,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line_and_exits_2(tmp_path) -
 def test_a_comparison_is_written_where_out_says_and_leaves_the_folders_alone(tmp_path, capsys) -> None:
     suite = Suite("s", ("line_mse",), ("sgd",), seeds=2, passes=3)
     for name in ("a", "b"):
-        run_suite(suite, tmp_path / name, Options(workers=1), quiet)
+        run_suite(suite, tmp_path / name, RunOptions(workers=1), quiet)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     folders = [str(tmp_path / name) for name in ("a", "b")]
     assert main(["report", *folders, "--out", str(tmp_path / "c" / "d")]) == 0
@@ -330,15 +335,15 @@ def test_arguments_that_make_no_sense_are_refused_in_one_line(
 def test_merge_joins_what_several_machines_ran_and_refuses_mixed_versions(tmp_path) -> None:
     for name, optimizer in (("a", "adam"), ("b", "sgd")):
         suite = Suite("s", ("sphere",), (optimizer,), seeds=2, passes=10)
-        run_suite(suite, tmp_path / name, Options(workers=1), quiet)
+        run_suite(suite, tmp_path / name, RunOptions(workers=1), quiet)
     folders = [tmp_path / "a", tmp_path / "b"]
-    assert store.merge(folders, tmp_path / "c") == 4
-    assert set(store.environment(tmp_path / "c")["optimizers"]) == {"adam", "sgd"}
+    assert merge(folders, tmp_path / "c") == 4
+    assert set(read_environment(tmp_path / "c")["optimizers"]) == {"adam", "sgd"}
     world = json.loads((tmp_path / "b" / "environment.json").read_text())
     (tmp_path / "b" / "environment.json").write_text(json.dumps(world | {"optbench": "9.9"}))
     with pytest.raises(RequestError, match="different versions"):
-        store.merge(folders, tmp_path / "d")
-    assert store.merge(folders, tmp_path / "d", mixed=True) == 4
+        merge(folders, tmp_path / "d")
+    assert merge(folders, tmp_path / "d", mixed=True) == 4
 
 
 def test_new_files_run_and_pass_their_checks(tmp_path) -> None:
@@ -377,8 +382,8 @@ def test_a_plugin_that_leaves_its_process_changed_harms_no_other_trial(tmp_path)
     ]
     plugin.write_text(HEAD + "\n".join(parts))
     plain = run_suite(
-        Suite("s", ("mlp_iris",), ("adam", "pso"), seeds=2, passes=20), tmp_path / "a", Options(workers=1), quiet
+        Suite("s", ("mlp_iris",), ("adam", "pso"), seeds=2, passes=20), tmp_path / "a", RunOptions(workers=1), quiet
     )
     suite = Suite("s", ("mlp_iris",), (*VANDALS, "adam", "pso"), seeds=2, passes=20)
-    run_suite(suite, tmp_path / "b", Options(workers=1, plugins=(str(plugin),)), quiet)
+    run_suite(suite, tmp_path / "b", RunOptions(workers=1, plugins=(str(plugin),)), quiet)
     assert {key: results(tmp_path / "b")[key] for key in (r.key for r in plain)} == results(tmp_path / "a")

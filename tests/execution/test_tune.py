@@ -11,7 +11,8 @@ from scipy.stats import qmc
 
 from optbench.core.trial import RequestError
 from optbench.execution import tuning
-from optbench.execution.plan import Suite, plan, read_suite
+from optbench.execution.plan import plan
+from optbench.execution.suite import Suite, read_suite
 from optbench.optimizers import OPTIMIZERS
 from optbench.registry.catalog import Catalog
 from optbench.registry.specs import parse
@@ -84,7 +85,7 @@ def test_a_space_of_few_choices_gives_each_once() -> None:
 
 def test_a_suite_tunes_what_declares_a_space_and_leaves_what_fixes_it() -> None:
     suite = Suite("t", ("sphere",), ("adam", "adam[lr=0.1]", "momentum[batch=8]", "nelder_mead"), seeds=3, tune=5)
-    trials = plan(suite, CATALOG)
+    trials = plan(suite, CATALOG).trials
     settings = Counter((trial.optimizer, dict(trial.hyper).get("batch")) for trial in trials)
     assert settings == {("adam", None): (5 + 1) * 3, ("momentum", 8): 5 * 3, ("nelder_mead", None): 3}
     facts = tuning.facts(5, tuning.competitors(suite.optimizers, 5, CATALOG))
@@ -94,18 +95,18 @@ def test_a_suite_tunes_what_declares_a_space_and_leaves_what_fixes_it() -> None:
     assert [len(one.get("labels", ())) for one in found.values()] == [5, 0, 5, 0]
     assert found["adam[lr=0.1]"]["why"] == "fixes lr"
     assert found["nelder_mead"]["why"] == "no search space declared"
-    assert plan(Suite("t", ("sphere",), ("adam",), seeds=1), CATALOG)[0].hyper == ()
+    assert plan(Suite("t", ("sphere",), ("adam",), seeds=1), CATALOG).trials[0].hyper == ()
 
 
 def test_more_settings_keep_the_records_of_fewer() -> None:
-    few, many = (plan(Suite("t", ("sphere",), ("adam", "pso"), seeds=2, tune=n), CATALOG) for n in (5, 20))
+    few, many = (plan(Suite("t", ("sphere",), ("adam", "pso"), seeds=2, tune=n), CATALOG).trials for n in (5, 20))
     assert {trial.key for trial in few} < {trial.key for trial in many}
 
 
 def test_a_plugin_declares_a_space(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(PLUGIN.replace("{space}", '{"size": (1, 9, "linear"), "rate": (1e-3, 1.0, "log")}'))
-    trials = plan(Suite("t", ("sphere",), ("mine",), seeds=1, tune=4), Catalog([str(file)]))
+    trials = plan(Suite("t", ("sphere",), ("mine",), seeds=1, tune=4), Catalog([str(file)])).trials
     assert len({trial.hyper for trial in trials}) == 4
     assert all(isinstance(dict(trial.hyper)["size"], int) for trial in trials)
 

@@ -25,7 +25,8 @@ from optbench.problems.step_bmi import StepBmi, StepBmiClasses
 from optbench.records.reader import read
 from optbench.registry.catalog import Catalog
 from optbench.report.analysis import certificates
-from optbench.report.analysis.load import study
+from optbench.report.analysis.load import load_study
+from optbench.report.sentences.certificates import sentences
 
 CERTIFIED = {type(case): solved(case, DPStep()) for case in (Step1d(7), StepBmi(4), StepBmiClasses(4))}
 REFUSE = ("dp_grid", "ddp", "sgd_by_hand")  # the first wants a grid, the others a network that can be differentiated
@@ -123,8 +124,8 @@ def about(folder: Path, certificate: dict[str, Any], losses: list[float], dtype:
         point["loss"] = 2.0
     other.status = status
     (folder / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    whole = study([read(folder)])
-    (text,) = certificates.sentences(whole, "p", certificates.certificates(whole))
+    whole = load_study([read(folder)])
+    (text,) = sentences(whole, "p", certificates.certificates(whole))
     return text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optbench.execution.request import run_request
+import optbench
 from optbench.problems import PROBLEMS, atrophy_phantom, shared
 from optbench.records.reader import load
 from optbench.testing.conformance import check
@@ -80,11 +80,20 @@ def test_data_and_code_stay_under_six_megabytes() -> None:
 
 def test_a_wheel_holds_every_file_that_the_code_opens() -> None:
     carried = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    for package, folder in (("optbench.report", "report"), ("optbench", "suites")):
-        base = ROOT / "optbench" / ("report" if package == "optbench.report" else ".")
-        files = [path for path in (ROOT / "optbench" / folder).iterdir() if path.is_file() and path.suffix != ".py"]
-        held = {path for pattern in carried[package] for path in base.glob(pattern)}
-        assert files and set(files) <= held, set(files) - held
+    included = {
+        path
+        for package, patterns in carried.items()
+        if package != "optbench.problems"
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    files = {
+        path
+        for path in (ROOT / "optbench").rglob("*")
+        if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts
+    }
+    assert {path.suffix for path in files} >= {".toml", ".j2"}
+    assert files <= included, files - included
 
 
 def test_every_data_file_has_a_checksum_and_a_licence() -> None:
@@ -104,7 +113,7 @@ def test_a_new_problem_of_a_few_lines_joins_a_suite_and_passes_check(
     Path("ring.py").write_text(NEW)
     assert [f"{found.name}: {found.detail}" for found in check("ring.py") if not found.ok] == []
     Path("mine.toml").write_text('problems = ["ring", "line_mse"]\noptimizers = ["adam", "random_search"]\nseeds = 2\n')
-    run_request("mine.toml", "results", plugins=["ring.py"], workers=1)
+    optbench.run("mine.toml", "results", plugins=["ring.py"], workers=1)
     trials = load("results")
     assert len(trials) == 8 and set(trials["status"]) <= {"spent", "finished"}
     assert (trials[trials["problem"] == "ring"]["last_loss"] < 0.69).all()

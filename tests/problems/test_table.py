@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers.synthetic import Runner, make, problem_facts
 
-from optbench.execution.plan import read_suite
+from optbench.execution.suite import read_suite
 from optbench.problems import PROBLEMS
 from optbench.problems.universal import Universal
 from optbench.registry.catalog import Catalog

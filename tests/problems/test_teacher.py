@@ -9,7 +9,7 @@ import torch
 
 from optbench.core.problem import fresh
 from optbench.engine.metered import metered
-from optbench.execution import plan
+from optbench.execution import suite as suites
 from optbench.optimizers.quasi_newton.scipy_lbfgsb import LBFGSB
 from optbench.problems.teacher import SAMPLES, Teacher
 from optbench.registry.catalog import Catalog
@@ -31,7 +31,7 @@ def test_targets_are_standardised_and_splits_apart() -> None:
 
 
 def test_the_suite_spans_four_decades_of_parameters() -> None:
-    suite = tomllib.loads((plan.SUITES / "crossover.toml").read_text())
+    suite = tomllib.loads((suites.SUITES / "crossover.toml").read_text())
     problems = [Catalog().problem(text) for text in suite["problems"]]
     sizes = [sum(p.numel() for p in fresh(problem, 0)[0].parameters()) for problem in problems]
     assert sizes == [9, 31, 101, 325, 1025, 3101, 10_351, 31_951, 96_041]

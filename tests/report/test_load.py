@@ -14,7 +14,7 @@ from helpers.synthetic import Runner, make
 
 from optbench.core.trial import RequestError
 from optbench.records.reader import MISSING, curves, load, read
-from optbench.report.analysis.load import study
+from optbench.report.analysis.load import load_study
 
 TWO = {"a": Runner(), "b": Runner(rate=1.0, fails=(1,))}
 
@@ -70,7 +70,7 @@ def test_trials_of_another_budget_are_not_pooled(tmp_path: Path) -> None:
     make(tmp_path, TWO, budget=100.0)
     path = tmp_path / "records.jsonl"
     path.write_text(old + path.read_text())
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     assert len(whole.trials) == 20
     assert set(whole.trials["budget"]) == {100.0}
     assert any("another budget" in note for note in whole.notes)
@@ -82,7 +82,7 @@ def test_curves_belong_to_their_trials_after_trials_are_left_out(tmp_path: Path)
     records = make(tmp_path, {"a": Runner()}, budget=100.0, points=9)
     path = tmp_path / "records.jsonl"
     path.write_text(old + path.read_text())
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     for row, trial in whole.trials.iterrows():
         record = next(r for r in records if r.key == trial["key"])
         (loss,) = whole.curve(int(str(row)), "loss")
@@ -91,7 +91,7 @@ def test_curves_belong_to_their_trials_after_trials_are_left_out(tmp_path: Path)
 
 def test_null_is_nan_and_final_of_a_lost_trial_is_infinite(tmp_path: Path) -> None:
     make(tmp_path, TWO)
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     lost = whole.trials[(whole.trials["label"] == "b") & (whole.trials["seed"] == 1)]
     assert (lost["final"] == math.inf).all()
     assert np.isnan(curves(tmp_path)["loss"]).sum() == 2

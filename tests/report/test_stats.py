@@ -146,7 +146,7 @@ class TestAgainstOthers:
             left, same, right = baycomp.SignedRankTest.probs(
                 np.zeros(12), d, rope=rope, nsamples=20_000, random_state=1
             )
-            mine = statistics.bayes_signed_rank(d, rope, rng(), draws=40_000)
+            mine = statistics.signed_rank_posterior(d, rope, statistics.dirichlet(12, rng(), 40_000))
             assert mine == pytest.approx((right, same, left), abs=0.02)
 
     def test_friedman_and_wilcoxon_holm_equal_scikit_posthocs(self) -> None:

@@ -13,19 +13,20 @@ from helpers.synthetic import Runner, make, problem_facts
 from optbench.records.reader import read
 from optbench.report.analysis import cells, certificates
 from optbench.report.analysis.bands import Bands
-from optbench.report.analysis.load import study
+from optbench.report.analysis.load import load_study
 from optbench.report.analysis.study import Study
 from optbench.report.format import records_of
+from optbench.report.sentences.certificates import reference, sentences
 
 
 def made(folder: Path, *args: Any, **kwargs: Any) -> Study:
     make(folder, *args, **kwargs)
-    return study([read(folder)])
+    return load_study([read(folder)])
 
 
 def test_cost_to_target_by_walking_the_curves(tmp_path: Path) -> None:
     records = make(tmp_path, {"a": Runner(noise=0.5), "b": Runner(rate=1.2)})
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     for row, record in enumerate(records):
         for k, tau in enumerate(whole.taus):
             goal = 2.0 * tau
@@ -92,7 +93,7 @@ def test_seconds_are_taken_from_lone_trials_only(tmp_path: Path) -> None:
         point["seconds"] *= 7
     records[1].seconds *= 7
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     row = cells.speeds(whole, whole).iloc[0]
     assert row["comparable"]
     assert row["trials"] == 1
@@ -113,7 +114,7 @@ def test_shared_clocks_are_said(tmp_path: Path) -> None:
 def test_a_band_holds_the_last_value_and_a_failure_is_infinite_from_its_end(tmp_path: Path) -> None:
     """By brute force: at every cost of the grid, each trial's last point at or before it."""
     records = make(tmp_path, {"a": Runner(fails=(1,)), "b": Runner()}, ["p"], points=7)
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     every = Bands(whole, "p", "passes")
     band = every.band("a")
     assert band is not None
@@ -132,7 +133,7 @@ def test_a_curve_that_ends_at_once_shows_where_it_ended(tmp_path: Path) -> None:
     records = make(tmp_path, {"a": Runner(), "b": Runner()}, ["p"], seeds=1, points=7)
     records[0].curve = [records[0].curve[0], records[0].curve[0] | {"passes": 0.3, "loss": 0.125}]
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    band = Bands(study([read(tmp_path)]), "p", "passes", points=3).band("a")
+    band = Bands(load_study([read(tmp_path)]), "p", "passes", points=3).band("a")
     assert band is not None
     assert band.middle[-1] == 0.125
 
@@ -144,7 +145,7 @@ def test_higher_is_better_metrics_fail_downwards(tmp_path: Path) -> None:
             point["test_accuracy"] = 0.2 * k
     records[1].status = "failed"
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     assert cells.finals(whole).iloc[0]["test_accuracy"] == -math.inf
     band = Bands(whole, "p", "passes").band("a", "test_accuracy")
     assert band is not None
@@ -158,7 +159,7 @@ class TestCertificates:
     def about(self, folder: Path, certificate: dict[str, object]) -> list[str]:
         runners = {"exact": Runner(rate=0.3, certificate=certificate), "adam": Runner(rate=6.0)}
         whole = made(folder, runners, {"p": problem_facts(source="bound")})
-        return certificates.sentences(whole, "p", certificates.certificates(whole))
+        return sentences(whole, "p", certificates.certificates(whole))
 
     def test_below_a_grid_certificate_is_no_contradiction(self, tmp_path: Path) -> None:
         (text,) = self.about(tmp_path, GRID)
@@ -180,13 +181,13 @@ class TestCertificates:
         records = make(tmp_path, {"adam": Runner(rate=6.0)}, {"p": problem_facts(best=1.0, source=source)}, seeds=1)
         records[0].curve[-1]["loss"] = 0.9
         (tmp_path / "records.jsonl").write_text(records[0].line() + "\n")
-        whole = study([read(tmp_path)])
-        (text,) = certificates.sentences(whole, "p", certificates.certificates(whole))
+        whole = load_study([read(tmp_path)])
+        (text,) = sentences(whole, "p", certificates.certificates(whole))
         assert word in text
 
     def test_a_bound_is_not_called_an_optimum(self, tmp_path: Path) -> None:
         whole = made(tmp_path, {"adam": Runner()}, {"p": problem_facts(source="bound")})
-        text = certificates.reference(whole, "p")
+        text = reference(whole, "p")
         assert "bound that perhaps nothing reaches" in text
         assert "not the regret" in text
 
@@ -196,13 +197,13 @@ def test_a_lost_trial_with_a_fine_curve_is_still_lost(tmp_path: Path, status: st
     records = make(tmp_path, {"a": Runner(), "b": Runner()}, ["p"], seeds=1, points=9)
     records[0].status, records[0].curve = status, records[0].curve[:6]
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     assert whole.trials["final"].tolist() == [math.inf, records[1].curve[-1]["loss"]]
     assert np.isinf(whole.passes_to[0]).all()
     band = Bands(whole, "p", "passes").band("a")
     assert band is not None
     assert band.middle[band.cost <= records[0].curve[-1]["passes"]].max() < math.inf
-    assert cells.finals(whole).set_index("label")["lost"].tolist() == [1, 0]
+    assert cells.finals(whole).set_index("label")["no_result"].tolist() == [1, 0]
 
 
 def test_a_band_is_infinite_where_the_longer_trials_go_on_without_the_lost_one(tmp_path: Path) -> None:
@@ -210,7 +211,7 @@ def test_a_band_is_infinite_where_the_longer_trials_go_on_without_the_lost_one(t
     for record in records[:2]:
         record.status, record.curve = "killed", record.curve[:6]
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    band = Bands(study([read(tmp_path)]), "p", "passes").band("a")
+    band = Bands(load_study([read(tmp_path)]), "p", "passes").band("a")
     assert band is not None
     ended = records[0].curve[-1]["passes"]
     assert (band.middle[band.cost > ended] == math.inf).all()
@@ -228,7 +229,7 @@ def test_the_seconds_of_one_lone_trial_are_laid_over_the_passes_of_the_others(tm
             point["seconds"] = pace * point["passes"]
         record.seconds = pace * record.passes
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     costs = cells.costs(whole).set_index(["label", "tau"])
     assert costs.loc[("a", 0.1), "seconds"] == pytest.approx(0.05 * costs.loc[("a", 0.1), "passes"])
     assert costs.loc["a", "seconds_comparable"].all() and not costs.loc["b", "seconds_comparable"].any()

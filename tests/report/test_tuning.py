@@ -12,9 +12,9 @@ from helpers.synthetic import Runner, make
 
 from optbench import report
 from optbench.records.reader import read
-from optbench.report.analysis.load import study
+from optbench.report.analysis.load import load_study
 from optbench.report.analysis.selection import Selection, select
-from optbench.report.figures.tuning import best_of_k, settings
+from optbench.report.analysis.tuning import best_of_k, settings
 
 SIX = [f"p{k}" for k in range(6)]
 
@@ -26,7 +26,7 @@ def setting(lr: float, rate: float = 3.0, **more) -> Runner:
 def chosen(folder: Path, runners: dict[str, Runner], problems=("p",), tuned=None, **more) -> Selection:
     keys = [key for key, runner in runners.items() if runner.name == "adam"]
     make(folder, runners, problems, tuned={"adam": keys} if tuned is None else tuned, **more)
-    return select(study([read(folder)]))
+    return select(load_study([read(folder)]))
 
 
 def test_a_tuned_optimizer_is_one_competitor_with_the_setting_that_validates_best(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_tuned_optimizer_is_one_competitor_with_the_setting_that_validates_bes
 
 def test_points_follow_their_trials(tmp_path: Path) -> None:
     rivals, _ = chosen(tmp_path, {"a": setting(0.01, noise=1.0), "b": setting(0.1, noise=1.0), "c": Runner()}, SIX)
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     for row, trial in rivals.trials.iterrows():
         origin = whole.trials.index[(whole.trials["key"] == trial["key"])][0]
         pairs = zip(rivals.curve(int(str(row)), "loss", "passes"), whole.curve(origin, "loss", "passes"), strict=True)
@@ -82,7 +82,7 @@ def test_no_seed_speaks_for_the_setting_it_is_reported_with(tmp_path: Path) -> N
         rivals, _ = chosen(tmp_path / str(k), runners, SIX, seeds=5, points=6, rng=rng)
         mean = {label: float(rivals.score[rivals.trials["label"] == label].mean()) for label in rivals.labels}
         gain.append(mean["adam (tuned, 5)"] - mean["same"])
-        whole = study([read(tmp_path / str(k))])
+        whole = load_study([read(tmp_path / str(k))])
         best = np.array(
             [max(whole.score[whole.cells[p, f"adam[lr={0.01 * 2**j:g}]"]].mean() for j in range(5)) for p in SIX]
         )
@@ -100,7 +100,7 @@ def test_each_seed_is_reported_with_the_choice_of_the_others(tmp_path: Path) -> 
         known = 0.9 if record.label == "adam[lr=0.01]" else 0.5
         record.curve[-1]["valid_loss"] = valid.get((record.label, record.seed), known)
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    rivals, table = select(study([read(tmp_path)]))
+    rivals, table = select(load_study([read(tmp_path)]))
     # seed 0: medians 0.9 and 0.5; seed 1 and 2: (0.0 + 0.9) / 2 = 0.45 against (1.0 + 0.5) / 2 = 0.75
     assert rivals.trials.sort_values("seed")["setting"].tolist() == ["adam[lr=0.1]", "adam[lr=0.01]", "adam[lr=0.01]"]
     assert table["chosen"].iloc[0] == "lr=0.01 (2); lr=0.1 (1)"
@@ -114,15 +114,15 @@ def test_one_seed_chooses_for_itself(tmp_path: Path) -> None:
 def test_lost_settings_are_not_chosen_but_paid_for(tmp_path: Path) -> None:
     rivals, table = chosen(tmp_path, {"bad": setting(1.0, 9.0, fails=range(5)), "good": setting(0.1, 2.0)})
     assert table["chosen"].tolist() == ["lr=0.1"]
-    assert not rivals.lost.any()
-    assert table[["lost", "trials"]].to_numpy().tolist() == [[5, 10]]
+    assert not rivals.no_result.any()
+    assert table[["no_result", "trials"]].to_numpy().tolist() == [[5, 10]]
     assert table["passes"].iloc[0] > 500
 
 
 def test_where_every_setting_is_lost_the_optimizer_stays_in_every_denominator(tmp_path: Path) -> None:
     runners = {"a": setting(0.1, fails=range(5)), "b": setting(1.0, fails=range(5)), "c": Runner()}
     rivals, _ = chosen(tmp_path, runners)
-    assert rivals.lost[rivals.trials["label"] == "adam (tuned, 2)"].tolist() == [True] * 5
+    assert rivals.no_result[rivals.trials["label"] == "adam (tuned, 2)"].tolist() == [True] * 5
     text = " ".join(report.write([tmp_path]).verdict)
     assert "adam (tuned, 2) 5" in text and "On no problem did most trials of adam (tuned, 2) reach" in text
 
@@ -140,7 +140,7 @@ def test_a_setting_that_was_also_asked_for_by_itself_competes_twice(tmp_path: Pa
     stated = json.loads(path.read_text())
     stated["tuning"]["competitors"]["adam[lr=0.1]"] = {"optimizer": "adam", "space": {}, "why": "fixes lr"}
     path.write_text(json.dumps(stated))
-    rivals, _ = select(study([read(tmp_path)]))
+    rivals, _ = select(load_study([read(tmp_path)]))
     assert sorted(rivals.labels) == ["adam (tuned, 2)", "adam[lr=0.1]", "c"]
     assert rivals.marks["adam[lr=0.1]"] == "fixes lr"
     assert len(rivals.trials) == 15
@@ -148,7 +148,7 @@ def test_a_setting_that_was_also_asked_for_by_itself_competes_twice(tmp_path: Pa
 
 def test_without_tuning_the_study_is_the_one_that_was_read(tmp_path: Path) -> None:
     make(tmp_path, {"a": Runner(), "b": Runner()})
-    whole = study([read(tmp_path)])
+    whole = load_study([read(tmp_path)])
     rivals, table = select(whole)
     assert rivals is whole and not len(table) and not whole.marks
 
@@ -165,7 +165,7 @@ def test_two_folders_are_tuned_each_by_itself(tmp_path: Path) -> None:
 def test_the_tuning_views_hold_all_settings(tmp_path: Path) -> None:
     runners = {f"s{k}": setting(10.0**-k, 3.0 - k / 2, noise=0.0) for k in range(4)} | {"c": Runner()}
     make(tmp_path, runners, ["p"], tuned={"adam": [f"s{k}" for k in range(4)]})
-    table = settings(study([read(tmp_path)]))
+    table = settings(load_study([read(tmp_path)]))
     assert set(table["optimizer"]) == {"adam (tuned, 4)"}
     assert sorted(table["rate"]) == [0.001, 0.01, 0.1, 1.0]
     best = best_of_k(table).set_index("k")

@@ -14,19 +14,18 @@ from helpers.synthetic import Runner, make, problem_facts
 from optbench.core.trial import Trial
 from optbench.records.reader import read
 from optbench.records.schema import Record
-from optbench.report.analysis import cells
-from optbench.report.analysis.load import study
+from optbench.report.analysis.findings import findings
+from optbench.report.analysis.load import load_study
 from optbench.report.analysis.ranking import Ranking
 from optbench.report.analysis.study import Study
-from optbench.report.verdict import verdict
+from optbench.report.sentences.verdict import verdict
 
 EIGHT = [f"p{k}" for k in range(8)]
 
 
 def sentences(folder: Path, runners: Mapping[str, Runner], *args: Any, **kwargs: Any) -> list[str]:
     make(folder, runners, *args, **kwargs)
-    whole = study([read(folder)])
-    return verdict(whole, Ranking(whole), cells.costs(whole))
+    return verdict(findings(load_study([read(folder)])))
 
 
 def test_a_known_winner_is_named_first_with_its_interval(tmp_path: Path) -> None:
@@ -127,13 +126,13 @@ class TestThirdEntrants:
 
     def standing(self, folder: Path, *names: str) -> Ranking:
         make(folder, {name: getattr(self, name) for name in names}, EIGHT, rng=np.random.default_rng(len(names)))
-        return Ranking(study([read(folder)]))
+        return Ranking(load_study([read(folder)]))
 
     def test_the_claim_on_a_pair_is_a_function_of_the_pair(self, tmp_path: Path) -> None:
         runners = {"A": Runner(noise=0.0), "B": Runner(rate=2.0, noise=0.0)}
         make(tmp_path / "two", runners, EIGHT)
         make(tmp_path / "three", runners | {"C": Runner(rate=9.0, noise=0.0)}, EIGHT)
-        two, three = (Ranking(study([read(tmp_path / name)])) for name in ("two", "three"))
+        two, three = (Ranking(load_study([read(tmp_path / name)])) for name in ("two", "three"))
         assert two.pairs["A", "B"] == three.pairs["A", "B"]
         assert two.winner == "A"
         assert three.winner == "C"
@@ -145,7 +144,7 @@ class TestThirdEntrants:
         assert ("B", "A") in four.switches()
         assert two.switches() == []
         assert two.pairs["A", "B"].wins == four.pairs["A", "B"].wins
-        text = verdict(four.study, four, cells.costs(four.study))
+        text = verdict(findings(four.study))
         assert any(s.startswith("By mean rank A stands before B, yet B does better on most problems") for s in text)
 
 

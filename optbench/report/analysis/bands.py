@@ -11,7 +11,7 @@ from optbench.report.analysis.cells import higher_is_better
 from optbench.report.analysis.statistics import Array, median_intervals
 from optbench.report.analysis.study import Study
 
-POINTS = 60  # of the grid
+MAX_POINTS = 60  # of the grid
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Band:
 class Bands:
     """All curves of one problem against one cost ("passes", "samples", "seconds"), as steps on a common grid.
 
-    A trial that ended by itself holds its last value. A lost one is infinite (the worst, for metrics where higher is
-    better) once its curve ends; one that left no curve is infinite everywhere.
+    A trial that ended by itself keeps its last value. One without a result is infinite (the worst, for metrics where
+    higher is better) once its curve ends; one that left no curve is infinite everywhere.
     """
 
-    def __init__(self, study: Study, problem: str, axis: str, points: int = POINTS) -> None:
+    def __init__(self, study: Study, problem: str, axis: str, points: int = MAX_POINTS) -> None:
         self.study, self.problem, self.points = study, problem, points
         self.axis = "clock" if axis == "seconds" else axis
         self.cells = {
@@ -44,8 +44,8 @@ class Bands:
     @cached_property
     def _curves(self) -> dict[int, Array]:
         """Row of `trials` -> its costs, for trials with a point."""
-        everyone = [row for rows, _ in self.cells.values() for row in rows]
-        return {row: cost for row in everyone if len(cost := self.study.curve(row, self.axis)[0])}
+        every_row = [row for rows, _ in self.cells.values() for row in rows]
+        return {row: cost for row in every_row if len(cost := self.study.curve(row, self.axis)[0])}
 
     @cached_property
     def grid(self) -> Array:
@@ -71,7 +71,7 @@ class Bands:
         for row, cost in self._curves.items():
             place = np.searchsorted(cost, edge, side="right") - 1
             known = place >= 0
-            if self.study.lost[row]:
+            if self.study.no_result[row]:
                 known &= edge <= cost[-1] * (1 + 1e-9) ** 2
             out[row] = (np.maximum(place, 0) + self.study.bounds[row], known)
         return out

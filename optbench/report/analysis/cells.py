@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis import timings
-from optbench.report.analysis.statistics import Array, Interval, expected_cost, median_interval
+from optbench.report.analysis.statistics import Interval, cell_median, expected_cost, median_interval
 from optbench.report.analysis.study import Study
 
 
@@ -49,7 +49,7 @@ _COST_COLUMNS = (
 def finals(study: Study) -> pd.DataFrame:
     """Best at budget: a row a cell: final loss, gap to the best known, share left, last valid and test metrics."""
     metrics = [name for name in study.points.columns if name.startswith(("valid_", "test_"))]
-    ends = {name: np.where(study.lost, np.nan, study.last[name]) for name in metrics}
+    ends = {name: np.where(study.no_result, np.nan, study.last[name]) for name in metrics}
     final, gap, left, lowest, budget = (
         study.trials[name].to_numpy(dtype=float) for name in ("final", "gap", "left", "lowest", "budget")
     )
@@ -61,7 +61,7 @@ def finals(study: Study) -> pd.DataFrame:
             if cell is None:
                 continue
             row: dict[str, Any] = {"problem": problem, "label": label, "trials": len(cell)}
-            row |= {"lost": int(study.lost[cell].sum()), "budget": float(budget[cell].max())}
+            row |= {"no_result": int(study.no_result[cell].sum()), "budget": float(budget[cell].max())}
             row |= _interval("loss", median_interval(final[cell]))
             row |= _interval("gap", _or_nan(gap[cell]))
             row |= _interval("left", _or_nan(left[cell]))
@@ -71,7 +71,7 @@ def finals(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _or_nan(values: Array) -> Interval:
+def _or_nan(values: np.ndarray) -> Interval:
     """The median interval; NaN where the reference that the values are measured from is unknown."""
     if np.isnan(values).all():
         return Interval(math.nan, math.nan, math.nan, 0.0)
@@ -82,24 +82,24 @@ def _worst_median(name: str, values: np.ndarray) -> float:
     """The median over all trials, where a missing value is the worst there is; NaN where no trial has one."""
     if np.isnan(values).all():
         return math.nan
-    worst = -math.inf if higher_is_better(name) else math.inf
-    return float(np.median(np.where(np.isnan(values), worst, values)))
+    return cell_median(values, np.isnan(values), -math.inf if higher_is_better(name) else math.inf)
 
 
 def higher_is_better(metric: str) -> bool:
+    """Whether a metric of this name is a score rather than a loss."""
     return any(word in metric for word in ("accuracy", "reward", "return", "auc", "f1", "r2"))
 
 
-def speeds(study: Study, whole: Study) -> pd.DataFrame:
-    """Throughput and memory: a row a cell, medians over the trials that ran; from lone trials where there are some.
+def speeds(study: Study, settings: Study) -> pd.DataFrame:
+    """Throughput and memory: a row a cell, medians over the trials that ran (alone, where some did).
 
-    whole: with all the settings of a tuned optimizer, for the one that was timed alone speaks for the others too.
+    settings: the study with all the settings of a tuned optimizer, for the one timed alone stands for the others too.
     """
     names = ["seconds", "forward", "backward", "evaluations", "flops", "lanes", "warmup_seconds", "peak_bytes"]
     names += ["utilisation", "joules"]
-    data = {name: whole.trials[name].to_numpy(dtype=float) for name in names}
-    device, folder, lone = (whole.trials[name].to_numpy() for name in ("device", "folder", "alone"))
-    tried = {**whole.cells, **timings.groups(whole)}
+    data = {name: settings.trials[name].to_numpy(dtype=float) for name in names}
+    device, folder, lone = (settings.trials[name].to_numpy() for name in ("device", "folder", "alone"))
+    tried = {**settings.cells, **timings.groups(settings.trials)}
     environments = zip(study.names, study.environments, strict=True)
     ceilings = {name: environment.get("ceiling_flops_per_second") or {} for name, environment in environments}
     rows = []

@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from optbench.records.reader import Results
 from optbench.report.analysis import timings
-from optbench.report.analysis.study import Study, number
+from optbench.report.analysis.study import Study, best_of_fact, bounds_of, has_no_result, number
 
 
-def study(folders: Sequence[Results]) -> Study:
-    """Put folders side by side. With several, a label carries its folder's name, so that none are pooled."""
+def load_study(folders: Sequence[Results]) -> Study:
+    """Put folders side by side. With several, a label carries its folder's name, so that none are pooled.
+
+    folders: what `optbench.records.reader.read` returned, at least one. The first is the base of a comparison.
+    """
     names = _names(folders)
     notes: list[str] = []
     tables, points, offset = [], [], 0
@@ -47,19 +51,12 @@ def study(folders: Sequence[Results]) -> Study:
         offset += len(trials)
         tables.append(trials)
         points.append(rest)
-    whole = Study(
-        names,
-        pd.concat(tables, ignore_index=True),
-        pd.concat(points, ignore_index=True),
-        facts,
-        families,
-        [results.environment for results in folders],
-        notes,
-        marks,
-    )
-    _score(whole)
-    timings.lay(whole)
-    return whole
+    table, curves = pd.concat(tables, ignore_index=True), pd.concat(points, ignore_index=True)
+    for column, values in _outcomes(table, curves, facts).items():
+        table[column] = values
+    curves["clock"], table["comparable"] = timings.clock(table, curves, bounds_of(curves, len(table)))
+    environments = [results.environment for results in folders]
+    return Study(names, table, curves, facts, families, environments, tuple(notes), marks)
 
 
 def _tuned(environment: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
@@ -106,22 +103,18 @@ def _unique(results: Results, mark: str, notes: list[str]) -> tuple[pd.DataFrame
     return trials.loc[keep].reset_index(drop=True), points
 
 
-def _score(study: Study) -> None:
-    """Add `final`, `lowest` and `left` to the trials."""
-    n = len(study.trials)
-    loss = study.points["loss"].to_numpy()
-    owner = study.points["trial"].to_numpy()
+def _outcomes(
+    trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str, dict[str, Any]]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """The columns `final`, `lowest`, `gap` and `left` of the trials, (trials,) each; see `Study`."""
+    n = len(trials)
+    loss, owner = points["loss"].to_numpy(), points["trial"].to_numpy()
     final, lowest = np.full(n, np.inf), np.full(n, np.inf)
     final[owner] = loss  # points are sorted, so the last one stays
     np.fmin.at(lowest, owner, loss)
     final[np.isnan(final)] = np.inf
-    final[study.lost] = np.inf
-    best = np.array([study.best(name)[0] for name in study.trials["problem"]], dtype=float)
-    start = np.array([_start(study.facts.get(name, {})) for name in study.trials["problem"]], dtype=float)
-    study.trials["final"], study.trials["lowest"] = final, lowest
-    study.trials["gap"] = final - best
-    study.trials["left"] = (final - best) / np.where(start > best, start - best, np.nan)
-
-
-def _start(fact: Mapping[str, Any]) -> float:
-    return number(fact.get("start"))
+    final[has_no_result(trials)] = np.inf
+    best = np.array([best_of_fact(facts.get(name, {}))[0] for name in trials["problem"]], dtype=float)
+    start = np.array([number(facts.get(name, {}).get("start")) for name in trials["problem"]], dtype=float)
+    left = (final - best) / np.where(start > best, start - best, np.nan)
+    return {"final": final, "lowest": lowest, "gap": final - best, "left": left}

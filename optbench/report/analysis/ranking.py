@@ -27,11 +27,11 @@ from optbench.report.analysis.statistics import (
 from optbench.report.analysis.study import Study
 
 ROPE = 0.02  # of the anytime score: about 10 % of the cost of every target, at a budget of 100 passes
-SURE = 0.95  # the posterior probability that a claim needs
+MIN_POSTERIOR = 0.95  # the posterior probability that a claim needs
 ALPHA = 0.05  # of the signed-rank test that a claim must pass too, for the posterior alone is bold on few problems
-LEAST = 6  # problems below which no signed-rank test can pass at that level
+MIN_PROBLEMS = 6  # problems below which no signed-rank test can pass at that level
 DRAWS = 4000
-ALL_PAIRS = 16  # optimizers up to which probabilities of improvement of all pairs get intervals
+MAX_INTERVALS = 16  # optimizers up to which probabilities of improvement of all pairs get intervals
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class Pair:
     @property
     def claim(self) -> str:
         """ "better", "worse", "same" or "open" for the first against the second."""
-        if self.p < ALPHA and self.posterior.better >= SURE:
+        if self.p < ALPHA and self.posterior.better >= MIN_POSTERIOR:
             return "better"
-        if self.p < ALPHA and self.posterior.worse >= SURE:
+        if self.p < ALPHA and self.posterior.worse >= MIN_POSTERIOR:
             return "worse"
-        return "same" if self.problems >= LEAST and self.posterior.same >= SURE else "open"
+        return "same" if self.problems >= MIN_PROBLEMS and self.posterior.same >= MIN_POSTERIOR else "open"
 
 
 class Ranking:
-    """The optimizers of a study against one another, by anytime score (higher is better; lost trials score 0)."""
+    """The optimizers of a study against one another, by anytime score: higher is better, no result scores 0."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -185,10 +185,10 @@ class Ranking:
 
     def table(self) -> pd.DataFrame:
         """Every pair once, with what was found of it."""
-        few = len(self.labels) <= ALL_PAIRS
+        with_intervals = len(self.labels) <= MAX_INTERVALS
         rows = []
         for k, a in enumerate(self.order):
-            chances = self.improvements(a, self.order[k + 1 :], few or k == 0)
+            chances = self.improvements(a, self.order[k + 1 :], with_intervals or k == 0)
             for b in self.order[k + 1 :]:
                 pair, chance = self.pairs[a, b], chances.get(b, Interval(np.nan, np.nan, np.nan, 0.0))
                 rows.append(

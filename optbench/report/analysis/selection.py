@@ -11,71 +11,76 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from optbench.report.analysis.statistics import Array
+from optbench.report.analysis.statistics import Array, cell_median
 from optbench.report.analysis.study import Study
 
 SAME = 1e-6  # of the way from start to best: training losses that differ by less are told apart by the anytime score
 _COLUMNS = (
     *("problem", "label", "tried", "chosen", "seeds", "selected_on", "select", "test_loss", "final"),
-    *("lost", "trials", "passes", "times"),
+    *("no_result", "trials", "passes", "times"),
 )
 
 
 class Selection(NamedTuple):
-    """rivals: the study in which every tuned optimizer is one label. table: a row a (problem, tuned optimizer)."""
+    """What was chosen.
 
-    rivals: Study
+    study: every tuned optimizer is one label. table: a row a (problem, tuned optimizer).
+    chosen: (trials,) which trials of the study with all settings are reported; None where nothing was tuned.
+    """
+
+    study: Study
     table: pd.DataFrame
+    chosen: np.ndarray | None = None
 
 
-def select(whole: Study) -> Selection:
+def select(study: Study) -> Selection:
     """The competitors of a study that holds all settings.
 
     A seed is reported with the setting that does best on the *other* seeds, so that no seed speaks for the setting it
     is reported with: among equal settings the luckiest would win otherwise. One seed alone has to choose for itself.
     Test data choose nothing.
     """
-    tuned = np.flatnonzero((whole.trials["competitor"] != whole.trials["label"]).to_numpy())
+    tuned = np.flatnonzero((study.trials["competitor"] != study.trials["label"]).to_numpy())
     if not len(tuned):
-        return Selection(whole, pd.DataFrame(columns=[*_COLUMNS]))
-    given = set(np.flatnonzero(whole.trials["given"].to_numpy()))
-    names = whole.trials["competitor"].to_numpy()
+        return Selection(study, pd.DataFrame(columns=[*_COLUMNS]))
+    given = set(np.flatnonzero(study.trials["given"].to_numpy()))
+    names = study.trials["competitor"].to_numpy()
     entered: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    for (problem, label), rows in whole.cells.items():
+    for (problem, label), rows in study.cells.items():
         entered.setdefault((problem, names[rows[0]]), {})[label] = rows
     kept, labels, table = [], [], []
-    made_on = {problem: criterion(whole, problem) for problem in whole.problems}
-    for (problem, name), settings in entered.items():
-        alone = name in settings
-        every = [*settings.values()]
-        rows = np.concatenate(every) if alone else _chosen(whole, made_on[problem][1], every)
+    made_on = {problem: criterion(study, problem) for problem in study.problems}
+    for (problem, name), by_label in entered.items():
+        alone = name in by_label
+        every = [*by_label.values()]
+        rows = np.concatenate(every) if alone else _chosen(study, made_on[problem][1], every)
         kept.append(rows)
         labels += [name] * len(rows)
         if not alone:
-            table.append({"problem": problem, "label": name} | _row(whole, made_on[problem], every, rows))
-            for label, cell in settings.items():
+            table.append({"problem": problem, "label": name} | _row(study, made_on[problem], every, rows))
+            for label, cell in by_label.items():
                 if given & set(cell):  # a setting that was asked for by itself, too
                     kept.append(cell)
                     labels += [label] * len(cell)
     rows = np.concatenate(kept)
-    whole.trials["chosen"] = np.isin(np.arange(len(whole.trials)), rows)
-    return Selection(_of_rows(whole, rows, labels), pd.DataFrame(table, columns=[*_COLUMNS]))
+    reported = np.isin(np.arange(len(study.trials)), rows)
+    return Selection(_of_rows(study, rows, labels), pd.DataFrame(table, columns=[*_COLUMNS]), reported)
 
 
-def criterion(whole: Study, problem: str) -> tuple[str, Array]:
-    """What the choice on a problem is made on, and its value for every trial; infinite for what was lost."""
-    valid = whole.last.get("valid_loss")
-    if valid is not None and not np.isnan(valid[(whole.trials["problem"] == problem).to_numpy()]).all():
-        return "validation", np.where(np.isnan(valid) | whole.lost, np.inf, valid)
-    left = whole.trials["left"].to_numpy(dtype=float)
-    final = whole.trials["final"].to_numpy(dtype=float)
+def criterion(study: Study, problem: str) -> tuple[str, Array]:
+    """What the choice on a problem is made on, and its value for every trial; infinite without a result."""
+    valid = study.last.get("valid_loss")
+    if valid is not None and not np.isnan(valid[(study.trials["problem"] == problem).to_numpy()]).all():
+        return "validation", np.where(np.isnan(valid) | study.no_result, np.inf, valid)
+    left = study.trials["left"].to_numpy(dtype=float)
+    final = study.trials["final"].to_numpy(dtype=float)
     return "training", np.where(np.isnan(left), final, np.where(left < SAME, SAME, left))
 
 
-def _chosen(whole: Study, merit: Array, settings: Sequence[np.ndarray]) -> np.ndarray:
+def _chosen(study: Study, merit: Array, settings: Sequence[np.ndarray]) -> np.ndarray:
     """A row of `trials` a seed, from the rows of each setting."""
-    seeds = whole.trials["seed"].to_numpy()
-    score = np.nan_to_num(whole.score)
+    seeds = study.trials["seed"].to_numpy()
+    score = np.nan_to_num(study.score)
     found = []
     for seed in sorted({seed for rows in settings for seed in seeds[rows]}):
         best: tuple[float, float, int] | None = None
@@ -90,17 +95,17 @@ def _chosen(whole: Study, merit: Array, settings: Sequence[np.ndarray]) -> np.nd
     return np.array(found, dtype=int)
 
 
-def _row(whole: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
+def _row(study: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
     """What was tried, what was chosen how often, what that reached and what the trying cost."""
     on, merit = made_on
-    final = whole.trials["final"].to_numpy(dtype=float)
+    final = study.trials["final"].to_numpy(dtype=float)
     tried = np.concatenate(settings)
-    names = (str(name) for name in whole.trials["plain"].to_numpy()[rows])
+    names = (str(name) for name in study.trials["plain"].to_numpy()[rows])
     counts = Counter(name.partition("[")[2].removesuffix("]") or name for name in names)  # whose it is stands beside
-    spent = whole.trials["passes"].to_numpy(dtype=float)
+    spent = study.trials["passes"].to_numpy(dtype=float)
     reported = float(np.nansum(spent[rows]))
     total = float(np.nansum(spent[tried]))
-    test = whole.last.get("test_loss")
+    test = study.last.get("test_loss")
     return {
         "tried": len(settings),
         "chosen": "; ".join(
@@ -109,27 +114,25 @@ def _row(whole: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray
         "seeds": len(rows),
         "selected_on": on,
         "select": float(np.median((final if on == "training" else merit)[rows])),
-        "test_loss": math.nan if test is None else _median(test[rows], whole.lost[rows]),
+        "test_loss": math.nan if test is None else _test_median(test[rows], study.no_result[rows]),
         "final": float(np.median(final[rows])),
-        "lost": int(whole.lost[tried].sum()),
+        "no_result": int(study.no_result[tried].sum()),
         "trials": len(tried),
         "passes": total,
         "times": total / reported if reported else math.nan,
     }
 
 
-def _median(values: Array, lost: np.ndarray) -> float:
-    """The median with lost trials at infinity; NaN where the problem has no such value."""
-    if np.isnan(values[~lost]).all():
-        return math.nan
-    return float(np.median(np.where(lost | np.isnan(values), np.inf, values)))
+def _test_median(values: Array, no_result: np.ndarray) -> float:
+    """The median over seeds; NaN where the problem has no such value."""
+    return math.nan if np.isnan(values[~no_result]).all() else cell_median(values, no_result)
 
 
-def _of_rows(whole: Study, rows: np.ndarray, labels: Sequence[str]) -> Study:
+def _of_rows(study: Study, rows: np.ndarray, labels: Sequence[str]) -> Study:
     """A study of some rows under the labels they compete under."""
-    trials = whole.trials.iloc[rows].reset_index(drop=True)
-    families = {name: whole.families[label] for name, label in zip(labels, trials["label"], strict=True)}
+    trials = study.trials.iloc[rows].reset_index(drop=True)
+    families = {name: study.families[label] for name, label in zip(labels, trials["label"], strict=True)}
     trials["setting"], trials["label"] = trials["label"], labels
-    points = whole.points.iloc[whole.places(rows)].reset_index(drop=True)
-    points["trial"] = np.repeat(np.arange(len(rows)), whole.bounds[rows + 1] - whole.bounds[rows])
-    return replace(whole, trials=trials, points=points, families=families)
+    points = study.points.iloc[study.places(rows)].reset_index(drop=True)
+    points["trial"] = np.repeat(np.arange(len(rows)), study.bounds[rows + 1] - study.bounds[rows])
+    return replace(study, trials=trials, points=points, families=families)

@@ -60,6 +60,15 @@ def median_intervals(values: Array, level: float = 0.95) -> tuple[Array, Array, 
     return ordered[..., rank], middle, ordered[..., n - 1 - rank], reached
 
 
+def cell_median(values: npt.ArrayLike, no_result: npt.ArrayLike, worst: float = math.inf) -> float:
+    """The median of a cell, in which a trial without a result, or without a value, counts as `worst`.
+
+    values, no_result: (n,) each, n at least 1. worst: infinity, or minus infinity where higher is better.
+    """
+    value = np.asarray(values, dtype=float)
+    return float(np.median(np.where(np.asarray(no_result) | np.isnan(value), worst, value)))
+
+
 def expected_cost(costs: npt.ArrayLike, granted: npt.ArrayLike) -> float:
     """Expected running time to a target (Hansen et al. 2010): total cost over successes; infinite without a success.
 
@@ -203,24 +212,19 @@ class Posterior(NamedTuple):
     worse: float
 
 
-def bayes_signed_rank(
-    differences: npt.ArrayLike, rope: float, rng: np.random.Generator, draws: int = 20_000, prior: float = 0.5
-) -> Posterior:
-    """Bayesian signed-rank test with a region of practical equivalence (Benavoli et al. 2014, 2017).
-
-    differences: first minus second, one a problem, higher is better. A Dirichlet process with one pseudo-observation of
-    weight `prior` at zero; the shares are those of posterior draws in which each region holds the most mass.
-    """
-    return signed_rank_posterior(differences, rope, dirichlet(len(np.atleast_1d(differences)), rng, draws, prior))
-
-
 def dirichlet(n: int, rng: np.random.Generator, draws: int, prior: float = 0.5) -> Array:
     """(draws, n + 1) posterior weights of the pseudo-observation and of n differences, whatever these are."""
     return rng.dirichlet(np.concatenate([[prior], np.ones(n)]), size=draws)
 
 
 def signed_rank_posterior(differences: npt.ArrayLike, rope: float, weights: Array) -> Posterior:
-    """`bayes_signed_rank` with weights that are drawn already: many pairs of as many problems can share them."""
+    """Bayesian signed-rank test with a region of practical equivalence (Benavoli et al. 2014, 2017).
+
+    differences: (n,) first minus second, one a problem, higher is better. rope: half the width of the region.
+    weights: (draws, n + 1) from `dirichlet(n, ...)`; many pairs of as many problems can share them. The prior is a
+    Dirichlet process with one pseudo-observation at zero; each probability is the share of posterior draws in which
+    that region holds the most mass.
+    """
     z = np.concatenate([[0.0], np.asarray(differences, dtype=float)])
     walsh = z[:, None] + z[None, :]
     above = ((weights @ np.heaviside(walsh - 2 * rope, 0.5)) * weights).sum(axis=1)
@@ -247,8 +251,8 @@ def welch_worse(before: npt.ArrayLike, after: npt.ArrayLike, floor: float) -> fl
 def best_of(validation: npt.ArrayLike, test: npt.ArrayLike) -> Array:
     """Expected test value of the setting that validates best among k drawn without replacement, k = 1..m.
 
-    (m,) validation and test losses -> (m,). Exact (Dodge et al. 2019, without replacement). Settings that were lost are
-    infinite, and the expectation is infinite for every k at which one may be chosen.
+    (m,) validation and test losses -> (m,). Exact (Dodge et al. 2019, without replacement). A setting that
+    failed is infinite, and so is the expectation for every k at which one may be chosen.
     """
     order = np.argsort(np.asarray(validation, dtype=float), kind="stable")
     value = np.asarray(test, dtype=float)[order]

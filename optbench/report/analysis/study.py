@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +15,8 @@ from optbench.core.trial import FAILED
 from optbench.records.reader import MISSING
 from optbench.report.analysis.statistics import Array, anytime_score
 
-LOST = (*FAILED, MISSING, "inapplicable")  # statuses with infinite cost and infinite loss, whatever the curve says
+INAPPLICABLE = "inapplicable"
+NO_RESULT = (*FAILED, MISSING, INAPPLICABLE)  # statuses with infinite cost and infinite loss, whatever the curve says
 FAMILIES = (
     "gradient",
     "quasi-Newton",
@@ -30,26 +30,28 @@ FAMILIES = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Study:
-    """What every figure and table is computed from.
+    """What every figure and table is computed from. Never changed once `load_study` has built it.
 
+    names: the folders' short names. facts: what environment.json states of each problem.
     trials: a row a trial, unique in (problem, label, seed). On top of the record: `final` (training loss of the
-    returned point; infinite for a lost trial), `lowest` (of the curve), `left` (the share of the way from the start
-    down to the best known loss that is still to go: 0 is solved, 1 is no progress), `competitor` (the label, or the
-    tuned optimizer whose setting this is), `given` (a setting of a tuned optimizer that also takes part by itself).
-    points: the curves, sorted by trial, column `trial` the row in `trials`.
+    returned point; infinite for a trial without a result), `lowest` (of the curve), `gap` (`final` above the best known
+    loss), `left` (the share of the way from the start down to the best known loss that is still to go: 0 is solved,
+    1 is no progress), `comparable` (its clock may be compared), `competitor` (the label, or the tuned optimizer whose
+    setting this is), `given` (a setting of a tuned optimizer that also takes part by itself).
+    points: the curves, sorted by trial; column `trial` is the row in `trials`, `clock` the seconds to compare.
     labels, problems: in the order of every table and legend.
     """
 
-    names: list[str]
+    names: Sequence[str]
     trials: pd.DataFrame
     points: pd.DataFrame
-    facts: dict[str, dict[str, Any]]
-    families: dict[str, str]  # by label
-    environments: list[dict[str, Any]]
-    notes: list[str] = field(default_factory=list)
-    marks: dict[str, str] = field(default_factory=dict)  # by label: whether and how it was tuned, where the suite tunes
+    facts: Mapping[str, dict[str, Any]]
+    families: Mapping[str, str]  # by label
+    environments: Sequence[dict[str, Any]]
+    notes: Sequence[str] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)  # by label: whether and how it was tuned, if the suite tunes
 
     @cached_property
     def labels(self) -> list[str]:
@@ -82,7 +84,7 @@ class Study:
     @cached_property
     def bounds(self) -> np.ndarray:
         """(trials + 1,) where each trial's points begin."""
-        return np.searchsorted(self.points["trial"].to_numpy(), np.arange(len(self.trials) + 1))
+        return bounds_of(self.points, len(self.trials))
 
     @cached_property
     def last(self) -> dict[str, Array]:
@@ -96,26 +98,18 @@ class Study:
         return out
 
     @cached_property
-    def lost(self) -> np.ndarray:
-        return self.trials["status"].isin(LOST).to_numpy()
+    def no_result(self) -> np.ndarray:
+        """(trials,) whether a trial has no result: it failed, does not apply, or left no record."""
+        return has_no_result(self.trials)
 
     def places(self, rows: np.ndarray) -> np.ndarray:
         """The rows of `points` that belong to some rows of `trials`, trial by trial."""
-        first = self.bounds[rows]
-        lengths = self.bounds[rows + 1] - first
-        before = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int)
-        return np.repeat(first - before, lengths) + np.arange(lengths.sum())
+        return places_of(self.bounds, rows)
 
     def curve(self, row: int, *names: str) -> tuple[Array, ...]:
         """Columns of one trial's curve."""
         part = slice(self.bounds[row], self.bounds[row + 1])
         return tuple(self._column(name)[part] for name in names)
-
-    def only(self, labels: Sequence[str]) -> Study:
-        """The same study as seen by a figure of fewer optimizers."""
-        other = copy.copy(self)
-        other.__dict__["labels"] = [label for label in self.labels if label in set(labels)]
-        return other
 
     @cached_property
     def _columns(self) -> dict[str, Array]:
@@ -137,7 +131,7 @@ class Study:
             goal = np.array([goals[name] for name in self.trials["problem"]], dtype=float)
             hit = loss <= goal[owner]  # NaN on either side is no hit
             np.minimum.at(out[:, k], owner[hit], cost[hit])
-        out[self.lost] = np.inf
+        out[self.no_result] = np.inf
         return out
 
     @cached_property
@@ -165,20 +159,46 @@ class Study:
 
     def best(self, problem: str) -> tuple[float, str]:
         """The lowest loss known and its source; (NaN, "unknown") where the folder does not say."""
-        best = self.facts.get(problem, {}).get("best") or {}
-        return number(best.get("value")), str(best.get("source", "unknown"))
+        return best_of_fact(self.facts.get(problem, {}))
 
-    def incomplete(self) -> int:
-        return int((self.trials["status"] == MISSING).sum())
+    @cached_property
+    def headline(self) -> float:
+        """The target the verdict speaks of: 1 % where there is one, else the hardest. Needs a stated target."""
+        return 0.01 if 0.01 in self.taus else self.taus[-1]
 
     def comparable(self, rows: np.ndarray) -> bool:
         """Whether the clock of these trials is that of a trial alone on the machine, so that it may be compared."""
-        return bool(self._alone[rows].all())
+        return bool(self._comparable[rows].all())
 
     @cached_property
-    def _alone(self) -> np.ndarray:
+    def _comparable(self) -> np.ndarray:
         return self.trials["comparable"].to_numpy(dtype=bool)
 
 
+def bounds_of(points: pd.DataFrame, trials: int) -> np.ndarray:
+    """(trials + 1,) the row of `points` at which each trial begins."""
+    return np.searchsorted(points["trial"].to_numpy(), np.arange(trials + 1))
+
+
+def places_of(bounds: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The rows of the points that belong to some trials (`rows`), trial by trial."""
+    first = bounds[rows]
+    lengths = bounds[rows + 1] - first
+    before = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(int)
+    return np.repeat(first - before, lengths) + np.arange(lengths.sum())
+
+
+def has_no_result(trials: pd.DataFrame) -> np.ndarray:
+    """(trials,) whether the status of a trial is one of NO_RESULT."""
+    return trials["status"].isin(NO_RESULT).to_numpy()
+
+
+def best_of_fact(fact: Mapping[str, Any]) -> tuple[float, str]:
+    """The lowest loss a problem states and its source; (NaN, "unknown") where it states none."""
+    best = fact.get("best") or {}
+    return number(best.get("value")), str(best.get("source", "unknown"))
+
+
 def number(value: Any) -> float:
+    """A stated number as a float; NaN for anything else."""
     return float(value) if isinstance(value, int | float) else math.nan

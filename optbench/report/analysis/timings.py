@@ -1,48 +1,48 @@
-"""Seconds that may be compared: those of trials that had the machine to themselves, laid over the others' passes."""
+"""Seconds that may be compared: those of trials that had the machine to themselves, applied to the others' passes."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from optbench.report.analysis.statistics import Array
-from optbench.report.analysis.study import Study
+from optbench.report.analysis.study import places_of
 
 
-def lay(study: Study) -> None:
-    """Add `clock` to the points and `comparable` to the trials.
+def clock(trials: pd.DataFrame, points: pd.DataFrame, bounds: np.ndarray) -> tuple[Array, np.ndarray]:
+    """((points,) seconds to compare, (trials,) whether they may be compared).
 
-    Seeds and settings of one optimizer on one problem do the same work a pass, so one trial that ran alone tells the
+    Seeds and settings of one optimizer on one problem do the same work a pass. So one trial that ran alone tells the
     seconds of them all: its (passes, seconds) curve is read at their passes, and continued at its mean rate. Where none
-    of them ran alone the clock is the shared one of the record, which must not be compared.
+    of them ran alone, the clock is the shared one of the record, which must not be compared.
     """
-    seconds = study.points["seconds"].to_numpy(dtype=float)
-    passes = study.points["passes"].to_numpy(dtype=float)
-    clock = seconds.copy()
-    comparable = study.trials["alone"].to_numpy(dtype=bool).copy()
-    for rows in groups(study).values():
-        if (pace := _reference(study, rows)) is None:
+    seconds = points["seconds"].to_numpy(dtype=float)
+    passes = points["passes"].to_numpy(dtype=float)
+    out = seconds.copy()
+    comparable = trials["alone"].to_numpy(dtype=bool).copy()
+    for rows in groups(trials).values():
+        if (reference := _reference(trials, bounds, rows)) is None:
             continue
-        own = slice(study.bounds[pace], study.bounds[pace + 1])
-        at = study.places(rows[~comparable[rows]])
-        clock[at] = _read(passes[own], seconds[own], passes[at])
+        own = slice(bounds[reference], bounds[reference + 1])
+        at = places_of(bounds, rows[~comparable[rows]])
+        out[at] = _read(passes[own], seconds[own], passes[at])
         comparable[rows] = True
-    study.points["clock"] = clock
-    study.trials["comparable"] = comparable
+    return out, comparable
 
 
-def groups(study: Study) -> dict[tuple[str, str], np.ndarray]:
+def groups(trials: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """(problem, competitor) -> rows of `trials`: what one trial alone on the machine stands for."""
     found: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(zip(study.trials["problem"], study.trials["competitor"], strict=True)):
+    for row, key in enumerate(zip(trials["problem"], trials["competitor"], strict=True)):
         found.setdefault(key, []).append(row)
     return {key: np.array(rows) for key, rows in found.items()}
 
 
-def _reference(study: Study, rows: np.ndarray) -> int | None:
-    """The trial of the middle pace among those of `rows` that ran alone and got anywhere."""
-    spent, seconds = (study.trials[name].to_numpy(dtype=float)[rows] for name in ("passes", "seconds"))
-    ran = (study.bounds[rows + 1] > study.bounds[rows]) & (spent > 0) & (seconds > 0)
-    alone = np.flatnonzero(study.trials["alone"].to_numpy(dtype=bool)[rows] & ran)
+def _reference(trials: pd.DataFrame, bounds: np.ndarray, rows: np.ndarray) -> int | None:
+    """The trial of the middle pace among those of `rows` that ran alone and spent anything."""
+    spent, seconds = (trials[name].to_numpy(dtype=float)[rows] for name in ("passes", "seconds"))
+    ran = (bounds[rows + 1] > bounds[rows]) & (spent > 0) & (seconds > 0)
+    alone = np.flatnonzero(trials["alone"].to_numpy(dtype=bool)[rows] & ran)
     if not len(alone):
         return None
     pace = seconds[alone] / spent[alone]

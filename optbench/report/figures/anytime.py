@@ -11,9 +11,8 @@ import numpy as np
 from optbench.report.analysis.ranking import ALPHA, Ranking
 from optbench.report.analysis.statistics import Array, ecdf, profile
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import GREY, MOST, PAPER, Style, legend, log, pyplot, short
+from optbench.report.figures.style import GREY, MAX_DRAWN, PAPER, Style, legend, log, pyplot, short
 from optbench.report.format import target_name
-from optbench.report.verdict import headline
 
 
 def profile_costs(study: Study, labels: Sequence[str], tau: float) -> Array:
@@ -30,16 +29,16 @@ def profile_costs(study: Study, labels: Sequence[str], tau: float) -> Array:
     return np.asarray(np.maximum(out, 1.0))  # a ratio to a cost below one pass says nothing
 
 
-def summary(study: Study, standing: Ranking, styles: Mapping[str, Style]) -> Any:
+def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     """ECDF over (problem, target, seed); Dolan-More profiles of all; the same for the best two alone."""
     if not np.isfinite(study.passes_to).any():
         return None
     plt = pyplot()
-    labels = standing.order[:MOST]
+    labels = ranking.order[:MAX_DRAWN]
     rows = math.ceil(len(labels) / 4)
     figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3 + 0.17 * rows), layout="constrained")
     handles = _ecdf(axes[0], study, labels, styles)
-    tau = headline(study)
+    tau = study.headline
     _profiles(axes[1], study, labels, tau, styles)
     axes[1].set_title(f"cost to the {target_name(tau)}")
     pair = labels[:2]
@@ -59,9 +58,9 @@ def _ecdf(panel: Any, study: Study, labels: Sequence[str], styles: Mapping[str, 
         cost, share = ecdf(study.passes_to[mine][stated[mine]])
         x = np.concatenate([[0.5], np.maximum(cost, 0.5), [max(end, 1.0)]])
         y = np.concatenate([[0.0], share, [share[-1] if len(share) else 0.0]])
-        look = styles[label]
+        style = styles[label]
         (handles[label],) = panel.plot(
-            x, y, drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
+            x, y, drawstyle="steps-post", color=style.colour, linestyle=style.dash, marker=style.marker,
             markevery=max(1, len(x) // 5),
         )  # fmt: skip
     log(panel, both=False)
@@ -76,10 +75,10 @@ def _profiles(panel: Any, study: Study, labels: Sequence[str], tau: float, style
     for j, label in enumerate(labels):
         x = np.sort(ratios[:, j][np.isfinite(ratios[:, j])])
         y = np.arange(1, len(x) + 1) / max(len(ratios), 1)
-        look = styles[label]
+        style = styles[label]
         panel.plot(
             np.concatenate([[1.0], x, [end]]), np.concatenate([[0.0], y, [y[-1] if len(y) else 0.0]]),
-            drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
+            drawstyle="steps-post", color=style.colour, linestyle=style.dash, marker=style.marker,
             markevery=max(1, len(x) // 4),
         )  # fmt: skip
     if end > 10:
@@ -87,22 +86,22 @@ def _profiles(panel: Any, study: Study, labels: Sequence[str], tau: float, style
     panel.set(ylim=(-0.02, 1.02), xlabel="times the cost of the cheapest", ylabel="share of problems")
 
 
-def scores(standing: Ranking, styles: Mapping[str, Style]) -> Any:
+def scores(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     """IQM of the score with its interval, and the leader's probability of improvement over each other."""
-    if not standing.labels:
+    if not ranking.labels:
         return None
     plt = pyplot()
-    order = standing.order[:MOST]
-    chances = standing.improvements(order[0], order[1:])
+    order = ranking.order[:MAX_DRAWN]
+    chances = ranking.improvements(order[0], order[1:])
     figure, axes = plt.subplots(
         1, 2 if chances else 1, figsize=(PAPER, 0.17 * len(order) + 0.75), layout="constrained", squeeze=False
     )
     places = np.arange(len(order))[::-1]
     for place, label in zip(places, order, strict=True):
-        look, value = styles[label], standing.iqm[label]
-        _mark(axes[0, 0], value.estimate, value.low, value.high, place, look)
+        style, value = styles[label], ranking.iqm[label]
+        _mark(axes[0, 0], value.estimate, value.low, value.high, place, style)
         if label in chances:
-            _mark(axes[0, 1], chances[label].estimate, chances[label].low, chances[label].high, place, look)
+            _mark(axes[0, 1], chances[label].estimate, chances[label].low, chances[label].high, place, style)
     axes[0, 0].set(title="anytime score: IQM and 95 % interval", xlim=(-0.02, None))
     axes[0, 0].set_yticks(places, [short(label, 24) for label in order])
     if chances:
@@ -114,20 +113,20 @@ def scores(standing: Ranking, styles: Mapping[str, Style]) -> Any:
     return figure
 
 
-def _mark(panel: Any, middle: float, low: float, high: float, place: int, look: Style) -> None:
+def _mark(panel: Any, middle: float, low: float, high: float, place: int, style: Style) -> None:
     if math.isfinite(low):
-        panel.plot([low, high], [place, place], color=look.colour)
-    panel.plot(middle, place, marker=look.marker, color=look.colour, linestyle="none")
+        panel.plot([low, high], [place, place], color=style.colour)
+    panel.plot(middle, place, marker=style.marker, color=style.colour, linestyle="none")
 
 
-def ranks(standing: Ranking, styles: Mapping[str, Style]) -> Any:
+def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     """Critical-difference diagram (Demsar 2006): mean ranks; bars join what Wilcoxon-Holm does not tell apart."""
-    table = standing.complete
-    if len(table) < 2 or len(standing.labels) < 3:
+    table = ranking.complete
+    if len(table) < 2 or len(ranking.labels) < 3:
         return None
     plt = pyplot()
-    order = sorted(standing.labels, key=lambda label: standing.ranks[label])
-    bars = cliques(order, standing.adjusted) if standing.friedman < ALPHA else [(0, len(order) - 1)]
+    order = sorted(ranking.labels, key=lambda label: ranking.ranks[label])
+    bars = cliques(order, ranking.adjusted) if ranking.friedman < ALPHA else [(0, len(order) - 1)]
     half = math.ceil(len(order) / 2)
     depth = half + 0.45 * len(bars) + 0.8
     figure, panel = plt.subplots(figsize=(PAPER, 0.17 * depth + 0.55), layout="constrained")
@@ -139,13 +138,13 @@ def ranks(standing: Ranking, styles: Mapping[str, Style]) -> Any:
         panel.plot([tick, tick], [0, -0.15], color="black", linewidth=0.8)
         panel.text(tick, -0.25, str(tick), ha="center", va="bottom", fontsize=7)
     for k, (a, b) in enumerate(bars):
-        ends = [standing.ranks[order[a]] - 0.01 * span, standing.ranks[order[b]] + 0.01 * span]
+        ends = [ranking.ranks[order[a]] - 0.01 * span, ranking.ranks[order[b]] + 0.01 * span]
         panel.plot(ends, [0.4 + 0.45 * k] * 2, color="black", linewidth=2.2, solid_capstyle="round")
     base = 0.45 * len(bars) + 0.7
     for k, label in enumerate(order):
         left = k < half
         line = base + (k if left else len(order) - 1 - k)
-        rank, edge = standing.ranks[label], best - 0.03 * span if left else worst + 0.03 * span
+        rank, edge = ranking.ranks[label], best - 0.03 * span if left else worst + 0.03 * span
         colour = styles[label].colour
         panel.plot([rank, rank, edge], [0, line, line], color=colour, linewidth=0.9, linestyle=styles[label].dash)
         text = f"{short(label, 22)} {rank:.2f}" if left else f"{rank:.2f} {short(label, 22)}"

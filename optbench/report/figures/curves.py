@@ -18,10 +18,10 @@ PAGE = 12  # panels a figure; more problems make more figures
 UNITS = {"passes": "passes", "seconds": "seconds", "samples": "samples", "flops": "FLOPs"}
 
 
-def figures(study: Study, styles: Mapping[str, Style], axis: str) -> dict[str, Any]:
+def figures(study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str) -> dict[str, Any]:
     """{name: figure}: one for every twelve problems."""
     split = pages(f"curves_{axis}", study.problems, PAGE)
-    return {name: _figure(study, styles, axis, problems) for name, problems in split.items()}
+    return {name: _figure(study, labels, styles, axis, problems) for name, problems in split.items()}
 
 
 def pages(name: str, problems: Sequence[str], most: int) -> dict[str, Sequence[str]]:
@@ -30,11 +30,13 @@ def pages(name: str, problems: Sequence[str], most: int) -> dict[str, Sequence[s
     return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + most] for k, at in enumerate(starts)}
 
 
-def _figure(study: Study, styles: Mapping[str, Style], axis: str, problems: Sequence[str]) -> Any:
+def _figure(
+    study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str, problems: Sequence[str]
+) -> Any:
     plt = pyplot()
     columns = min(COLUMNS, len(problems))
     rows = math.ceil(len(problems) / columns)
-    entries = max(1, math.ceil(len(study.labels) / 4))
+    entries = max(1, math.ceil(len(labels) / 4))
     size = (PAPER * columns / COLUMNS if columns > 1 else 0.6 * PAPER, 1.75 * rows + 0.17 * entries + 0.2)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     handles: dict[str, Any] = {}
@@ -42,12 +44,12 @@ def _figure(study: Study, styles: Mapping[str, Style], axis: str, problems: Sequ
         if k >= len(problems):
             axis_.set_visible(False)
             continue
-        _panel(axis_, study, styles, axis, problems[k], handles)
+        handles |= _panel(axis_, study, labels, styles, axis, problems[k])
         if k % columns == 0:
             axis_.set_ylabel(_gap_name(study, problems))
         if k >= len(problems) - columns:
             axis_.set_xlabel(UNITS[axis])
-    ordered = [label for label in study.labels if label in handles]
+    ordered = [label for label in labels if label in handles]
     legend(figure, [handles[label] for label in ordered], ordered, columns=4 if columns > 1 else 2)
     return figure
 
@@ -58,43 +60,43 @@ def _gap_name(study: Study, problems: Sequence[str]) -> str:
 
 
 def _panel(
-    axis_: Any, study: Study, styles: Mapping[str, Style], axis: str, problem: str, handles: dict[str, Any]
-) -> None:
+    axis_: Any, study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str, problem: str
+) -> dict[str, Any]:
     every = Bands(study, problem, axis)
     best, _source = study.best(problem)
     zero = best if not math.isnan(best) else 0.0
-    bands = {label: found for label in study.labels if (found := every.band(label)) is not None}
+    bands = {label: found for label in labels if (found := every.band(label)) is not None}
     floor, top = limits([found.middle - zero for found in bands.values()])
     shared = axis == "seconds" and any(not found.comparable for found in bands.values())
     axis_.set_title(short(problem, 30) + (" (shared clock)" if shared else ""))
     first = float(every.grid[1]) if len(every.grid) > 1 else 1.0
     shade = 0.13 if len(bands) <= 6 else 0.05
-    drawn = False
+    handles: dict[str, Any] = {}
     for label, found in bands.items():
         x = np.maximum(found.cost, first / 2)  # zero has no place on a log axis
-        middle, low, high = (_shown(values - zero, floor, top) for values in (found.middle, found.low, found.high))
+        middle, low, high = (_clipped(values - zero, floor, top) for values in (found.middle, found.low, found.high))
         if not np.isfinite(middle).any():
             continue
-        drawn = True
-        look = styles[label]
+        style = styles[label]
         finite = np.isfinite(low) & np.isfinite(high)
-        axis_.fill_between(x, low, high, where=finite, step="post", color=look.colour, alpha=shade, linewidth=0)
+        axis_.fill_between(x, low, high, where=finite, step="post", color=style.colour, alpha=shade, linewidth=0)
         (line,) = axis_.plot(
-            x, middle, drawstyle="steps-post", color=look.colour, linestyle=look.dash, marker=look.marker,
+            x, middle, drawstyle="steps-post", color=style.colour, linestyle=style.dash, marker=style.marker,
             markevery=[*range(0, len(x) - 1, max(1, len(x) // 5)), len(x) - 1], label=label,
         )  # fmt: skip
-        handles.setdefault(label, line)
-    if not drawn:
+        handles[label] = line
+    if not handles:
         axis_.text(0.5, 0.5, "no finite curve", ha="center", va="center", transform=axis_.transAxes)
         axis_.set_xticks([])
         axis_.set_yticks([])
-        return
+        return handles
     axis_.set_ylim(floor / 2, top)
     log(axis_)
     for tau in study.taus:
         goal = study.target(problem, tau) - zero
         if floor <= goal <= top:
             axis_.axhline(goal, color="#999999", linewidth=0.5, linestyle=(0, (1, 2)), zorder=0)
+    return handles
 
 
 def limits(gaps: list[Array]) -> tuple[float, float]:
@@ -110,6 +112,6 @@ def limits(gaps: list[Array]) -> tuple[float, float]:
     return min(max(float(positive.min()), 1e-8 * start), top / 10), top
 
 
-def _shown(gap: Array, floor: float, top: float) -> Array:
+def _clipped(gap: Array, floor: float, top: float) -> Array:
     """Gaps with whatever is at or below the floor drawn on it, above the top just out of sight; infinities left out."""
     return np.where(np.isfinite(gap), np.clip(gap, floor, 2 * top), np.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from optbench.report.figures.style import GREY, PAPER, Style, log, pyplot, short
 from optbench.report.format import number, target_name
 
 
-def targets(study: Study, table: pd.DataFrame) -> Any:
+def targets(study: Study, labels: Sequence[str], table: pd.DataFrame) -> Any:
     """A heat map a target: median passes to it, optimizers x problems; white where the median trial misses it."""
     plt = pyplot()
     taus = [tau for tau in study.taus if len(table) and (table["tau"] == tau).any()]
@@ -22,7 +22,7 @@ def targets(study: Study, table: pd.DataFrame) -> Any:
         return None
     columns = min(2, len(taus))
     rows = math.ceil(len(taus) / columns)
-    height = rows * (0.17 * len(study.labels) + 0.9) + 0.3
+    height = rows * (0.17 * len(labels) + 0.9) + 0.3
     figure, axes = plt.subplots(rows, columns, figsize=(PAPER, height), squeeze=False, layout="constrained")
     finite = table["passes"][np.isfinite(table["passes"])]
     floor = _floor(finite)
@@ -33,7 +33,7 @@ def targets(study: Study, table: pd.DataFrame) -> Any:
             panel.set_visible(False)
             continue
         part = table[table["tau"] == taus[k]].pivot(index="label", columns="problem", values="passes")
-        part = part.reindex(index=study.labels, columns=[p for p in study.problems if p in part.columns])
+        part = part.reindex(index=list(labels), columns=[p for p in study.problems if p in part.columns])
         numbers = part.to_numpy(dtype=float)
         shade = np.log10(np.clip(np.where(np.isfinite(numbers), numbers, np.nan), floor, None))
         panel.pcolormesh(shade, cmap=_pale("cividis_r"), vmin=low, vmax=high, edgecolors="#dddddd", linewidth=0.4)
@@ -73,7 +73,7 @@ def _floor(costs: pd.Series) -> float:
     return float(positive.min()) if len(positive) else 1.0
 
 
-def gaps(study: Study, styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
+def gaps(study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
     """Final loss above the best known, with its interval, a panel a problem; failures at the right edge."""
     plt = pyplot()
     problems = [name for name in study.problems if len(table) and (table["problem"] == name).any()]
@@ -81,18 +81,18 @@ def gaps(study: Study, styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
         return None
     columns = min(3, len(problems))
     rows = math.ceil(len(problems) / columns)
-    size = (PAPER if columns > 1 else 0.6 * PAPER, rows * (0.145 * len(study.labels) + 0.62))
+    size = (PAPER if columns > 1 else 0.6 * PAPER, rows * (0.145 * len(labels) + 0.62))
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", sharey=True)
-    places = np.arange(len(study.labels))[::-1]
+    places = np.arange(len(labels))[::-1]
     for k, panel in enumerate(axes.flat):
         if k >= len(problems):
             panel.set_visible(False)
             continue
-        part = table[table["problem"] == problems[k]].set_index("label").reindex(study.labels)
+        part = table[table["problem"] == problems[k]].set_index("label").reindex(list(labels))
         prefix = "gap" if part["gap"].notna().any() else "loss"
         _gap_panel(panel, part, prefix, styles, places)
         panel.set_title(short(problems[k], 30))
-        panel.set_yticks(places, [short(label, 22) for label in study.labels])
+        panel.set_yticks(places, [short(label, 22) for label in labels])
         if k >= len(problems) - columns:
             panel.set_xlabel("final loss above best" if prefix == "gap" else "final loss")
     return figure
@@ -106,20 +106,21 @@ def _gap_panel(panel: Any, part: pd.DataFrame, prefix: str, styles: Mapping[str,
     for (label, _row), (middle, low, high), place in zip(part.iterrows(), values, places, strict=True):
         if math.isnan(middle):
             continue
-        look = styles[str(label)]
+        style = styles[str(label)]
         if math.isinf(middle):
             panel.plot(top, place, marker="x", color=GREY, markersize=4, linestyle="none", clip_on=False)
             continue
         ends = np.clip([low, high if math.isfinite(high) else top], floor, top)
-        panel.plot(ends, [place, place], color=look.colour, linewidth=1.0)
-        panel.plot(max(middle, floor), place, marker=look.marker, color=look.colour, linestyle="none")
+        panel.plot(ends, [place, place], color=style.colour, linewidth=1.0)
+        panel.plot(max(middle, floor), place, marker=style.marker, color=style.colour, linestyle="none")
     log(panel, both=False)
     panel.set_xlim(floor / 2, top * 1.3)
     panel.set_ylim(-0.7, len(places) - 0.3)
 
 
-def throughput(study: Study, styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
+def throughput(labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
     """Samples and candidates a second, the share of the ceiling and memory: a dot a problem, a row an optimizer."""
+    table = table[table["label"].isin(labels)] if len(table) else table
     if not len(table):
         return None
     plt = pyplot()
@@ -132,22 +133,27 @@ def throughput(study: Study, styles: Mapping[str, Style], table: pd.DataFrame) -
     shown = {name: title for name, title in views.items() if (table[name].fillna(0) > 0).any()}
     if not shown:
         return None
-    size = (PAPER, math.ceil(len(shown) / 2) * (0.16 * len(study.labels) + 0.65))
+    size = (PAPER, math.ceil(len(shown) / 2) * (0.16 * len(labels) + 0.65))
     figure, axes = plt.subplots(
         math.ceil(len(shown) / 2), min(2, len(shown)), figsize=size, squeeze=False, layout="constrained", sharey=True
     )
-    places = {label: len(study.labels) - 1 - k for k, label in enumerate(study.labels)}
+    places = {label: len(labels) - 1 - k for k, label in enumerate(labels)}
     for panel in axes.flat[len(shown) :]:
         panel.set_visible(False)
     for panel, (name, title) in zip(axes.flat, shown.items(), strict=False):
         for label, part in table.groupby("label", sort=False):
             values = part[name].to_numpy(dtype=float) / (1e6 if name == "peak_bytes" else 1)
             values = values[np.isfinite(values) & (values > 0)]
-            look, place = styles[str(label)], places[str(label)]
+            style, place = styles[str(label)], places[str(label)]
             if len(values):
-                panel.plot([values.min(), values.max()], [place, place], color=look.colour, linewidth=0.7)
+                panel.plot([values.min(), values.max()], [place, place], color=style.colour, linewidth=0.7)
             panel.plot(
-                values, np.full(len(values), place), marker=look.marker, color=look.colour, linestyle="none", alpha=0.8
+                values,
+                np.full(len(values), place),
+                marker=style.marker,
+                color=style.colour,
+                linestyle="none",
+                alpha=0.8,
             )
         log(panel, both=False)
         panel.set_title(title)

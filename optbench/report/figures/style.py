@@ -1,4 +1,4 @@
-"""One look for everything: a colour, a dash and a marker an optimizer, the same in every figure of a report."""
+"""One style for everything: a colour, a dash and a marker an optimizer, the same in every figure of a report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 GREY = "#777777"
-MOST = 16  # optimizers in a printed figure; more could not be told apart
+MAX_DRAWN = 16  # optimizers in a printed figure; more could not be told apart
 PAPER = 7.0  # inches: the text width of a two-column paper
 
 
@@ -29,7 +29,7 @@ class Style:
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:
-    """A look for each label, by its place in the list alone."""
+    """A style for each label, by its place in the list alone."""
     return {
         label: Style(COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)], MARKERS[k % len(MARKERS)])
         for k, label in enumerate(labels)

@@ -1,108 +1,34 @@
-"""What the settings of one optimizer are worth: learning-rate sensitivity and the expected best of k."""
+"""Loss against learning rate, and the expected best of k settings, as small multiples."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from optbench.report.analysis.selection import criterion
-from optbench.report.analysis.statistics import Array, best_of
-from optbench.report.analysis.study import Study
+from optbench.report.analysis.tuning import MIN_SETTINGS
 from optbench.report.figures.curves import PAGE, pages
-from optbench.report.figures.style import PAPER, Style, legend, log, pyplot, short
-from optbench.report.figures.style import styles as looks_of
-
-RATES = ("lr", "learning_rate")
-LEAST = 3  # settings of one optimizer on one problem from which a view is worth drawing
-
-
-def settings(study: Study) -> pd.DataFrame:
-    """A row a (problem, optimizer, setting) of optimizers with three settings or more.
-
-    `select` is what the choice is made on (median validation loss; the training loss where there is none) and `value`
-    what is reported (median test loss; else the training loss). Lost trials are infinite in both.
-    """
-    names = _names(study)
-    counts = Counter((problem, names[problem, label]) for problem, label in study.cells)
-    nothing = np.full(len(study.trials), np.nan)
-    valid, test, loss = (study.last.get(name, nothing) for name in ("valid_loss", "test_loss", "loss"))
-    spent, hypers, plain = (study.trials[name].to_numpy() for name in ("passes", "hyper", "plain"))
-    on = {problem: criterion(study, problem)[0] for problem in study.problems}
-    rows = []
-    for (problem, label), cell in study.cells.items():
-        if counts[problem, names[problem, label]] < LEAST:
-            continue
-        tested = not np.isnan(test[cell]).all()
-        chosen = valid if on[problem] == "validation" else loss
-        rows.append(
-            {"problem": problem, "optimizer": names[problem, label], "label": plain[cell[0]]}
-            | {"rate": _rate(hypers[cell[0]])}
-            | {"select": _median(study, chosen, cell), "value": _median(study, test if tested else loss, cell)}
-            | {"selected_on": on[problem], "reported_on": "test" if tested else "training"}
-            | {"final": _median(study, loss, cell), "passes": float(np.nansum(spent[cell].astype(float)))}
-            | {"lost": int(study.lost[cell].sum()), "trials": len(cell)}
-        )
-    return pd.DataFrame(rows)
-
-
-def _names(study: Study) -> dict[tuple[str, str], str]:
-    """(problem, label) -> whose setting it is: the tuned optimizer, or the optimizer with its device and folder."""
-    label, plain, optimizer, competitor = (
-        study.trials[name].astype(str).to_numpy() for name in ("label", "plain", "optimizer", "competitor")
-    )
-    out = {}
-    for key, cell in study.cells.items():
-        row = cell[0]
-        tuned = competitor[row] != label[row]
-        out[key] = competitor[row] if tuned else optimizer[row] + label[row][len(plain[row]) :]
-    return out
-
-
-def _rate(hyper: Any) -> float:
-    given = hyper if isinstance(hyper, dict) else {}
-    return next((float(given[name]) for name in RATES if isinstance(given.get(name), int | float)), math.nan)
-
-
-def _median(study: Study, values: Array, cell: np.ndarray) -> float:
-    return float(np.median(np.where(np.isnan(values[cell]) | study.lost[cell], np.inf, values[cell])))
-
-
-def best_of_k(table: pd.DataFrame) -> pd.DataFrame:
-    """Expected `value` of the best of k settings by `select`, and what trying k of them cost in passes."""
-    rows: list[dict[str, Any]] = []
-    if not len(table):
-        return pd.DataFrame(rows)
-    for (problem, optimizer), part in table.groupby(["problem", "optimizer"], sort=False):
-        expected = best_of(part["select"], part["value"])
-        each = float(part["passes"].mean())
-        for k, value in enumerate(expected, 1):
-            rows.append(
-                {"problem": problem, "optimizer": optimizer, "k": k, "expected": value, "tuning_passes": k * each}
-                | {name: part[name].iloc[0] for name in ("selected_on", "reported_on")}
-            )
-    return pd.DataFrame(rows)
+from optbench.report.figures.style import MAX_DRAWN, PAPER, Style, legend, log, pyplot, short
+from optbench.report.figures.style import styles as styles_of
 
 
 def figures(
-    table: pd.DataFrame, best: pd.DataFrame, styles: Mapping[str, Style], order: Sequence[str], most: int
+    table: pd.DataFrame, best: pd.DataFrame, styles: Mapping[str, Style], order: Sequence[str]
 ) -> dict[str, Any]:
     """{name: figure}: loss against learning rate, and expected best against settings tried; twelve problems a figure.
 
-    order: the labels by rank; of more than `most` optimizers the first ones are drawn.
+    order: the labels by rank; of many optimizers the first MAX_DRAWN are drawn.
     """
     if not len(table):
         return {}
     names = list(dict.fromkeys(best["optimizer"]))
-    names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[:most]
-    own = {**looks_of(names), **{name: styles[name] for name in names if name in styles}}
+    names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[:MAX_DRAWN]
+    own = {**styles_of(names), **{name: styles[name] for name in names if name in styles}}
     out = _paged("best_of_k", best, own, "k", "expected", "settings tried", "expected loss of the best")
     rated = table[table["rate"] > 0].sort_values("rate")
-    several = rated.groupby(["problem", "optimizer"])["rate"].transform("nunique") >= LEAST
+    several = rated.groupby(["problem", "optimizer"])["rate"].transform("nunique") >= MIN_SETTINGS
     return out | _paged("rates", rated[several], own, "rate", "final", "learning rate", "median final loss")
 
 
@@ -139,10 +65,10 @@ def _panels(
 def _lines(panel: Any, table: pd.DataFrame, styles: Mapping[str, Style], x: str, y: str) -> dict[str, Any]:
     handles = {}
     for name, part in table.groupby("optimizer", sort=False):
-        look = styles[str(name)]
+        style = styles[str(name)]
         values = part[y].replace(math.inf, math.nan)
         (handles[str(name)],) = panel.plot(
-            part[x], values, color=look.colour, marker=look.marker, linestyle=look.dash,
+            part[x], values, color=style.colour, marker=style.marker, linestyle=style.dash,
             linewidth=1.2 if x == "k" else 0.6,
         )  # fmt: skip
     if (table[y].replace(math.inf, math.nan) > 0).any():

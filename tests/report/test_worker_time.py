@@ -14,7 +14,8 @@ from optbench.core.trial import RequestError
 from optbench.records.reader import read
 from optbench.records.schema import RECORDS, lines
 from optbench.report.analysis import time_spent
-from optbench.report.analysis.load import study
+from optbench.report.analysis.load import load_study
+from optbench.report.sections.speed import spent_by_problem, spent_sentence
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,27 +29,27 @@ def test_worker_time_is_shared_out_over_lanes_and_settings(tmp_path: Path) -> No
         if record.optimizer == "b":
             record.wall_seconds, record.lanes = 8.0, 1
     (tmp_path / RECORDS).write_text("".join(record.line() + "\n" for record in records))
-    table = time_spent.effort(study([read(tmp_path)]))
+    table = time_spent.worker_time(load_study([read(tmp_path)]))
     found = {(row["problem"], row["label"].split()[0]): row for row in table.to_dict("records")}
     assert len(table) == 4
     a, b = found["p", "a"], found["q", "b"]
     assert (a["trials"], a["worker_seconds"], a["clock_seconds"], a["warmup_seconds"]) == (10, 20.0, 10.0, 1.0)
     assert (b["trials"], b["worker_seconds"], b["clock_seconds"], b["warmup_seconds"]) == (5, 40.0, 25.0, 2.5)
-    text = time_spent.sentence(table)
+    text = spent_sentence(table)
     assert text.startswith("30 trials took 120 s of worker time: 58.3 % in optimizers, 5.83 % in warm-up and tracing")
     assert "35.8 % in scoring" in text and "b (66.7 %) and a (tuned, 2) (33.3 %)" in text
-    shown = time_spent.shown(table)
+    shown = spent_by_problem(table)
     assert shown["worker time"].tolist() == ["60.0 s", "60.0 s"] and shown["of all"].tolist() == ["50 %", "50 %"]
 
 
 def test_records_that_do_not_tell_make_no_table(tmp_path: Path) -> None:
     make(tmp_path, {"a": Runner()})
-    table = time_spent.effort(study([read(tmp_path)]))
-    assert table.empty and time_spent.shown(table).empty and time_spent.sentence(table) == ""
+    table = time_spent.worker_time(load_study([read(tmp_path)]))
+    assert table.empty and spent_by_problem(table).empty and spent_sentence(table) == ""
 
 
 def script() -> ModuleType:
-    where = importlib.util.spec_from_file_location("pack_results", ROOT / "docs" / "pack_results.py")
+    where = importlib.util.spec_from_file_location("pack_results", ROOT / "scripts" / "pack_results.py")
     assert where and where.loader
     module = importlib.util.module_from_spec(where)
     where.loader.exec_module(module)

@@ -1,0 +1,187 @@
+"""The command line's arguments, its help and its refusals. Standard library only, argcomplete where it is installed."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib.metadata
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, NoReturn
+
+from optbench.core.trial import RequestError
+
+TRACKS = ("function", "supervised", "unsupervised", "reinforcement")  # core.problem has them, and imports torch
+EXIT_CODES = """exit codes:
+  0  every planned trial has a record, and at least one succeeded
+  1  no trial succeeded; with --strict: a trial failed; check: a check failed; report: a cell got worse
+  2  the request was refused before anything ran, or the worker processes cannot run
+  130  interrupted; the same command goes on
+"""
+RUN_EXAMPLES = """examples:
+  optbench run                                       the suite quick, about a minute
+  optbench run standard --workers 8
+  optbench run --problem mlp_digits --optimizer 'adam[lr=0.001,0.01]' --optimizer pso --seeds 10
+  optbench run --problem mlp_iris                    a default set of optimizers on one problem
+  optbench run --optimizer torch.optim:NAdam         one optimizer on a default set of problems
+  optbench run --plugin my_method.py --optimizer my_method --optimizer adam --tune 8 --out results/mine
+  optbench run quick --problem mlp_iris              the suite quick with other problems
+
+Without a suite, problems have their own default budgets and results go to results/<what was asked for>.
+"""
+REPORT_EXAMPLES = """examples:
+  optbench report results/quick
+  optbench report results/before results/after --out results/against --require-common 20
+"""
+LIST_EXAMPLES = """examples:
+  optbench list problems --track supervised
+  optbench list optimizers --family swarm
+  optbench list problems mri
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses what it cannot read in one line, with the nearest name."""
+
+    known: ClassVar[dict[str, None]] = {}  # commands and options of all parsers
+
+    def add_argument(self, *names: Any, **how: Any) -> argparse.Action:
+        self.known.update(dict.fromkeys(name for name in names if name.startswith("--")))
+        return super().add_argument(*names, **how)
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"unrecognized arguments: (\S+)|command: invalid choice: '(.*?)'", message)
+        close = difflib.get_close_matches(wrong[1] or wrong[2], self.known, 1, 0.5) if wrong else []
+        hint = f"did you mean {close[0]!r}?" if close else f"`{self.prog} --help` shows what it takes"
+        raise RequestError(f"{message}; {hint}")
+
+
+def _whole_number(text: str) -> int:
+    """A whole number, as argparse wants its refusal."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _lanes(text: str) -> int | None:
+    """A number of lanes, or None for "auto"."""
+    return None if text == "auto" else _whole_number(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `command` is the one that was given. Completes in a shell through argcomplete."""
+    whole = _Parser(
+        prog="python -m optbench",
+        description="Compare optimizers on torch networks.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    version = f"optbench {importlib.metadata.version('optbench')}"
+    whole.add_argument("--version", action="version", version=version)
+    commands = whole.add_subparsers(required=True, dest="command", metavar="command")
+    _add_run(commands)
+    _add_report(commands)
+    _add_list(commands)
+    _add_rest(commands)
+    _Parser.known.update(dict.fromkeys(commands.choices))
+    _complete(whole)
+    return whole
+
+
+def _command(commands: Any, name: str, summary: str, epilog: str = "") -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary.capitalize() + ".",
+        epilog=f"{epilog}\n{EXIT_CODES}" if epilog else EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return added
+
+
+def _add_run(commands: Any) -> None:
+    run = _command(commands, "run", "run a suite and write its report", RUN_EXAMPLES)
+    suite = run.add_argument("suite", nargs="?", help="a built-in suite or a TOML file (default: quick)")
+    run.add_argument("--out", metavar="DIR", help="results folder (default: results/<suite or request>)")
+    problem = run.add_argument("--problem", action="append", default=[], metavar="P", help="a problem; repeatable")
+    optimizer = run.add_argument(
+        "--optimizer", action="append", default=[], metavar="O", help="like 'adam[lr=0.01,0.1]'; repeatable"
+    )
+    run.add_argument("--seeds", type=_whole_number, metavar="N", help="seeds 0 to N-1")
+    run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
+    run.add_argument("--tune", type=_whole_number, metavar="N", help="configurations tried where there is a space")
+    run.add_argument("--timeout", type=float, metavar="SECONDS", help="that a trial may take (default: 120)")
+    run.add_argument("--memory", type=float, metavar="GIB", help="that a worker process may hold (default: 4)")
+    run.add_argument("--workers", type=_whole_number, metavar="N", help="processes (default: one a core)")
+    run.add_argument("--lanes", type=_lanes, metavar="N", help="trials in one program (default: auto, as many as pay)")
+    run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
+    run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
+    run.add_argument("--eager", action="store_true", help="no tracing: every operation as PyTorch runs it")
+    run.add_argument("--retry-failed", action="store_true", help="run failed, timed-out and killed trials again")
+    run.add_argument("--add", action="store_true", help="join a folder that holds another plan")
+    run.add_argument("--strict", action="store_true", help="exit 1 when a trial failed")
+    run.add_argument("-q", "--quiet", action="store_true", help="print the verdict and errors alone")
+    run.add_argument("-v", "--verbose", action="store_true", help="print every lane group as it ends")
+    _completes(suite, _suites)
+    _completes(problem, lambda: _names("problems"))
+    _completes(optimizer, lambda: _names("optimizers"))
+
+
+def _add_report(commands: Any) -> None:
+    report = _command(commands, "report", "write the report of result folders again", REPORT_EXAMPLES)
+    report.add_argument("folder", nargs="+", metavar="DIR", help="the first is what the others are compared with")
+    report.add_argument("--out", metavar="DIR", help="where to (default: the first folder)")
+    report.add_argument(
+        "--require-common",
+        type=_whole_number,
+        metavar="N",
+        help="exit 2 when fewer cells are in all (default: 1)",
+    )
+
+
+def _add_list(commands: Any) -> None:
+    listing = _command(commands, "list", "list problems, optimizers and suites", LIST_EXAMPLES)
+    listing.add_argument("words", nargs="*", metavar="WHAT", help="problems, optimizers or suites, then text to find")
+    listing.add_argument("--track", choices=TRACKS, help="problems of this track alone")
+    listing.add_argument("--family", metavar="F", help="optimizers of this family alone")
+    listing.add_argument("--json", action="store_true")
+
+
+def _add_rest(commands: Any) -> None:
+    check = _command(commands, "check", "check an optimizer or problem for conformance")
+    target = check.add_argument("target", help="a table name, module:Class, or a plugin file")
+    check.add_argument("--plugin", action="append", default=[], metavar="FILE")
+    _completes(target, lambda: [*_names("optimizers"), *_names("problems")])
+
+    new = _command(commands, "new", "write a plugin file that already runs")
+    new.add_argument("kind", choices=("optimizer", "problem"))
+    new.add_argument("name")
+
+    merge = _command(commands, "merge", "join results of several machines")
+    merge.add_argument("folder", nargs="+", metavar="DIR")
+    merge.add_argument("--out", required=True, metavar="DIR")
+    merge.add_argument("--mixed", action="store_true", help="join folders of different versions all the same")
+
+
+def _names(kind: str) -> list[str]:
+    from optbench.registry.listing import listing
+
+    return [row["name"] for row in listing()[kind]]
+
+
+def _suites() -> list[str]:
+    return _names("suites")
+
+
+def _completes(action: argparse.Action, names: Callable[[], list[str]]) -> None:
+    """Let argcomplete offer these names for an argument."""
+    action.completer = lambda **_: names()  # type: ignore[attr-defined]  # argcomplete's own convention
+
+
+def _complete(whole: argparse.ArgumentParser) -> None:
+    try:
+        import argcomplete  # type: ignore[import-not-found,unused-ignore]
+    except ImportError:  # shell completion is optional: pip install argcomplete
+        return
+    argcomplete.autocomplete(whole)

@@ -1,0 +1,176 @@
+# PYTHON_ARGCOMPLETE_OK
+"""The command line: what each command does. Heavy modules are imported by the commands that use them."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from optbench.arguments import parser
+from optbench.core.trial import FAILED, RequestError
+
+SUCCEEDED = ("spent", "finished")  # statuses of a trial that ran to its end
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code.
+
+    0 done; 1 no trial succeeded, a trial failed under --strict, or a check failed; 2 a bad request, or workers that
+    cannot run; 130 interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    commands = {
+        "run": _run,
+        "report": _report,
+        "list": _list,
+        "check": _check,
+        "new": _new,
+        "merge": _merge,
+    }
+    try:
+        options = parser().parse_args(given)
+        return commands[options.command](options, given)
+    except RequestError as error:
+        print(f"optbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\noptbench: interrupted; every finished trial is kept, the same command goes on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _run(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.execution.request import Request, is_small
+    from optbench.execution.start import start_fork_server
+
+    request = Request(
+        suite=options.suite,
+        out=options.out,
+        problems=options.problem,
+        optimizers=options.optimizer,
+        seeds=options.seeds,
+        passes=options.passes,
+        tune=options.tune,
+        timeout=options.timeout,
+        memory=options.memory,
+    )
+    suite = request.resolved_suite()
+    folder = request.folder(suite)
+    _say_at_once(f"{suite.name} into {folder}: loading torch and the problems ...", options)
+    if not is_small(suite, most=4):
+        start_fork_server()  # it imports torch while this process plans
+
+    from optbench.execution.executor import ExecutorError
+    from optbench.execution.options import RunOptions
+    from optbench.execution.runner import run_suite
+
+    how = RunOptions(
+        workers=options.workers,
+        lanes=options.lanes,
+        device=options.device,
+        plugins=tuple(options.plugin),
+        eager=options.eager,
+        retry_failed=options.retry_failed,
+        add=options.add,
+        own_process=True,
+        command=shlex.join(["python", "-m", "optbench", *given]),
+        report=True,
+        verbosity=_verbosity(options),
+    )
+    try:
+        records = run_suite(suite, folder, how, print if how.verbosity >= 0 else lambda line: None)
+    except ExecutorError as error:
+        print(f"optbench: {error}", file=sys.stderr)
+        return 2
+    _say_at_once("writing the report ...", options)
+    _write_report([folder], None, None)
+    if not any(record.status in SUCCEEDED for record in records):
+        print(f"optbench: none of the {len(records)} trials succeeded", file=sys.stderr)
+        return 1
+    return int(options.strict and any(record.status in FAILED for record in records))
+
+
+def _say_at_once(text: str, options: argparse.Namespace) -> None:
+    """What goes on, before the seconds in which nothing else can be seen. On stderr: it is no result."""
+    if _verbosity(options) >= 0:
+        print(f"optbench: {text}", file=sys.stderr, flush=True)
+
+
+def _verbosity(options: argparse.Namespace) -> int:
+    return int(options.verbose) - int(options.quiet)
+
+
+def _report(options: argparse.Namespace, given: list[str]) -> int:
+    folders = [Path(name) for name in options.folder]
+    return _write_report(folders, options.out and Path(options.out), options.require_common)
+
+
+def _write_report(folders: list[Path], out: Path | None, require_common: int | None) -> int:
+    """Write the report and print its verdict; 1 where a comparison found a cell that got worse."""
+    from optbench import report
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"{folder} is no results folder; `python -m optbench run --out {folder}` makes one")
+    if out and out.exists() and not out.is_dir():
+        raise RequestError(f"--out {out} is a file, not a folder to write the report into")
+    common = require_common if require_common is not None else int(len(folders) > 1)
+    needs = {"require_common": common} if "require_common" in inspect.signature(report.write).parameters else {}
+    written = report.write(folders, out, **needs)
+    for sentence in written.verdict:
+        print(sentence)
+    print(f"report: {written.html}")
+    return int(bool(written.regressions))
+
+
+def _list(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.registry.listing import filtered, listing
+
+    found = filtered(listing(), options.words, options.track, options.family)
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for kind, rows in found.items():
+        print(f"{kind}:")
+        width = max((len(row["name"]) for row in rows), default=0)
+        for row in rows:
+            note = f"  (not installed: pip install {row['install']})" if row.get("install") else ""
+            print(f"  {row['name']:<{width}}  {row['kind']:<19}  {row['summary']}{note}")
+        if not rows:
+            print("  none")
+    return 0
+
+
+def _check(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.testing.conformance import check
+
+    findings = check(options.target, options.plugin)
+    for finding in findings:
+        print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}" + (f": {finding.detail}" if finding.detail else ""))
+    failed = sum(not finding.ok for finding in findings)
+    print(f"{options.target}: {len(findings) - failed} passed, {failed} failed")
+    return int(failed > 0)
+
+
+def _new(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.testing.scaffolds import write
+
+    path = write(options.kind, options.name)
+    print(f"wrote {path}; next:")
+    print(f"  python -m optbench check {path}")
+    print(f"  python -m optbench run --plugin {path} --{options.kind} {options.name} --out results/{options.name}")
+    return 0
+
+
+def _merge(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.records.merge import merge
+
+    count = merge([Path(name) for name in options.folder], Path(options.out), options.mixed)
+    print(f"{count} records in {options.out}")
+    return 0

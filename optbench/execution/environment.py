@@ -1,0 +1,85 @@
+"""What the report has to know that no record says: environment.json, as plain data."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import asdict
+from typing import Any
+
+from optbench.core.problem import Problem
+from optbench.core.trial import RequestError
+from optbench.engine.data import splits
+from optbench.engine.flops import flops
+from optbench.engine.model import BatchedModel
+from optbench.execution import machine, tuning
+from optbench.execution.options import RunOptions
+from optbench.execution.plan import Plan
+from optbench.registry.catalog import Catalog
+
+WORKER_THREADS = 1  # of a worker process, and of everything that is measured for its sake
+
+
+def environment(plan: Plan, catalog: Catalog, workers: int, options: RunOptions) -> dict[str, Any]:
+    """The run, its machine, its plan, its problems and its optimizers. Raises RequestError for a broken problem."""
+    suite, device = plan.suite, options.device
+    problems = {task.trial.problem: task.problem for task in plan.tasks}
+    with machine.threads(WORKER_THREADS):
+        ceiling = machine.ceiling(device)
+        facts = {name: problem_facts(name, problem, catalog, device) for name, problem in problems.items()}
+    tuned = {"tuning": tuning.facts(suite.tune, plan.competitors)} if suite.tune else {}
+    return {
+        "format": 1,
+        "optbench": machine.VERSION,
+        "suite": suite.name,
+        "command": options.command,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        "threads": WORKER_THREADS,
+        "workers": workers,
+        "eager": options.eager,
+        "ceiling_flops_per_second": {device: ceiling},
+        "plan": [
+            {**asdict(trial), "hyper": dict(trial.hyper), "budget": trial.passes, "key": trial.key}
+            for trial in plan.trials
+        ],
+        **tuned,
+        "problems": facts,
+        "optimizers": {
+            name: {"family": catalog.family(name), "summary": getattr(catalog.optimizers.get(name), "summary", name)}
+            for name in dict.fromkeys(trial.optimizer for trial in plan.trials)
+        },
+    }
+
+
+def problem_facts(name: str, problem: Problem, catalog: Catalog, device: str) -> dict[str, Any]:
+    """A problem as data. It is loaded and scored once; raises RequestError where that fails.
+
+    name: its spec, as the plan has it. device: "cpu" or "cuda".
+    """
+    try:
+        data = splits(problem, device)
+        model = BatchedModel(problem, (0,), device)
+        model.score(model.matrix, data)
+        samples = len(data.train[0])
+        cost = flops(problem, samples, device)[0]
+        best, targets, start = problem.best, problem.targets, problem.start
+    except Exception as error:
+        raise RequestError(f"problem {name}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+    entry = catalog.problems.get(name.partition("[")[0])
+    return {
+        "summary": entry.summary if entry else (problem.__doc__ or name).strip().split("\n")[0],
+        "track": problem.track,
+        "loss": problem.loss_name,
+        "dim": model.dim,
+        "train": samples,
+        "valid": len(data.valid[0]) if data.valid else 0,
+        "test": len(data.test[0]) if data.test else 0,
+        "flops_per_pass": cost,
+        "batch": problem.batch,
+        "passes": problem.passes,
+        "dtype": str(problem.dtype).removeprefix("torch."),
+        "start": start,
+        "best": {"value": best.value, "source": best.source},
+        "targets": {f"{tau:g}": value for tau, value in targets.items()},
+    }

@@ -1,0 +1,42 @@
+"""How a suite is run, as against what it asks for: one value, from the command line to the worker processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optbench.core.trial import RequestError
+
+GIB = 2**30  # bytes
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Plain data that any process can be sent. Raises RequestError for a number that makes no sense.
+
+    timeout, memory and timing are taken from the suite, whatever they are here.
+    """
+
+    workers: int | None = None  # processes; None: one a core, or one where a GPU does the work
+    lanes: int | None = None  # the most trials that share one program; None: as many as pay
+    device: str = "cpu"  # "cpu", "cuda" or "auto"
+    plugins: tuple[str, ...] = ()  # plugin files
+    eager: bool = False  # neither tracing nor captured graphs: every operation is PyTorch's own, one by one
+    timeout: float = 120.0  # seconds that a trial may take
+    memory: float = 4.0  # GiB that a worker process may hold
+    timing: bool = True  # one trial a cell is run by itself at the end, so that seconds can be compared
+    retry_failed: bool = False  # trials that failed, timed out or were killed are run again
+    add: bool = False  # into a folder of another plan, whose records stay
+    own_process: bool = False  # True: nobody else's code runs in this process, so a small run may stay inside it
+    command: str = "optbench run"  # as a user would type it again
+    report: bool = False  # one is written afterwards, which the time left counts
+    verbosity: int = 0  # -1: errors alone; 0; 1: every lane group as it ends
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise RequestError(f"--workers {self.workers} must be at least 1; left out, it is one a core")
+        if self.lanes is not None and self.lanes < 1:
+            raise RequestError(f"--lanes {self.lanes} must be at least 1, or auto")
+
+    @property
+    def memory_bytes(self) -> int:
+        return int(self.memory * GIB)

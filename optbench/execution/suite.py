@@ -1,0 +1,138 @@
+"""Suites: problems x optimizers x configurations x seeds as plain data, read from TOML files and checked."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from optbench.core.trial import RequestError
+
+MAX_CONFIGURATIONS = 64  # that a suite may ask to be tried of an optimizer
+SUITES = Path(__file__).parents[1] / "suites"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """problems x optimizers x configurations x seeds. Every field but `name` is a key of the TOML file."""
+
+    name: str
+    problems: tuple[str, ...]
+    optimizers: tuple[str, ...]
+    seeds: int = 5  # seeds 0 to seeds - 1
+    timing: bool = True  # a trial a cell is run by itself at the end, so that seconds can be compared
+    tune: int = 0  # configurations tried of every optimizer with a search space; 0: all run as they come
+    passes: float | None = None  # the budget; None: each problem's own
+    budgets: dict[str, float] = field(default_factory=dict)  # passes of single problems
+    timeout: float = 120.0  # seconds a trial may take before it is stopped
+    memory: float = 4.0  # GiB a worker may hold before it is stopped
+    description: str = ""
+
+    def toml(self) -> str:
+        """The suite as the file that would make it again."""
+        rows = []
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name != "name" and value is not None and not isinstance(value, dict):
+                rows.append(f"{item.name} = {_toml(value)}")
+        if self.budgets:
+            rows += ["", "[budgets]", *(f"{_toml(key)} = {_toml(value)}" for key, value in self.budgets.items())]
+        return "\n".join(rows) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, tuple):
+        return "[\n" + "".join(f"    {_toml(item)},\n" for item in value) + "]"
+    return repr(value)
+
+
+def builtin() -> list[str]:
+    """Names of the suites that come with the package."""
+    return sorted(path.stem for path in SUITES.glob("*.toml"))
+
+
+def read_suite(name: str) -> Suite:
+    """A built-in suite or a TOML file. Raises RequestError, naming the line."""
+    path = SUITES / f"{name}.toml" if name in builtin() else Path(name)
+    if not path.is_file():
+        if path.suffix == ".toml":
+            raise RequestError(f"suite {name}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+        close = difflib.get_close_matches(name, builtin(), 1, 0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"built in: {', '.join(builtin())}; or give a .toml file"
+        raise RequestError(f"unknown suite {name!r}, {hint}")
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"suite {path}: {error}") from None
+    return _checked(path, text, data)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "problems": (list,),
+    "optimizers": (list,),
+    "seeds": (int,),
+    "tune": (int,),
+    "timing": (bool,),
+    "passes": (int, float),
+    "budgets": (dict,),
+    "timeout": (int, float),
+    "memory": (int, float),
+    "description": (str,),
+}
+
+
+def _checked(path: Path, text: str, data: dict[str, Any]) -> Suite:
+    def at(key: str) -> str:
+        lines = text.splitlines()
+        found = [n for n, line in enumerate(lines, 1) if re.match(rf"\s*\[?\"?{re.escape(key)}\b", line)]
+        return f"suite {path}, line {found[0]}" if found else f"suite {path}"
+
+    for key, value in data.items():
+        if key not in _KINDS:
+            close = difflib.get_close_matches(key, _KINDS, 1, 0.4)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(_KINDS)}"
+            raise RequestError(f"{at(key)}: unknown key {key!r}, {hint}")
+        if not isinstance(value, _KINDS[key]) or (isinstance(value, bool) and bool not in _KINDS[key]):
+            kind = " or ".join(t.__name__ for t in _KINDS[key])
+            raise RequestError(f"{at(key)}: {key} is a {type(value).__name__}, it must be a {kind}")
+    for key in ("problems", "optimizers"):
+        if not data.get(key):
+            raise RequestError(f"{at(key)}: {key} must list at least one")
+        if wrong := [item for item in data[key] if not isinstance(item, str)]:
+            raise RequestError(f"{at(key)}: {key} holds {wrong[0]!r}, it must be a list of strings")
+        data[key] = tuple(data[key])
+    for key, value in data.get("budgets", {}).items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise RequestError(f"{at(key)}: the budget of {key!r} is {value!r}, it must be a number of passes")
+        if key not in data["problems"]:
+            raise RequestError(f"{at(key)}: a budget for {key!r}, which is none of the suite's problems")
+    if not 0 <= data.get("tune", 0) <= MAX_CONFIGURATIONS:
+        raise RequestError(f"{at('tune')}: {_untunable(data['tune'])}")
+    return Suite(name=path.stem, **data)
+
+
+def _untunable(count: int) -> str:
+    most = MAX_CONFIGURATIONS
+    return f"tune = {count}, it must be 0 (optimizers run as they come) to {most} settings; 5 and 20 are usual"
+
+
+def check_numbers(suite: Suite) -> None:
+    """Raises RequestError for counts and budgets that make no run."""
+    if suite.seeds < 1:
+        raise RequestError(f"seeds = {suite.seeds}, at least 1 is needed")
+    if not 0 <= suite.tune <= MAX_CONFIGURATIONS:
+        raise RequestError(_untunable(suite.tune))
+    numbers = {"passes": suite.passes, "timeout": suite.timeout, "memory": suite.memory}
+    numbers |= {f"the budget of {name!r}": value for name, value in suite.budgets.items()}
+    for name, value in numbers.items():
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise RequestError(f"{name} = {value}, it must be a positive number")

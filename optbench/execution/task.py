@@ -1,0 +1,90 @@
+"""What the plan hands on: tasks, whose names are resolved, and lane groups, which are pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from optbench.core.problem import Problem
+from optbench.core.trial import Trial
+from optbench.records.schema import Record
+from optbench.registry.catalog import Built, Catalog
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial with everything that its names stand for. It stays in the process that resolved it."""
+
+    trial: Trial
+    problem: Problem
+    built: Built
+    fingerprint: str  # of the source of its problem and optimizer
+    third_party: tuple[str, ...] = ()  # its classes that are neither optbench's nor torch's
+    competitor: str = ""  # what a report compares: its label, or the optimizer whose settings are being tuned
+
+    @property
+    def unsupported_reason(self) -> str | None:
+        """Why this optimizer cannot train this problem, as far as the declarations tell; None where it can."""
+        return unsupported_reason(self.built, self.problem)
+
+    def record(self, status: str = "failed", error: str | None = None) -> Record:
+        """A record that holds nothing but what was planned, with this status and reason."""
+        trial = self.trial
+        return Record(
+            key=trial.key,
+            problem=trial.problem,
+            optimizer=trial.optimizer,
+            hyper=dict(trial.hyper),
+            seed=trial.seed,
+            budget=trial.passes,
+            device=trial.device,
+            status=status,
+            error=error,
+            fingerprint=self.fingerprint,
+        )
+
+
+def unsupported_reason(built: Built, problem: Problem) -> str | None:
+    """Why this optimizer cannot train this problem, as far as the declarations tell; None where it can."""
+    if built.needs in problem.gives:
+        return None
+    return f"needs {built.needs!r}, the problem gives {', '.join(sorted(problem.gives))}"
+
+
+def resolve(trials: Iterable[Trial], catalog: Catalog) -> list[Task]:
+    """The tasks of trials that came as pure data, in their order; seeds share what a name stands for.
+
+    For whoever runs a lane group: the plan resolves its own. Raises RequestError for a wrong name.
+    """
+    first: dict[Any, Task] = {}  # of every configuration
+    tasks = []
+    for trial in trials:
+        configuration = trial.problem, trial.optimizer, trial.hyper
+        if configuration not in first:
+            names = trial.problem, trial.optimizer
+            built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
+            sources = catalog.fingerprint(*names), catalog.third_party(*names)
+            first[configuration] = Task(trial, catalog.problem(trial.problem), built, *sources, trial.label)
+        tasks.append(replace(first[configuration], trial=trial))
+    return tasks
+
+
+@dataclass(frozen=True)
+class LaneGroup:
+    """Trials that are trained as lanes of one program: pure data, which any executor can carry anywhere."""
+
+    trials: tuple[Trial, ...]
+    third_party: tuple[str, ...] = ()  # such a group shares its worker process with no group of other classes
+    alone: bool = False  # nothing else may run on the machine meanwhile: its clock counts
+    note: str | None = None  # goes into the records: how they were run, where that is not as planned
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a lane group ended: a record a trial, in its order, and the seconds that it took a worker."""
+
+    group: LaneGroup
+    records: list[Record] = field(default_factory=list)
+    seconds: float = 0.0
+    out_of_memory: bool = False  # the host's limit or the device's memory; the records then say so

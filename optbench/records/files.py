@@ -1,0 +1,74 @@
+"""The files of a result folder, and the one way to read them: records line by line, and the environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from optbench.core.trial import RequestError
+from optbench.records.schema import RECORDS, Record, RecordError, lines, read_line
+
+ENVIRONMENT, SUITE, REJECTED = "environment.json", "suite.toml", "rejected.jsonl"
+
+
+class BrokenEnvironmentError(RequestError):
+    """environment.json is there and cannot be read; the text says why."""
+
+
+class Line(NamedTuple):
+    """One stored line: its number from 1, its text, and the record it holds or the reason that it holds none."""
+
+    number: int
+    text: str
+    record: Record | None
+    reason: str = ""
+
+
+def stored_lines(folder: Path) -> Iterator[Line]:
+    """Every stored line of a folder that is not blank, in order. The folder may be in use and need not be complete.
+
+    Raises FileNotFoundError where no records were stored, RequestError where a packed file is damaged.
+    """
+    for number, text in enumerate(lines(folder), 1):
+        if not text.strip():
+            continue
+        try:
+            yield Line(number, text, read_line(text))
+        except (RecordError, TypeError) as error:
+            yield Line(number, text, None, str(error))
+
+
+def read_records(folder: Path) -> tuple[list[Record], list[str]]:
+    """(records in the order of the file, lines that are no records); two empty lists where nothing was stored."""
+    records: list[Record] = []
+    rejected: list[str] = []
+    try:
+        for line in stored_lines(folder):
+            if line.record is None:
+                rejected.append(line.text.rstrip("\n"))
+            else:
+                records.append(line.record)
+    except FileNotFoundError:
+        pass
+    return records, rejected
+
+
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What environment.json says; {} where there is none. Raises BrokenEnvironmentError where it cannot be read."""
+    path = folder / ENVIRONMENT
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise BrokenEnvironmentError(f"{path} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise BrokenEnvironmentError(f"{path} is not a JSON object")
+    return found
+
+
+def has_results(folder: Path) -> bool:
+    """Whether the folder holds any file that a run leaves."""
+    return any((folder / name).exists() for name in (RECORDS, f"{RECORDS}.xz", ENVIRONMENT, SUITE))

@@ -1,0 +1,83 @@
+"""Everything that is computed from a study before a word is written or a line is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from optbench.report.analysis import cells, certificates, comparison, selection, time_spent, tuning
+from optbench.report.analysis.ranking import Ranking
+from optbench.report.analysis.study import Study
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The numbers of a report, each computed once, when a section first asks for it.
+
+    study: a label a competitor. settings: a label a setting that was tried; the same study where nothing was tuned.
+    choices: a row a (problem, tuned optimizer). chosen: which trials of `settings` are reported, where it was tuned.
+    """
+
+    study: Study
+    settings: Study
+    choices: pd.DataFrame
+    chosen: np.ndarray | None
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        """Who is better than whom."""
+        return Ranking(self.study)
+
+    @cached_property
+    def comparison(self) -> comparison.Comparison | None:
+        """Later folders against the first; None for one folder."""
+        return comparison.compare(self.study)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """Cost to target, a row a (problem, label, target)."""
+        return cells.costs(self.study)
+
+    @cached_property
+    def finals(self) -> pd.DataFrame:
+        """Losses and metrics at the budget, a row a cell."""
+        return cells.finals(self.study)
+
+    @cached_property
+    def speeds(self) -> pd.DataFrame:
+        """Rates and memory, a row a cell that ran."""
+        return cells.speeds(self.study, self.settings)
+
+    @cached_property
+    def statuses(self) -> pd.DataFrame:
+        """How trials ended, a row a cell."""
+        return cells.statuses(self.study)
+
+    @cached_property
+    def certificates(self) -> pd.DataFrame:
+        """What was proved, a row a certificate."""
+        return certificates.certificates(self.study)
+
+    @cached_property
+    def worker_time(self) -> pd.DataFrame:
+        """Where the time went, a row a (problem, competitor)."""
+        return time_spent.worker_time(self.settings)
+
+    @cached_property
+    def tried(self) -> pd.DataFrame:
+        """A row a (problem, optimizer, setting) of optimizers with several settings."""
+        return tuning.settings(self.settings)
+
+    @cached_property
+    def best_of_k(self) -> pd.DataFrame:
+        """Expected best of k settings, a row a (problem, optimizer, k)."""
+        return tuning.best_of_k(self.tried)
+
+
+def findings(settings: Study) -> Findings:
+    """Choose the settings of tuned optimizers; everything else is computed on demand."""
+    chosen = selection.select(settings)
+    return Findings(chosen.study, settings, chosen.table, chosen.chosen)

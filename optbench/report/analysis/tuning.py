@@ -1,0 +1,84 @@
+"""What the settings of one optimizer are worth: loss by learning rate, and the expected best of k."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.report.analysis.selection import criterion
+from optbench.report.analysis.statistics import Array, best_of, cell_median
+from optbench.report.analysis.study import Study
+
+RATES = ("lr", "learning_rate")
+MIN_SETTINGS = 3  # settings of one optimizer on one problem from which a view is worth drawing
+
+
+def settings(study: Study) -> pd.DataFrame:
+    """A row a (problem, optimizer, setting) of optimizers with three settings or more.
+
+    `select` is what the choice is made on (median validation loss; the training loss where there is none) and `value`
+    what is reported (median test loss; else the training loss). Trials without a result are infinite in both.
+    """
+    names = _names(study)
+    counts = Counter((problem, names[problem, label]) for problem, label in study.cells)
+    nothing = np.full(len(study.trials), np.nan)
+    valid, test, loss = (study.last.get(name, nothing) for name in ("valid_loss", "test_loss", "loss"))
+    spent, hypers, plain = (study.trials[name].to_numpy() for name in ("passes", "hyper", "plain"))
+    on = {problem: criterion(study, problem)[0] for problem in study.problems}
+
+    def median(values: Array, cell: np.ndarray) -> float:
+        return cell_median(values[cell], study.no_result[cell])
+
+    rows = []
+    for (problem, label), cell in study.cells.items():
+        if counts[problem, names[problem, label]] < MIN_SETTINGS:
+            continue
+        tested = not np.isnan(test[cell]).all()
+        chosen = valid if on[problem] == "validation" else loss
+        rows.append(
+            {"problem": problem, "optimizer": names[problem, label], "label": plain[cell[0]]}
+            | {"rate": rate(hypers[cell[0]])}
+            | {"select": median(chosen, cell), "value": median(test if tested else loss, cell)}
+            | {"selected_on": on[problem], "reported_on": "test" if tested else "training"}
+            | {"final": median(loss, cell), "passes": float(np.nansum(spent[cell].astype(float)))}
+            | {"no_result": int(study.no_result[cell].sum()), "trials": len(cell)}
+        )
+    return pd.DataFrame(rows)
+
+
+def _names(study: Study) -> dict[tuple[str, str], str]:
+    """(problem, label) -> whose setting it is: the tuned optimizer, or the optimizer with its device and folder."""
+    label, plain, optimizer, competitor = (
+        study.trials[name].astype(str).to_numpy() for name in ("label", "plain", "optimizer", "competitor")
+    )
+    out = {}
+    for key, cell in study.cells.items():
+        row = cell[0]
+        tuned = competitor[row] != label[row]
+        out[key] = competitor[row] if tuned else optimizer[row] + label[row][len(plain[row]) :]
+    return out
+
+
+def rate(hyper: Any) -> float:
+    given = hyper if isinstance(hyper, dict) else {}
+    return next((float(given[name]) for name in RATES if isinstance(given.get(name), int | float)), math.nan)
+
+
+def best_of_k(table: pd.DataFrame) -> pd.DataFrame:
+    """Expected `value` of the best of k settings by `select`, and what trying k of them cost in passes."""
+    rows: list[dict[str, Any]] = []
+    if not len(table):
+        return pd.DataFrame(rows)
+    for (problem, optimizer), part in table.groupby(["problem", "optimizer"], sort=False):
+        expected = best_of(part["select"], part["value"])
+        each = float(part["passes"].mean())
+        for k, value in enumerate(expected, 1):
+            rows.append(
+                {"problem": problem, "optimizer": optimizer, "k": k, "expected": value, "tuning_passes": k * each}
+                | {name: part[name].iloc[0] for name in ("selected_on", "reported_on")}
+            )
+    return pd.DataFrame(rows)

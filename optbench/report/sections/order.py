@@ -1,0 +1,32 @@
+"""The sections of the page, in order. A new one is a line here, a file beside this one, and two template parts."""
+
+from __future__ import annotations
+
+from optbench.report.sections import (
+    comparison,
+    curves,
+    machine,
+    pairs,
+    problems,
+    speed,
+    statuses,
+    summary,
+    targets,
+    tuning,
+    verdict,
+)
+from optbench.report.sections.base import Section
+
+SECTIONS: tuple[Section, ...] = (
+    verdict.SECTION,
+    comparison.SECTION,
+    summary.SECTION,
+    curves.SECTION,
+    targets.SECTION,
+    pairs.SECTION,
+    tuning.SECTION,
+    problems.SECTION,
+    speed.SECTION,
+    statuses.SECTION,
+    machine.SECTION,
+)

@@ -1,0 +1,88 @@
+"""Each problem by itself: what it is, what each target cost, what was reached at the budget, what is proved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from optbench.report.analysis.findings import Findings
+from optbench.report.analysis.statistics import Interval, coverage
+from optbench.report.figures import overview
+from optbench.report.format import between, listed, number, percent, plural, records_of, target_name
+from optbench.report.sections.base import Content, Drawing, Section
+from optbench.report.sentences import certificates
+
+GAPS = "Training loss of the returned point above the best known. A cross is infinite: most trials have no result."
+
+
+def content(findings: Findings, drawing: Drawing) -> Content | None:
+    """None where no trial was planned."""
+    study = findings.study
+    if not len(study.trials):
+        return None
+    proofs = findings.certificates
+    problems = [
+        {
+            "name": problem,
+            "about": _about(study.facts.get(problem, {})),
+            "reference": certificates.reference(study, problem),
+            "certificates": certificates.sentences(study, problem, proofs),
+        }
+        for problem in study.problems
+    ]
+    tables = {}
+    for k, problem in enumerate(study.problems, 1):
+        tables[f"costs_{k}"] = _costs(findings.costs, problem)
+        tables[f"finals_{k}"] = _finals(findings.finals, problem)
+    numbers = {"finals": findings.finals, "certificates": proofs}
+    figures = {"gaps": overview.gaps(study, drawing.labels, drawing.styles, findings.finals)}
+    return Content({"problems": problems}, numbers, tables, figures, {"gaps": GAPS})
+
+
+def _about(fact: dict[str, Any]) -> str:
+    """A problem in one line."""
+    if not fact:
+        return "Nothing is known of this problem but its records."
+    parts = [str(fact.get("summary") or "").rstrip(".")]
+    parts.append(f"{fact.get('track', '')} track, loss {fact.get('loss', 'unknown')}")
+    parts.append(plural(int(fact.get("dim") or 0), "parameter"))
+    splits = [f"{fact[name]} {name}" for name in ("train", "valid", "test") if fact.get(name)]
+    parts.append(f"samples: {listed(splits)}" if splits else "")
+    parts.append(f"minibatch {fact['batch']}" if fact.get("batch") else "full batch")
+    return "; ".join(part for part in parts if part) + "."
+
+
+def _costs(table: pd.DataFrame, problem: str) -> pd.DataFrame:
+    """Cost to target on one problem: a row an optimizer, a column a target: median passes [interval] · hits/trials."""
+    part = table[table["problem"] == problem]
+    rows: dict[str, dict[str, str]] = {}
+    for cell in records_of(part):
+        value = Interval(cell["passes"], cell["passes_low"], cell["passes_high"], coverage(cell["trials"]))
+        row = rows.setdefault(str(cell["label"]), {"optimizer": str(cell["label"])})
+        row[f"{target_name(cell['tau'])} ({number(cell['target_loss'])})"] = (
+            f"{between(value)} · {cell['hits']}/{cell['trials']}"
+        )
+    return pd.DataFrame(list(rows.values()))
+
+
+def _finals(table: pd.DataFrame, problem: str) -> pd.DataFrame:
+    """Best at budget on one problem: a row an optimizer."""
+    part = table[table["problem"] == problem]
+    metrics = [name for name in part.columns if name.startswith(("valid_", "test_")) and part[name].notna().any()]
+    rows = []
+    for cell in records_of(part):
+        level = coverage(cell["trials"])
+        row = {"optimizer": cell["label"], "budget (passes)": number(cell["budget"])}
+        for name, title in (("loss", "final loss"), ("gap", "above best")):
+            interval = Interval(cell[name], cell[f"{name}_low"], cell[f"{name}_high"], level)
+            row[title] = between(interval, never="∞")
+        row["share left"] = "∞" if cell["left"] == math.inf else percent(cell["left"])
+        row |= {name.replace("_", " "): number(cell[name], never="∞") for name in metrics}
+        row["no result"] = f"{cell['no_result']}/{cell['trials']}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+SECTION = Section("problems", "Problems", content)

@@ -1,0 +1,106 @@
+"""Throughput and memory, and where the time of the run went."""
+
+from __future__ import annotations
+
+from math import nan
+
+import pandas as pd
+
+from optbench.report.analysis.findings import Findings
+from optbench.report.analysis.time_spent import COLUMNS
+from optbench.report.figures import overview
+from optbench.report.format import listed, number, percent, plural, records_of, scaled
+from optbench.report.sections.base import Content, Drawing, Section
+
+
+def content(findings: Findings, drawing: Drawing) -> Content | None:
+    """None where no trial was planned."""
+    if not len(findings.study.trials):
+        return None
+    speeds, spent = findings.speeds, findings.worker_time
+    values = {"clock": _clock(speeds), "spent": spent_sentence(spent)}
+    tables = {"speeds": _speeds(speeds), "worker_time": spent_by_problem(spent)}
+    figures = {"throughput": overview.throughput(drawing.labels, drawing.styles, speeds)}
+    captions = {"throughput": "Throughput and memory: a mark a problem."}
+    return Content(values, {"speeds": speeds, "worker_time": spent}, tables, figures, captions)
+
+
+def _clock(speeds: pd.DataFrame) -> str:
+    """Whether seconds may be compared."""
+    if not len(speeds):
+        return ""
+    alone = speeds["comparable"].astype(bool)
+    if alone.all():
+        return "Every row was timed alone on the machine, so seconds may be compared."
+    if not alone.any():
+        return (
+            "No trial ran alone. Trials shared the machine, so seconds and rates are rough and must not be compared "
+            "between optimizers. Passes may be."
+        )
+    return "Rows marked alone were timed alone on the machine and may be compared; rows marked shared may not."
+
+
+def _speeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Throughput: a row a cell."""
+    rows = []
+    gpu = {"utilisation": "GPU use", "joules": "energy (J)"} if len(table) else {}
+    gpu = {name: title for name, title in gpu.items() if table[name].notna().any()}
+    for cell in records_of(table):
+        rows.append(
+            {
+                "optimizer": cell["label"],
+                "problem": cell["problem"],
+                "clock": "alone" if cell["comparable"] else "shared",
+                "seconds": number(cell["seconds"]),
+                "samples/s": scaled(cell["samples_per_second"], ""),
+                "candidates/s": scaled(cell["candidates_per_second"], ""),
+                "FLOP/s": scaled(cell["flops_per_second"], ""),
+                "of ceiling": percent(cell["share_of_ceiling"]),
+                "peak memory": scaled(cell["peak_bytes"], "B"),
+            }
+            | {gpu[name]: percent(cell[name]) if name == "utilisation" else number(cell[name]) for name in gpu}
+        )
+    return pd.DataFrame(rows)
+
+
+def spent_sentence(table: pd.DataFrame) -> str:
+    """Where the time of all trials went; empty where records do not tell."""
+    if not len(table):
+        return ""
+    wall, clock, warmup = (float(table[name].sum()) for name in COLUMNS[3:])
+    by = table.groupby("label")["worker_seconds"].sum().sort_values(ascending=False)
+    most = listed([f"{label} ({percent(value / wall)})" for label, value in by.head(5).items()])
+    return (
+        f"{plural(int(table['trials'].sum()), 'trial')} took {_seconds(wall)} of worker time: "
+        f"{percent(clock / wall)} in optimizers, {percent(warmup / wall)} in warm-up and tracing, "
+        f"{percent(max(0.0, 1 - (clock + warmup) / wall))} in scoring and setting up. The most went to {most}."
+    )
+
+
+def spent_by_problem(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a problem, the longest first."""
+    if not len(table):
+        return pd.DataFrame()
+    wall = float(table["worker_seconds"].sum())
+    by = table.groupby("problem", as_index=False)[[*COLUMNS[2:]]].sum().sort_values("worker_seconds", ascending=False)
+    return pd.DataFrame(
+        [
+            {
+                "problem": row["problem"],
+                "trials": row["trials"],
+                "worker time": _seconds(row["worker_seconds"]),
+                "of all": percent(row["worker_seconds"] / wall),
+                "in optimizers": percent(
+                    row["clock_seconds"] / row["worker_seconds"] if row["worker_seconds"] else nan
+                ),
+            }
+            for row in records_of(by)
+        ]
+    )
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f} s" if value >= 100 else f"{number(value)} s"
+
+
+SECTION = Section("speed", "Speed and memory", content)

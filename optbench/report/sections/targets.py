@@ -1,0 +1,18 @@
+"""What it costs to reach each target, all problems at once."""
+
+from __future__ import annotations
+
+from optbench.report.analysis.findings import Findings
+from optbench.report.figures import overview
+from optbench.report.sections.base import Content, Drawing, Section
+
+
+def content(findings: Findings, drawing: Drawing) -> Content | None:
+    """None where no trial was planned."""
+    if not len(findings.study.trials):
+        return None
+    figures = {"targets": overview.targets(findings.study, drawing.labels, findings.costs)}
+    return Content({}, {"costs": findings.costs}, {}, figures, {"targets": "Median passes to each target."})
+
+
+SECTION = Section("targets", "Cost to target", content)

@@ -1,0 +1,15 @@
+"""The first thing on the page: who won, how sure that is, who reached what at which cost."""
+
+from __future__ import annotations
+
+from optbench.report.analysis.findings import Findings
+from optbench.report.sections.base import Content, Drawing, Section
+from optbench.report.sentences.verdict import verdict
+
+
+def content(findings: Findings, drawing: Drawing) -> Content:
+    """The sentences, and the notes on what could not be read."""
+    return Content({"sentences": verdict(findings), "notes": findings.study.notes})
+
+
+SECTION = Section("verdict", "Verdict", content)

@@ -1,0 +1,86 @@
+"""How far from the optimum, in sentences that claim no more than is proved."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from optbench.report.analysis.certificates import STATED_DIGITS, all_weights, below_bound, distance, rounding
+from optbench.report.analysis.study import Study
+from optbench.report.format import listed, number, records_of
+
+
+def reference(study: Study, problem: str) -> str:
+    """What the gap of this problem is measured from."""
+    value, source = study.best(problem)
+    if math.isnan(value):
+        return "No optimum, bound or best known loss is stated, so no gap is given."
+    if source == "optimum":
+        return f"The lowest possible training loss is {number(value)} (known optimum); the gap is the regret."
+    if source == "bound":
+        return (
+            f"No training loss is below {number(value)}, a bound that perhaps nothing reaches: "
+            "the gap to it is at least the regret, not the regret."
+        )
+    return f"The lowest training loss known is {number(value)} ({source}); the optimum may be lower."
+
+
+def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
+    """What each certificate on this problem means for everybody who trained it."""
+    out = []
+    for row in records_of(table[table["problem"] == problem]):
+        where = row["scope"] or "a scope it does not name"
+        if row["exact"]:
+            text = f"{row['label']} proves {number(row['upper'])} to be the lowest loss over {where}."
+        else:
+            span = f"[{number(row['lower'])}, {number(row['upper'])}]"
+            text = f"{row['label']} proves that over {where} the lowest loss is in {span}."
+        everywhere = all_weights(row["scope"])
+        below = below_bound(study, problem, row["lower"], rounding(study, problem), "lowest" if everywhere else "final")
+        text += _regrets(study, problem, row)
+        if below and everywhere:
+            text += f" CONTRADICTION: {listed(below)} went below the proved bound; one of the two is wrong."
+        elif below:
+            text += (
+                f" {listed(below)} ended below it, which is no contradiction: the proof covers only {where}, "
+                "and weights outside of it may do better."
+            )
+        out.append(text)
+    value, source = study.best(problem)
+    below = [] if math.isnan(value) else below_bound(study, problem, value, STATED_DIGITS)
+    if below and source == "best known":
+        out.append(f"{listed(below)} ended below the best known loss: the problem's statement of it can be lowered.")
+    elif below:
+        text = f"CONTRADICTION: {listed(below)} ended below the stated {source} {number(value)}"
+        out.append(f"{text}; check the problem.")
+    return out
+
+
+def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
+    """Every other optimizer's distance to what is proved, or the range it is in; negative outside of the scope."""
+    out = []
+    for label in study.labels:
+        cell = study.cells.get((problem, label))
+        if cell is None or label == certificate["label"]:
+            continue
+        final = float(np.median(study.trials["final"].to_numpy(dtype=float)[cell]))
+        low, high = (distance(study, problem, final, certificate[end]) for end in ("upper", "lower"))
+        if all_weights(certificate["scope"]):
+            low = min(max(0.0, low), high)  # whatever is in the scope is not below the optimum
+        ends = [high] if certificate["exact"] or math.isinf(final) else [low, high]
+        out.append(f"{label} {' to '.join(number(end, 'no result') for end in ends)}")
+    return f" Regret to it at the end, median over seeds: {listed(out, maximum=40)}." if out else ""
+
+
+def proofs(table: pd.DataFrame, maximum: int = 4) -> list[str]:
+    """One sentence for the verdict on what was proved."""
+    exact = records_of(table[table["exact"].astype(bool)]) if len(table) else []
+    out = [
+        f"{row['label']} proves the optimum of {row['problem']} over {row['scope'] or 'its scope'}: "
+        f"{number(row['upper'])}."
+        for row in exact
+    ]
+    return [*dict.fromkeys(out)][:maximum]

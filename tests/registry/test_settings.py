@@ -1,0 +1,53 @@
+"""Names, settings and classes: what is taken, and what a refusal suggests."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from optbench.core.trial import RequestError
+from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
+from optbench.problems.line import Line
+from optbench.registry.catalog import STANDARD_SPACE, Catalog
+from optbench.registry.classes import named
+from optbench.registry.specs import parse
+
+CATALOG = Catalog()
+
+
+def test_truth_values_are_read_however_they_are_written() -> None:
+    assert parse("adam[amsgrad=true,false]") == parse("adam[amsgrad=True,False]")
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "meant"), [("adam", "learning_rate", "lr"), ("pso", "population_size", "swarm")]
+)
+def test_a_setting_by_its_name_elsewhere_suggests_its_name_here(name: str, setting: str, meant: str) -> None:
+    with pytest.raises(RequestError, match=f"did you mean '{meant}'"):
+        CATALOG.optimizer(name, {setting: 0.1})
+
+
+def test_a_torch_class_with_a_learning_rate_has_the_standard_space() -> None:
+    assert CATALOG.space("torch.optim:NAdam") == STANDARD_SPACE == CATALOG.space("sgd")
+    assert not CATALOG.space("lbfgs")  # in the table, and declared without one
+
+
+def test_classes_are_asked_for_by_the_shortest_path_that_finds_them() -> None:
+    found = named([torch.optim.NAdam, ParticleSwarm, Line, "adam"])
+    assert found.files == () and found.specs[0] == "torch.optim:NAdam" and found.specs[3] == "adam"
+    assert CATALOG.optimizer(found.specs[1], {}).needs == "value" and CATALOG.problem(found.specs[2])
+
+
+def test_what_no_other_process_can_be_told_is_refused_in_one_line() -> None:
+    class Inner:
+        def minimise(self, f: object) -> None:
+            """Nothing."""
+
+    for wrong, message in (
+        (Inner, "inside a function"),
+        (int, "neither an optimizer"),
+        (ParticleSwarm(), "give the class"),
+    ):
+        with pytest.raises(RequestError, match=message) as refused:
+            named([wrong])
+        assert "\n" not in str(refused.value)

@@ -1,0 +1,85 @@
+"""The command line and the package: what a user meets first."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import optbench
+from optbench.cli import main
+
+
+def test_the_version_is_stated_once(capsys) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    version = importlib.metadata.version("optbench")
+    assert capsys.readouterr().out.strip() == f"optbench {version}" and optbench.__version__ == version
+
+
+def test_the_package_shows_its_functions_with_their_arguments_and_imports_nothing_heavy() -> None:
+    code = "import sys, optbench; assert not {'torch', 'pandas', 'numpy'} & sys.modules.keys(); help(optbench)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "run(" in told and "optimizers: 'Sequence[str | type]'" in told and "load(folder" in told
+    assert {"problems", "optimizers", "timeout", "add"} <= inspect.signature(optbench.run).parameters.keys()
+    assert optbench.Problem and optbench.Best and optbench.Splits and optbench.split and optbench.Objective
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    for package in [optbench, *(__import__(f"optbench.{name}", fromlist=["_"]) for name in ("report", "problems"))]:
+        modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+        functions = {name for name, item in vars(package).items() if inspect.isfunction(item)}
+        assert not modules & {*functions, *getattr(package, "__all__", ())}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run --workers 0", "--workers 0 must be at least 1"),
+        ("run mine.toml", "suite mine.toml: no such file"),
+        ("run --problem mlp_iris --optimizer adam[learning_rate=1]", "did you mean 'lr'?"),
+        ("list optimizers --family swam", "did you mean 'swarm'?"),
+        ("list --track supervisd", "invalid choice"),
+    ],
+)
+def test_a_bad_request_is_refused_in_one_line(arguments: str, message: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*arguments.split(), *(["-q"] if arguments.startswith("run") else [])]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_the_list_is_filtered(capsys) -> None:
+    def listed(*arguments: str) -> dict[str, list[dict[str, str]]]:
+        assert main(["list", *arguments, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert listed().keys() == {"problems", "optimizers", "suites"}
+    supervised = listed("problems", "--track", "supervised")
+    assert supervised.keys() == {"problems"} and {row["kind"] for row in supervised["problems"]} == {"supervised"}
+    assert {"pso", "spso2011"} <= {row["name"] for row in listed("--family", "swarm")["optimizers"]}
+    assert {row["name"] for row in listed("suites", "QUICK")["suites"]} == {"quick"}
+
+
+def test_the_help_has_examples_and_exit_codes(capsys) -> None:
+    for command in ("run", "report", "list"):
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        told = capsys.readouterr().out
+        assert "examples:" in told and "exit codes:" in told
+
+
+def test_a_run_in_which_nothing_succeeds_exits_1_and_a_quiet_one_prints_its_verdict(tmp_path: Path, capsys) -> None:
+    small = ["--seeds", "1", "--passes", "5", "-q"]
+    run = ["run", "--problem", "sphere", "--optimizer"]
+    assert main([*run, "dp_step", *small, "--out", str(tmp_path / "a")]) == 1
+    assert "none of the 1 trials succeeded" in capsys.readouterr().err
+    assert main([*run, "random_search", *small, "--out", str(tmp_path / "b")]) == 0
+    told = capsys.readouterr()
+    assert told.err == "" and "report: " in told.out and "trials in" not in told.out
