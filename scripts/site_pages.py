@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
-import importlib.util
 import os
 import re
 import tomllib
@@ -18,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optbench.arguments import EXIT_CODES, parser
 from optbench.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -44,14 +43,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, make in GENERATED.items():
         files.append(File.generated(config, name, content=make()))
     return files
-
-
-def parser() -> argparse.ArgumentParser:
-    """The parser of `python -m optbench`."""
-    home = "optbench.cli" if importlib.util.find_spec("optbench.cli") else "optbench.__main__"
-    module = importlib.import_module(home)
-    made: argparse.ArgumentParser = (getattr(module, "build_parser", None) or module._parser)()
-    return made
 
 
 def subcommands(of: argparse.ArgumentParser) -> dict[str, tuple[str, argparse.ArgumentParser]]:
@@ -100,7 +91,12 @@ def _table(actions: list[argparse.Action]) -> list[str]:
 
 
 def _epilog(of: argparse.ArgumentParser) -> list[str]:
-    return ["```text", of.epilog.strip("\n"), "```", ""] if of.epilog else []
+    text = (
+        (of.epilog or "").strip("\n")
+        if of.prog.count(" ") < 3
+        else (of.epilog or "").replace(EXIT_CODES, "").strip("\n")
+    )
+    return ["```text", text, "```", ""] if text else []
 
 
 def optimizers() -> str:
