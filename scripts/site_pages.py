@@ -66,7 +66,7 @@ def command_line() -> str:
     lines += _epilog(whole)
     for name, (summary, sub) in subcommands(whole).items():
         lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.", ""]
-        if sub.description and sub.description.strip(". ") != summary:
+        if sub.description and sub.description.strip(". ").lower() != summary.lower():
             lines += [sub.description, ""]
         lines += ["```text", sub.format_usage().removeprefix("usage: ").rstrip(), "```", ""]
         lines += _table([action for action in sub._actions if action.dest != "help"])
