@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.losses import MSE
+from optbench.core.problem import Batch, Known, Net, Problem, Splits
 from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start
 
 # (code, hidden): start, best known (Adam with a cosine schedule, 1000 passes)
-STATED = {(16, 64): (0.198356, 0.0055125)}
+STATED = {(16, 64): Known(0.198356, 0.0055125)}
 
 
 @dataclass(frozen=True)
@@ -23,20 +22,15 @@ class AutoencoderFashion(Problem):
     hidden: int = 64
 
     track = "unsupervised"
-    loss_name = "mse"
+    objective_loss = MSE
     passes = 60.0
+    bound = 0.0
     batch = 64
     taus = (0.5, 0.1)
 
     @property
-    def start(self) -> float:
-        known = STATED.get((self.code, self.hidden))
-        return known[0] if known else measured_start(self)
-
-    @property
-    def best(self) -> Best:
-        known = STATED.get((self.code, self.hidden))
-        return Best(known[1], "best known") if known else Best(0.0, "bound")
+    def known(self) -> Known | None:
+        return STATED.get((self.code, self.hidden))
 
     def network(self) -> nn.Module:
         return nn.Sequential(
@@ -54,4 +48,4 @@ class AutoencoderFashion(Problem):
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
         (x,) = batch
-        return F.mse_loss(net(x), x)
+        return MSE(net(x), x)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.losses import CROSS_ENTROPY
+from optbench.core.problem import Known, Problem, Splits
 from optbench.problems.mlp_digits import digits
-from optbench.problems.shared import accuracy, measured_start
 
-STARTS = {8: 2.30661}  # channels: start
+STATED = {8: Known(2.30661)}  # channels: start
 
 
 @dataclass(frozen=True)
@@ -22,16 +21,16 @@ class CnnDigits(Problem):
     dropout: float = 0.25  # share of the features silenced in training
 
     track = "supervised"
-    loss_name = "cross-entropy"
+    objective_loss = CROSS_ENTROPY
     passes = 20.0
     batch = 128
     stochastic = True
-    best = Best(0.0, "bound")
+    bound = 0.0
     taus = (0.5, 0.1)
 
     @property
-    def start(self) -> float:
-        return STARTS.get(self.channels) or measured_start(self)
+    def known(self) -> Known | None:
+        return STATED.get(self.channels)
 
     def network(self) -> nn.Module:
         c = self.channels
@@ -51,11 +50,3 @@ class CnnDigits(Problem):
     def data(self) -> Splits:
         """1258 / 269 / 270 pictures (N, 8, 8) of grey levels in [0, 1], labels 0 to 9."""
         return Splits(*((x.view(-1, 8, 8), y) for x, y in digits()))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.cross_entropy(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": accuracy(net(x), y)}

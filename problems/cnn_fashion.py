@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits, split
+from optbench.core.losses import CROSS_ENTROPY
+from optbench.core.problem import Known, Problem, Splits, split
 from optbench.problems.fashion import Pictures, pictures, scaled
-from optbench.problems.shared import accuracy, measured_start
 
-STARTS = {8: 2.30503}  # channels: start
+STATED = {8: Known(2.30503)}  # channels: start
 IMAGES, LABELS = 2051, 2049  # what the first four bytes of an idx file say
 PARTS = {"train": 60_000, "t10k": 10_000}
 
@@ -30,16 +29,16 @@ class CnnFashion(Problem):
     dropout: float = 0.25
 
     track = "supervised"
-    loss_name = "cross-entropy"
+    objective_loss = CROSS_ENTROPY
     passes = 30.0
     batch = 64
     stochastic = True
-    best = Best(0.0, "bound")
+    bound = 0.0
     taus = (0.5, 0.2)
 
     @property
-    def start(self) -> float:
-        return STARTS.get(self.channels) or measured_start(self)
+    def known(self) -> Known | None:
+        return STATED.get(self.channels)
 
     def network(self) -> nn.Module:
         c = self.channels
@@ -57,14 +56,6 @@ class CnnFashion(Problem):
 
     def data(self) -> Splits:
         return Splits(*(tuple(part) for part in pictures()))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.cross_entropy(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": accuracy(net(x), y)}
 
 
 @dataclass(frozen=True)

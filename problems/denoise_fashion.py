@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.core.losses import MSE
+from optbench.core.problem import Known, Problem, Splits, generator
 from optbench.problems.fashion import thumbnails
-from optbench.problems.shared import measured_start
 
 NOISE = 0.3  # standard deviation; pictures are in [0, 1]
-STATED = {8: (0.091652, 0.0124656)}  # channels: start, best known (Adam with a cosine schedule, 300 passes)
+STATED = {8: Known(0.091652, 0.0124656)}  # channels: start, best known (Adam with a cosine schedule, 300 passes)
 
 
 class Denoiser(nn.Module):
@@ -34,6 +33,11 @@ class Denoiser(nn.Module):
         return clean
 
 
+def psnr(restored: Tensor, clean: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in decibel."""
+    return -10 * MSE(restored, clean).log10()
+
+
 @dataclass(frozen=True)
 class DenoiseFashion(Problem):
     """Three convolutions that clean pictures of noise of deviation 0.3, MSE a pixel against the clean picture."""
@@ -41,20 +45,15 @@ class DenoiseFashion(Problem):
     channels: int = 8
 
     track = "unsupervised"
-    loss_name = "mse"
+    objective_loss = MSE.with_metrics(psnr=psnr)
     passes = 30.0
+    bound = 0.0
     batch = 64
     taus = (0.5, 0.1)
 
     @property
-    def start(self) -> float:
-        known = STATED.get(self.channels)
-        return known[0] if known else measured_start(self)
-
-    @property
-    def best(self) -> Best:
-        known = STATED.get(self.channels)
-        return Best(known[1], "best known") if known else Best(0.0, "bound")
+    def known(self) -> Known | None:
+        return STATED.get(self.channels)
 
     def network(self) -> nn.Module:
         return Denoiser(self.channels)
@@ -64,12 +63,3 @@ class DenoiseFashion(Problem):
         stream = generator(0, "denoise_fashion")
         clean = [x.view(-1, 1, 14, 14) for x in thumbnails()]
         return Splits(*((x + NOISE * torch.randn(x.shape, generator=stream), x) for x in clean))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        noisy, clean = batch
-        return F.mse_loss(net(noisy), clean)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        """Peak signal-to-noise ratio in decibel."""
-        noisy, clean = batch
-        return {"psnr": -10 * F.mse_loss(net(noisy), clean).log10()}

@@ -14,8 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import measured_start
+from optbench.core.problem import Batch, Best, Known, Net, Problem, Splits
 
 
 class Point(nn.Module):
@@ -48,8 +47,8 @@ class Function(Problem):
             raise ValueError(f"{self.loss_name}: dim {self.dim}, at least {self.fewest}")
 
     @property
-    def start(self) -> float:
-        return self.starts.get(self.dim) or measured_start(self)
+    def known(self) -> Known | None:
+        return Known(self.starts[self.dim]) if self.dim in self.starts else None
 
     def network(self) -> nn.Module:
         return Point(self.dim, *self.box)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from sklearn.datasets import load_diabetes
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.losses import L1, MSE
+from optbench.core.problem import Best, Problem, Splits
 from optbench.problems.shared import regression
 
 
@@ -18,7 +18,7 @@ class Line(Problem):
     """A line fit on one feature, in mean squared error; optimum in closed form."""
 
     track = "supervised"
-    loss_name = "mse"
+    objective_loss = MSE
     passes = 100.0
     start = 1.20295
     best = Best(0.640104518746, "optimum")
@@ -30,22 +30,14 @@ class Line(Problem):
     def data(self) -> Splits:
         return _data()
 
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.mse_loss(net(x), y)
-
 
 @dataclass(frozen=True)
 class LineL1(Line):
     """A line fit on one feature, in mean absolute error; optimum by linear programming."""
 
-    loss_name = "l1"
+    objective_loss = L1
     start = 0.879473
     best = Best(0.660553355922, "optimum")
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.l1_loss(net(x), y)
 
 
 @cache

@@ -8,9 +8,9 @@ from functools import cache
 import torch
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.losses import BCE, Loss, logit_accuracy
+from optbench.core.problem import Best, Problem, Splits
 from optbench.problems.shared import classification
 
 PENALTY = 1e-3  # on half the squared weights: without it the classes separate and no optimum exists
@@ -27,12 +27,21 @@ class Logistic(nn.Linear):
         return torch.cat([logit, 0.5 * self.weight.square().sum().expand_as(logit)], dim=1)
 
 
+def _penalised(outputs: Tensor, labels: Tensor) -> Tensor:
+    logit, penalty = outputs.unbind(1)
+    return BCE(logit, labels) + PENALTY * penalty.mean()
+
+
+def _accuracy(outputs: Tensor, labels: Tensor) -> Tensor:
+    return logit_accuracy(outputs[:, 0], labels)
+
+
 @dataclass(frozen=True)
 class LogisticCancer(Problem):
     """Ridge logistic regression (BCE) on breast cancer, 30 features; strongly convex, optimum certified."""
 
     track = "supervised"
-    loss_name = "bce"
+    objective_loss = Loss("bce", _penalised, (("accuracy", _accuracy),))
     passes = 600.0
     start = 0.738673
     best = Best(0.058751044195, "optimum")
@@ -42,15 +51,6 @@ class LogisticCancer(Problem):
 
     def data(self) -> Splits:
         return _data()
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        logit, penalty = net(x).unbind(1)
-        return F.binary_cross_entropy_with_logits(logit, y.to(logit.dtype)) + PENALTY * penalty.mean()
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": ((net(x)[:, 0] > 0) == (y > 0)).double().mean()}
 
 
 @cache

@@ -12,13 +12,14 @@ from functools import cache
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import arrays, classification, measured_start, stated
+from optbench.core.losses import BCE, logit_accuracy
+from optbench.core.problem import Known, Problem, Splits
+from optbench.problems.shared import arrays, classification, stated
 
 FEATURES = {"cancer": 30, "alzheimer": 135, "parkinson": 751}
-STARTS = {("cancer", 8): 0.688937, ("alzheimer", 8): 0.731423, ("parkinson", 8): 0.666204}  # (table, hidden): start
+# (table, hidden): start
+STATED = {("cancer", 8): Known(0.688937), ("alzheimer", 8): Known(0.731423), ("parkinson", 8): Known(0.666204)}
 
 
 @dataclass(frozen=True)
@@ -29,33 +30,23 @@ class MlpBinary(Problem):
     hidden: int = 8
 
     track = "supervised"
-    loss_name = "bce"
+    objective_loss = BCE.with_metrics(accuracy=logit_accuracy, auc=lambda logits, y: auc(logits.squeeze(1), y))
     passes = 200.0
     batch = 64
-    best = Best(0.0, "bound")
+    bound = 0.0
 
     def __post_init__(self) -> None:
         stated("table", self.table, FEATURES)
 
     @property
-    def start(self) -> float:
-        return STARTS.get((self.table, self.hidden)) or measured_start(self)
+    def known(self) -> Known | None:
+        return STATED.get((self.table, self.hidden))
 
     def network(self) -> nn.Module:
         return nn.Sequential(nn.Linear(FEATURES[self.table], self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1))
 
     def data(self) -> Splits:
         return _data(self.table)
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        logit = net(x).squeeze(1)
-        return F.binary_cross_entropy_with_logits(logit, y.to(logit.dtype))
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        logit = net(x).squeeze(1)
-        return {"accuracy": ((logit > 0) == (y > 0)).double().mean(), "auc": auc(logit, y)}
 
 
 def auc(score: Tensor, y: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from sklearn.datasets import load_iris, load_wine
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import accuracy, classification, measured_start, stated
+from optbench.core.losses import CROSS_ENTROPY
+from optbench.core.problem import Known, Problem, Splits
+from optbench.problems.shared import classification, stated
 
 FEATURES = {"iris": 4, "wine": 13}
-STARTS = {("iris", 8): 1.11588, ("wine", 8): 1.13557}  # (table, hidden): start
+STATED = {("iris", 8): Known(1.11588), ("wine", 8): Known(1.13557)}  # (table, hidden): start
 
 
 @dataclass(frozen=True)
@@ -24,30 +24,22 @@ class MlpClasses(Problem):
     hidden: int = 8
 
     track = "supervised"
-    loss_name = "cross-entropy"
+    objective_loss = CROSS_ENTROPY
     passes = 400.0
-    best = Best(0.0, "bound")
+    bound = 0.0
 
     def __post_init__(self) -> None:
         stated("table", self.table, FEATURES)
 
     @property
-    def start(self) -> float:
-        return STARTS.get((self.table, self.hidden)) or measured_start(self)
+    def known(self) -> Known | None:
+        return STATED.get((self.table, self.hidden))
 
     def network(self) -> nn.Module:
         return nn.Sequential(nn.Linear(FEATURES[self.table], self.hidden), nn.ReLU(), nn.Linear(self.hidden, 3))
 
     def data(self) -> Splits:
         return _data(self.table)
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.cross_entropy(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": accuracy(net(x), y)}
 
 
 @cache

@@ -7,13 +7,12 @@ from functools import cache
 
 import torch
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits, split
-from optbench.problems.shared import accuracy, measured_start
+from optbench.core.losses import CROSS_ENTROPY
+from optbench.core.problem import Batch, Known, Problem, Splits, split
 
-STARTS = {32: 2.315}  # hidden width: start
+STATED = {32: Known(2.315)}  # hidden width: start
 
 
 @dataclass(frozen=True)
@@ -23,28 +22,20 @@ class MlpDigits(Problem):
     hidden: int = 32  # units in the hidden layer
 
     track = "supervised"
-    loss_name = "cross-entropy"
+    objective_loss = CROSS_ENTROPY
     passes = 200.0
     batch = 128
-    best = Best(0.0, "bound")
+    bound = 0.0
 
     @property
-    def start(self) -> float:
-        return STARTS.get(self.hidden) or measured_start(self)
+    def known(self) -> Known | None:
+        return STATED.get(self.hidden)
 
     def network(self) -> nn.Module:
         return nn.Sequential(nn.Linear(64, self.hidden), nn.ReLU(), nn.Linear(self.hidden, 10))
 
     def data(self) -> Splits:
         return Splits(*digits())
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.cross_entropy(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": accuracy(net(x), y)}
 
 
 @cache

@@ -8,15 +8,15 @@ from functools import cache
 
 import numpy as np
 from sklearn.datasets import load_diabetes
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import measured_start, read, regression, stated
+from optbench.core.losses import MSE, r2
+from optbench.core.problem import Known, Problem, Splits
+from optbench.problems.shared import read, regression, stated
 
 FEATURES = {"diabetes": 10, "concrete": 8}
 # (table, hidden): start, best known (L-BFGS, 10000 passes, the lowest of six seeds)
-STATED = {("diabetes", 16): (1.10524, 0.022365), ("concrete", 16): (1.08167, 0.034189)}
+STATED = {("diabetes", 16): Known(1.10524, 0.022365), ("concrete", 16): Known(1.08167, 0.034189)}
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,17 @@ class MlpRegression(Problem):
     hidden: int = 16
 
     track = "supervised"
-    loss_name = "mse"
+    objective_loss = MSE.with_metrics(r2=r2)
     passes = 1000.0
+    bound = 0.0
     batch = 64
 
     def __post_init__(self) -> None:
         stated("table", self.table, FEATURES)
 
     @property
-    def start(self) -> float:
-        known = STATED.get((self.table, self.hidden))
-        return known[0] if known else measured_start(self)
-
-    @property
-    def best(self) -> Best:
-        known = STATED.get((self.table, self.hidden))
-        return Best(known[1], "best known") if known else Best(0.0, "bound")
+    def known(self) -> Known | None:
+        return STATED.get((self.table, self.hidden))
 
     @property
     def taus(self) -> tuple[float, ...]:
@@ -53,15 +48,6 @@ class MlpRegression(Problem):
 
     def data(self) -> Splits:
         return _diabetes() if self.table == "diabetes" else _concrete()
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.mse_loss(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        """R2 against the mean of the split itself."""
-        x, y = batch
-        return {"r2": 1 - (net(x) - y).square().sum() / (y - y.mean()).square().sum()}
 
 
 @cache

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits, split
-from optbench.problems.shared import accuracy, arrays
+from optbench.core.losses import CROSS_ENTROPY, L1, MSE
+from optbench.core.problem import Batch, Best, Problem, Splits, split
+from optbench.problems.shared import arrays
 
 
 def scanner_network(outputs: int, dropout: float, size: tuple[int, int]) -> nn.Sequential:
@@ -42,7 +42,7 @@ class MriSyntheticSeverity(Problem):
     dropout: float = 0.25
 
     track = "supervised"
-    loss_name = "l1"
+    objective_loss = L1
     passes = 40.0
     batch = 64
     stochastic = True
@@ -57,23 +57,15 @@ class MriSyntheticSeverity(Problem):
         """1050 / 225 / 225 pictures (N, 1, 32, 32), standardised on train; severities (N, 1)."""
         return Splits(*((x, severity[:, None]) for x, severity in _phantoms()))
 
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, severity = batch
-        return F.l1_loss(net(x), severity)
-
 
 @dataclass(frozen=True)
 class MriSyntheticSeverityMse(MriSyntheticSeverity):
     """Simulated severity in [0, 1] from a synthetic 32x32 MRI slice: a CNN with dropout, MSE."""
 
-    loss_name = "mse"
+    objective_loss = MSE
     start = 0.325321
     best = Best(0.00201326, "best known")  # the same
     taus = (0.5, 0.2)
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, severity = batch
-        return F.mse_loss(net(x), severity)
 
 
 @dataclass(frozen=True)
@@ -83,12 +75,12 @@ class MriSyntheticClass(Problem):
     dropout: float = 0.25
 
     track = "supervised"
-    loss_name = "cross-entropy"
+    objective_loss = CROSS_ENTROPY
     passes = 40.0
     batch = 64
     stochastic = True
     start = 0.693564
-    best = Best(0.0, "bound")
+    bound = 0.0
     taus = (0.8, 0.6)
 
     def network(self) -> nn.Module:
@@ -97,14 +89,6 @@ class MriSyntheticClass(Problem):
     def data(self) -> Splits:
         """1050 / 225 / 225 pictures (N, 1, 32, 32), standardised on train; labels 0 or 1."""
         return Splits(*((x, (severity > 0.5).long()) for x, severity in _phantoms()))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.cross_entropy(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": accuracy(net(x), y)}
 
 
 @cache

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.core.losses import CROSS_ENTROPY, L1
+from optbench.core.problem import Problem, Splits
 from optbench.problems.image_table import load
 from optbench.problems.mri_synthetic import scanner_network
-from optbench.problems.shared import accuracy, measured_start
 
 
 @dataclass(frozen=True)
@@ -25,15 +24,11 @@ class OwnImagesRegression(Problem):
     dropout: float = 0.25
 
     track = "supervised"
-    loss_name = "l1"
+    objective_loss = L1
     passes = 60.0
     batch = 32
     stochastic = True
-    best = Best(0.0, "bound")
-
-    @property
-    def start(self) -> float:
-        return measured_start(self)
+    bound = 0.0
 
     def network(self) -> nn.Module:
         return self._network(1)
@@ -42,10 +37,6 @@ class OwnImagesRegression(Problem):
         """Images (N, 1, H, W), standardised on train; labels (N, 1)."""
         splits = load(self.table, None)
         return Splits(*((x, y[:, None].float()) for x, y in splits))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.l1_loss(net(x), y)
 
     def _network(self, outputs: int) -> nn.Module:
         height, width = self.data().train[0].shape[-2:]
@@ -58,7 +49,7 @@ class OwnImagesClass(OwnImagesRegression):
 
     classes: int = 2  # labels are 0 to classes - 1
 
-    loss_name = "cross-entropy"
+    objective_loss = CROSS_ENTROPY
 
     def network(self) -> nn.Module:
         return self._network(self.classes)
@@ -66,11 +57,3 @@ class OwnImagesClass(OwnImagesRegression):
     def data(self) -> Splits:
         """Images (N, 1, H, W), standardised on train; labels (N,)."""
         return Splits(*((x, y.long()) for x, y in load(self.table, self.classes)))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.cross_entropy(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": accuracy(net(x), y)}

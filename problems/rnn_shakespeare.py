@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shakespeare import SYMBOLS, windows
-from optbench.problems.shared import measured_start
+from optbench.core.problem import Known, Problem, Splits
+from optbench.problems.shakespeare import NEXT_SYMBOL, SYMBOLS, windows
 
 CONTEXT = 32  # characters
-STATED = {64: (4.28828, 1.39036)}  # units: start, best known (Adam with a cosine schedule, 200 passes)
+STATED = {64: Known(4.28828, 1.39036)}  # units: start, best known (Adam with a cosine schedule, 200 passes)
 
 
 class Elman(nn.Module):
@@ -47,27 +45,18 @@ class RnnShakespeare(Problem):
     units: int = 64
 
     track = "unsupervised"
-    loss_name = "cross-entropy"
+    objective_loss = NEXT_SYMBOL
     passes = 15.0
+    bound = 0.0
     batch = 32
     taus = (0.5, 0.2)
 
     @property
-    def start(self) -> float:
-        known = STATED.get(self.units)
-        return known[0] if known else measured_start(self)
-
-    @property
-    def best(self) -> Best:
-        known = STATED.get(self.units)
-        return Best(known[1], "best known") if known else Best(0.0, "bound")
+    def known(self) -> Known | None:
+        return STATED.get(self.units)
 
     def network(self) -> nn.Module:
         return Elman(self.units)
 
     def data(self) -> Splits:
         return Splits(*windows(CONTEXT))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, following = batch
-        return F.cross_entropy(net(x).flatten(0, 1), following.flatten())

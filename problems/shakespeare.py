@@ -6,9 +6,12 @@ from functools import cache
 
 import torch
 
+from optbench.core.losses import CROSS_ENTROPY, Loss
 from optbench.core.problem import Batch
 from optbench.problems.shared import read
 
+# outputs (N, T, symbols) and the characters (N, T) that follow
+NEXT_SYMBOL = Loss("cross-entropy", lambda scores, following: CROSS_ENTROPY(scores.flatten(0, 1), following.flatten()))
 SYMBOLS = 68  # distinct characters of the text
 SHARES = (0.4, 0.05, 0.05)  # of the text, from its beginning: train, valid, test; half of it keeps a pass short
 

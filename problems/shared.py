@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 from collections.abc import Iterable
@@ -14,7 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.core.problem import Problem, Splits, fresh, split
+from optbench.core.losses import accuracy
+from optbench.core.problem import Splits, measured_start, split
+
+__all__ = ["accuracy", "arrays", "classification", "measured_start", "read", "regression", "standardise", "stated"]
 
 Array = NDArray[Any]
 
@@ -72,23 +74,6 @@ def stated(setting: str, value: str, choices: Iterable[str]) -> None:
     """Raise ValueError, with what there is, unless the value of a setting is one of the choices."""
     if value not in choices:
         raise ValueError(f"{setting} {value!r} is not one of {', '.join(choices)}")
-
-
-def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Share of the samples whose largest score (N, C) is their label's (N,)."""
-    return (scores.argmax(-1) == labels).double().mean()
-
-
-@functools.cache
-def measured_start(problem: Problem) -> float:
-    """The median training loss of fresh networks over seeds 0 to 8, in eval mode: what `start` states, by definition.
-
-    For settings whose start is not stated; a problem is a frozen dataclass, so each is measured once a process.
-    """
-    train = problem.data().train
-    with torch.no_grad():
-        losses = [problem.loss(fresh(problem, seed)[0].eval(), train).item() for seed in range(9)]
-    return float(np.median(losses))
 
 
 def _real(values: Array) -> Tensor:

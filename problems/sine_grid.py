@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import measured_start
+from optbench.core.losses import MSE
+from optbench.core.problem import Best, Problem, Splits
 
 # {(K, L): the least loss on the grid}, proved by dynamic programming
 ON_GRID = {
@@ -35,7 +34,7 @@ class SineGrid(Problem):
     L: int = 3  # the grid is -L..L
 
     track = "supervised"
-    loss_name = "mse"
+    objective_loss = MSE
     gives = frozenset({"value", "grad", "exact"})
     passes = 2000.0
     taus = (0.1, 1e-2, 1e-3)  # everything comes closer than half-way
@@ -56,10 +55,6 @@ class SineGrid(Problem):
         return ON_GRID.get((self.K, self.L))
 
     @property
-    def start(self) -> float:
-        return measured_start(self)
-
-    @property
     def best(self) -> Best:
         return Best(THREE, "best known") if self.K == 3 else Best(0.0, "bound")
 
@@ -71,7 +66,3 @@ class SineGrid(Problem):
         x = torch.tensor([[k / 4] for k in range(-8, 8)], dtype=torch.float64)
         y = torch.tensor([[2 * math.sin(k / 3)] for k in range(-8, 8)], dtype=torch.float64)
         return Splits((x, y))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.mse_loss(net(x), y)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from optbench.core.layers import Step
-from optbench.core.problem import Batch, Best, Net, Problem, Splits, generator
+from optbench.core.losses import MSE
+from optbench.core.problem import Best, Problem, Splits, generator
 
 LEVELS = (0.2, 1.0, -0.6, 0.5, -1.0, 0.1, 0.8, -0.3)  # of the noiseless staircase on [0, 1), from left to right
 NOISE = 0.2  # standard deviation
@@ -65,7 +65,7 @@ class Step1d(Problem):
     K: int = 4  # hidden units, so breaks in the fitted staircase (the noiseless one has 7)
 
     track = "supervised"
-    loss_name = "mse"
+    objective_loss = MSE
     gives = frozenset({"value", "grad", "exact"})
     passes = 2000.0
     dtype = torch.float64
@@ -87,10 +87,6 @@ class Step1d(Problem):
 
     def data(self) -> Splits:
         return _data()
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.mse_loss(net(x), y)
 
 
 @cache

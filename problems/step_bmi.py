@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from optbench.core.layers import Step
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import accuracy, measured_start
+from optbench.core.losses import CROSS_ENTROPY, L1
+from optbench.core.problem import Best, Problem, Splits
 
 KS = (2, 4, 8, 16)  # for which the optimum is stated
 LEAST_L1 = (0.664109813050989, 0.635170325975461, 0.617483451640976, 0.586516731460666)
@@ -32,7 +31,7 @@ class StepBmi(Problem):
     K: int = 4  # hidden units, so breaks in the fitted staircase
 
     track = "supervised"
-    loss_name = "l1"
+    objective_loss = L1
     gives = frozenset({"value", "grad", "exact"})
     passes = 2000.0
     taus = (0.1, 1e-2, 1e-3)  # a few hundred random staircases come closer than half-way
@@ -41,10 +40,6 @@ class StepBmi(Problem):
     def __post_init__(self) -> None:
         if self.K not in KS:
             raise ValueError(f"K={self.K}: the optimum is stated for K in {KS}")
-
-    @property
-    def start(self) -> float:
-        return measured_start(self)
 
     @property
     def best(self) -> Best:
@@ -58,16 +53,12 @@ class StepBmi(Problem):
         x, y = _table()
         return Splits((x, y))
 
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.l1_loss(net(x), y)
-
 
 @dataclass(frozen=True)
 class StepBmiClasses(StepBmi):
     """1-K-3 network of hard steps on the diabetes data, in cross-entropy over thirds of the progression."""
 
-    loss_name = "cross-entropy"
+    objective_loss = CROSS_ENTROPY
 
     @property
     def best(self) -> Best:
@@ -80,14 +71,6 @@ class StepBmiClasses(StepBmi):
         """442 people: body mass index (442, 1), standardised, and the third (442,) that the progression is in."""
         x, y = _table()
         return Splits((x, torch.bucketize(y[:, 0], torch.quantile(y[:, 0], torch.tensor([1 / 3, 2 / 3]).double()))))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.cross_entropy(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": accuracy(net(x), y)}
 
 
 @cache

@@ -8,11 +8,10 @@ from itertools import pairwise
 
 import torch
 from sklearn.datasets import load_digits
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits, generator
-from optbench.problems.shared import measured_start
+from optbench.core.losses import MSE
+from optbench.core.problem import Best, Problem, Splits, generator
 
 SAMPLES = 256  # for training, and as many again for validation and for test
 
@@ -31,7 +30,7 @@ class Teacher(Problem):
     depth: int = 1  # hidden layers
 
     track = "supervised"
-    loss_name = "mse"
+    objective_loss = MSE
     passes = 1000.0
     best = Best(0.0, "optimum")
 
@@ -42,10 +41,6 @@ class Teacher(Problem):
                 "hidden and depth are at least 1"
             )
 
-    @property
-    def start(self) -> float:
-        return measured_start(self)
-
     def network(self) -> nn.Module:
         widths = [self.features, *[self.hidden] * self.depth]
         hidden: list[nn.Module] = []
@@ -55,10 +50,6 @@ class Teacher(Problem):
 
     def data(self) -> Splits:
         return _data(self.features, self.hidden, self.depth)
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.mse_loss(net(x), y)
 
 
 @cache

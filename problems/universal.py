@@ -13,12 +13,16 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import measured_start
+from optbench.core.losses import MSE
+from optbench.core.problem import Batch, Known, Problem, Splits
 
-STARTS = {(16, 2): 0.634636}  # (width, depth): start
+STATED = {(16, 2): Known(0.634636)}  # (width, depth): start
+
+
+def largest_error(outputs: Tensor, y: Tensor) -> Tensor:
+    """What the theorem bounds."""
+    return (outputs - y).abs().max()
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,17 @@ class Universal(Problem):
     depth: int = 2  # hidden layers
 
     track = "supervised"
-    loss_name = "mse"
+    objective_loss = MSE.with_metrics(largest_error=largest_error)
     passes = 3000.0
-    best = Best(0.0, "bound")
+    bound = 0.0
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.depth < 1:
             raise ValueError(f"universal: width {self.width} and depth {self.depth} must both be at least 1")
 
     @property
-    def start(self) -> float:
-        return STARTS.get((self.width, self.depth)) or measured_start(self)
+    def known(self) -> Known | None:
+        return STATED.get((self.width, self.depth))
 
     def network(self) -> nn.Module:
         sizes = [1] + [self.width] * self.depth
@@ -51,15 +55,6 @@ class Universal(Problem):
         grid = torch.linspace(-1, 1, 256, dtype=torch.float64)[:, None]
         gap = 2 / 255
         return Splits(*(_sampled(x) for x in (grid, grid[:-1] + gap / 3, grid[:-1] + 2 * gap / 3)))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.mse_loss(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        """The largest error: what the theorem is about."""
-        x, y = batch
-        return {"largest_error": (net(x) - y).abs().max()}
 
 
 def f(x: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ from math import prod
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from optbench.core.layers import Sign
-from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.problems.shared import measured_start
+from optbench.core.losses import BCE
+from optbench.core.problem import Problem, Splits
 
 # {(inputs, hidden layers, L): the least loss on the grid}, proved by dynamic programming
 ON_GRID = {
@@ -41,11 +40,11 @@ class XorSign(Problem):
 
     inputs: ClassVar[int] = 2  # also the units of every hidden layer
     track = "supervised"
-    loss_name = "bce"
+    objective_loss = BCE
     gives = frozenset({"value", "grad", "exact"})
     passes = 2000.0
     dtype = torch.float64
-    best = Best(0.0, "bound")
+    bound = 0.0
 
     def __post_init__(self) -> None:
         if self.L < 1 or self.layers not in (1, 2):
@@ -61,10 +60,6 @@ class XorSign(Problem):
         """The least loss with every weight and bias on the grid; None where nobody has worked it out."""
         return ON_GRID.get((self.inputs, self.layers, self.L))
 
-    @property
-    def start(self) -> float:
-        return measured_start(self)
-
     def network(self) -> nn.Module:
         hidden: list[nn.Module] = []
         for _ in range(self.layers):
@@ -76,11 +71,3 @@ class XorSign(Problem):
         corners = list(product((-1.0, 1.0), repeat=self.inputs))
         odd = [[float(prod(corner) < 0)] for corner in corners]
         return Splits((torch.tensor(corners, dtype=torch.float64), torch.tensor(odd, dtype=torch.float64)))
-
-    def loss(self, net: Net, batch: Batch) -> Tensor:
-        x, y = batch
-        return F.binary_cross_entropy_with_logits(net(x), y)
-
-    def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
-        x, y = batch
-        return {"accuracy": ((net(x) > 0) == (y > 0.5)).double().mean()}

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from optbench.core.losses import Loss
 
 Batch = tuple[Tensor, ...]  # tensors that share axis 0, one row a sample; usually (inputs, targets)
 Net = Callable[..., Tensor]  # the module, or a functional stand-in that is called just like it
@@ -38,15 +42,27 @@ class Best:
     source: str
 
 
+class Known(NamedTuple):
+    """What is stated for some settings: the start, and the lowest loss seen where it is no class attribute."""
+
+    start: float
+    best: float | None = None
+
+
 class Problem:
     """Subclass it as a frozen dataclass whose fields are the problem's settings, and state the class attributes.
 
+    A problem whose network answers a batch (inputs, targets) by outputs states `objective_loss`, and has a loss and its
+    metrics. Any other one states `loss_name` and writes `loss` itself.
+
     `start` and `best` are data, verified by the tests: the median training loss of a fresh network over seeds 0 to 8,
-    and the lowest loss known. Targets follow from them and so never depend on who else entered.
+    and the lowest loss known. Targets follow from them and so never depend on who else entered. State either as a class
+    attribute, or by `known` where settings change it. A start that is not stated is measured.
     """
 
     track: ClassVar[str]
-    loss_name: ClassVar[str]  # "mse", "l1", "bce", "cross-entropy", "reward" or the function's name
+    objective_loss: ClassVar[Loss | None] = None  # MSE, L1, BCE, CROSS_ENTROPY or one of your own
+    bound: ClassVar[float | None] = None  # nothing is below it; `best` where no better is known
     gives: ClassVar[frozenset[str]] = frozenset({"value", "grad"})  # the oracles that it answers
     passes: ClassVar[float] = 100.0  # the default budget
     batch: ClassVar[int | None] = None  # the default minibatch; None is the full batch
@@ -55,14 +71,30 @@ class Problem:
     vmaps: ClassVar[bool] = True  # False: torch.vmap cannot batch this network, it runs lane by lane
 
     @property
+    def loss_name(self) -> str:
+        """ "mse", "l1", "bce", "cross-entropy", "reward" or the function's name: what exact methods and tables read."""
+        if self.objective_loss is None:
+            raise NotImplementedError(f"{type(self).__name__} states neither `objective_loss` nor `loss_name`")
+        return self.objective_loss.name
+
+    @property
+    def known(self) -> Known | None:
+        """What is stated for these settings; None where nobody has measured them."""
+        return None
+
+    @property
     def start(self) -> float:
-        """Median training loss of a fresh network."""
-        raise NotImplementedError(f"{type(self).__name__} does not state `start`")
+        """Median training loss of a fresh network: as stated, else measured."""
+        return self.known.start if self.known else measured_start(self)
 
     @property
     def best(self) -> Best:
-        """The lowest training loss known, with its source."""
-        raise NotImplementedError(f"{type(self).__name__} does not state `best`")
+        """The lowest training loss known, with its source: as stated, else the bound."""
+        if self.known and self.known.best is not None:
+            return Best(self.known.best, "best known")
+        if self.bound is None:
+            raise NotImplementedError(f"{type(self).__name__} states neither `best` nor `bound`")
+        return Best(self.bound, "bound")
 
     @property
     def taus(self) -> tuple[float, ...]:
@@ -83,11 +115,18 @@ class Problem:
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
         """The mean loss over the batch, a scalar tensor."""
-        raise NotImplementedError(f"{type(self).__name__} has no loss()")
+        if self.objective_loss is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither `objective_loss` nor loss()")
+        x, y = batch
+        return self.objective_loss(net(x), y)
 
     def metrics(self, net: Net, batch: Batch) -> dict[str, Tensor]:
         """What else to know of a split, as scalar tensors; called in eval mode, off the clock, never metered."""
-        return {}
+        if self.objective_loss is None or not self.objective_loss.metrics:
+            return {}
+        x, y = batch
+        outputs = net(x)
+        return {name: metric(outputs, y) for name, metric in self.objective_loss.metrics}
 
     @property
     def targets(self) -> dict[float, float]:
@@ -109,6 +148,18 @@ def fresh(problem: Problem, seed: int, count: int = 1) -> list[nn.Module]:
 def dimension(problem: Problem) -> int:
     """D, the number of parameters of the problem's network."""
     return sum(p.numel() for p in fresh(problem, 0)[0].parameters())
+
+
+@cache
+def measured_start(problem: Problem) -> float:
+    """The median training loss of fresh networks over seeds 0 to 8, in eval mode: what `start` states, by definition.
+
+    A problem is a frozen dataclass, so each is measured once a process.
+    """
+    train = problem.data().train
+    with torch.no_grad():
+        losses = [problem.loss(fresh(problem, seed)[0].eval(), train).item() for seed in range(9)]
+    return float(np.median(losses))
 
 
 def generator(seed: int, purpose: str, device: str = "cpu") -> torch.Generator:

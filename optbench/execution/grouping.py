@@ -32,8 +32,8 @@ def timed_tasks(tasks: Sequence[Task]) -> list[Task]:
 def lane_groups(tasks: Sequence[Task], width: int | None, eager: bool = False) -> Iterator[LaneGroup]:
     """Lane groups of at most `width` trials: equal but for the seed and for settings that may differ by lane.
 
-    width: None takes as many lanes as pay on this machine, and one where they do not pay. eager: steps
-    are not compiled. Every task must be one that its problem supports.
+    width: None takes as many lanes as pay on this machine, and one where they do not pay. eager: steps will not be
+    compiled. Every task must be one that its problem supports.
     """
     alike: dict[Hashable, list[Task]] = {}
     for task in tasks:

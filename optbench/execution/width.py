@@ -27,7 +27,7 @@ _MIN_FLOPS_PER_SECOND = 5e9  # that a population is expected to reach
 def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int, eager: bool = False) -> int:
     """Lanes that a group of so many trials should have here, as far as time goes; 1 where they do not pay.
 
-    passes: the budget of a trial. eager: steps are not compiled. 1 also where a gradient cannot be measured: the
+    passes: the budget of a trial. eager: steps will not be compiled. 1 also where a gradient cannot be measured: the
     trials themselves then say why.
     """
     samples = len(splits(problem, device).train[0])

@@ -15,8 +15,8 @@ from optbench.report.figures.style import MAX_DRAWN, styles
 from optbench.report.format import listed, plural
 from optbench.report.sections.base import Content, Drawing
 from optbench.report.sections.order import SECTIONS
+from optbench.report.sections.verdict import SECTION as VERDICT
 from optbench.report.sentences import comparison
-from optbench.report.sentences.verdict import verdict
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def build(folders: Sequence[Results], out: Path, require_common: int = 1) -> Rep
     html = out / "report.html"
     html.write_text(page.render(values, parts), encoding="utf-8")
     (out / "report.md").write_text(page.markdown(values, parts), encoding="utf-8")
-    sentences = verdict(found)
+    verdict = contents[VERDICT]
+    sentences: list[str] = verdict.values["sentences"] if verdict else []
     (out / "report.json").write_text(results.report_json(found, sentences), encoding="utf-8")
     if found.comparison:
         (out / "junit.xml").write_text(results.junit(found.comparison), encoding="utf-8")
@@ -56,9 +57,10 @@ def build(folders: Sequence[Results], out: Path, require_common: int = 1) -> Rep
 
 def _drawing(found: Findings) -> Drawing:
     """Printed figures have the optimizers of the highest score, in the order of the study's labels."""
-    order, labels = found.ranking.order, found.study.labels
-    first = set(order[:MAX_DRAWN])
-    return Drawing(styles(labels), [label for label in labels if label in first] if len(order) > MAX_DRAWN else labels)
+    labels = found.study.labels
+    best_first = dict.fromkeys([*found.ranking.order, *found.ranking.apart, *labels])
+    drawn = {*[*best_first][:MAX_DRAWN]}
+    return Drawing(styles(labels), [label for label in labels if label in drawn])
 
 
 def _shown(content: Content, pictures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:

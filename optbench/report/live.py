@@ -38,7 +38,7 @@ def packed_plot(study: Study, styles: Mapping[str, Style]) -> dict[str, str] | N
 def data(study: Study, styles: Mapping[str, Style]) -> dict[str, Any]:
     """Everything the interactive plot needs, as plain JSON values; infinity and NaN are null."""
     many = len(study.cells) > MAX_CELLS
-    columns = _metrics(study)[: 2 if many else 6]
+    columns = _metrics(study)[: 4 if many else 8]
     return {
         "labels": [
             {"name": label, "colour": styles[label].colour, "dash": _DASHES[styles[label].dash]}
@@ -51,13 +51,12 @@ def data(study: Study, styles: Mapping[str, Style]) -> dict[str, Any]:
 
 
 def _metrics(study: Study) -> list[str]:
-    """The loss, then test and valid metrics, then the rest."""
+    """The losses (training, validation, test), then other test metrics, then the rest; those that were recorded."""
     skip = {"trial", "passes", "forward", "backward", "seconds", "clock", "loss"}
     names = [name for name in study.points.columns if name not in skip and study.points[name].notna().any()]
-    return [
-        "loss",
-        *sorted(names, key=lambda name: (not name.startswith("test_"), not name.startswith("valid_"), name)),
-    ]
+    losses = [name for name in ("valid_loss", "test_loss") if name in names]
+    rest = [name for name in names if name not in losses]
+    return ["loss", *losses, *sorted(rest, key=lambda name: (not name.startswith("test_"), name))]
 
 
 def _problem(study: Study, problem: str, columns: list[str], points: int) -> dict[str, Any]:

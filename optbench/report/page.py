@@ -76,5 +76,7 @@ def picture(path: Path) -> dict[str, Any]:
 
 
 def rows(table: pd.DataFrame) -> dict[str, Sequence[Any]]:
-    """A table as the template takes it: {"head": [...], "rows": [[...], ...]}."""
-    return {"head": [str(name) for name in table.columns], "rows": table.to_numpy(dtype=object).tolist()}
+    """A table as the template takes it: {"head": [...], "rows": [[...], ...], "high_first": [...]}."""
+    high_first = [str(name) for name in table.attrs.get("high_first", ())]  # columns where the best is the highest
+    body = table.to_numpy(dtype=object).tolist()
+    return {"head": [str(name) for name in table.columns], "rows": body, "high_first": high_first}

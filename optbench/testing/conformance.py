@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,14 +14,20 @@ from pebble import ProcessPool
 from optbench.core.trial import RequestError
 from optbench.registry.catalog import Catalog
 from optbench.registry.specs import parse
-from optbench.testing.optimizer_checks import CheckError, optimizer_checks
+from optbench.testing.hints import describe
+from optbench.testing.optimizer_checks import optimizer_checks
 from optbench.testing.problem_checks import problem_checks
+from optbench.testing.runs import CheckError
 
 TIMEOUT = 180.0  # seconds that all checks of one target may take
+_TOO_LONG = (
+    f"the checks took more than {TIMEOUT:g} s; a loop in minimise(f) that asks f nothing never ends, since only calls "
+    "of the objective raise Stop"
+)
 
 
 class Finding(NamedTuple):
-    """One check: its name, whether it holds, and what was seen where it does not."""
+    """One check: its name, whether it holds, and what was seen and is to be done where it does not."""
 
     name: str
     ok: bool
@@ -28,7 +35,11 @@ class Finding(NamedTuple):
 
 
 def check(target: str, files: Iterable[str] = ()) -> list[Finding]:
-    """Check an optimizer or a problem by name, or everything in a plugin file, in a process that can be stopped."""
+    """Check an optimizer or a problem by name, or everything in a plugin file, in a process that can be stopped.
+
+    target: a name, an import path, or a file that ends in .py. files: plugin files that the name may come from. Checks
+    that fail for one reason are one finding. Raises RequestError for a target that is no optimizer and no problem.
+    """
     given = [*files, target] if target.endswith(".py") else list(files)
     catalog = Catalog(given)
     names = _defined_in(catalog, target) if target.endswith(".py") else [target]
@@ -41,9 +52,9 @@ def check(target: str, files: Iterable[str] = ()) -> list[Finding]:
             try:
                 findings += [Finding(f"{name}: {f.name}", f.ok, f.detail) for f in future.result()]
             except concurrent.futures.TimeoutError:
-                findings.append(Finding(f"{name}: returns", False, f"the checks took more than {TIMEOUT:g} s"))
+                findings.append(Finding(f"{name}: returns", False, _TOO_LONG))
             except Exception as error:
-                findings.append(Finding(f"{name}: runs", False, f"{type(error).__name__}: {error}"))
+                findings.append(Finding(f"{name}: runs", False, describe(error)))
     return findings
 
 
@@ -79,5 +90,28 @@ def _all(name: str, files: tuple[str, ...]) -> list[Finding]:
         except CheckError as error:
             findings.append(Finding(title, False, str(error)))
         except Exception as error:
-            findings.append(Finding(title, False, f"{type(error).__name__}: {error}"))
-    return findings
+            findings.append(Finding(title, False, describe(error)))
+    return joined(findings)
+
+
+def joined(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings, those that fail for the same reason as one, where the first of them stands."""
+    reasons: dict[str, list[str]] = {}
+    found = list(findings)
+    for finding in found:
+        if not finding.ok:
+            reasons.setdefault(_reason(finding), []).append(finding.name)
+    kept = []
+    for finding in found:
+        if finding.ok:
+            kept.append(finding)
+        elif names := reasons.pop(_reason(finding), []):
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            kept.append(Finding(f"{names[0]}{more}", False, finding.detail))
+    return kept
+
+
+def _reason(finding: Finding) -> str:
+    """The detail without what differs from check to check: numbers, the line of code, and who reports it."""
+    bare = re.sub(r"^status failed: (the problem: )?| \(\w+\.py:\d+\)", "", finding.detail)
+    return re.sub(r"\d[\d.e+-]*", "#", bare)

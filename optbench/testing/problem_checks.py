@@ -15,21 +15,28 @@ from optbench.core.trial import Trial
 from optbench.engine.data import splits
 from optbench.engine.model import BatchedModel
 from optbench.registry.catalog import Catalog
-from optbench.testing.optimizer_checks import CheckError, beats_start
+from optbench.testing.hints import describe
+from optbench.testing.optimizer_checks import beats_start
+from optbench.testing.runs import CheckError
+
+MAX_PASSES = {"adam": 15.0, "pso": 200.0}  # of a trial that must lower the loss; a swarm pays for every candidate
+MAX_STEPS = 60  # of such a trial, where the problem has minibatches
 
 
 def problem_checks(name: str, catalog: Catalog) -> dict[str, Callable[[], None]]:
     """The checks of a problem's spec."""
     problem = catalog.problem(name)
+    trainer = "adam" if "grad" in problem.gives else "pso"
     return {
         "states what it is": partial(_states, problem),
         "loads with the network off": partial(_loads_offline, problem),
         "data is the same at every load": partial(_same_data, problem),
         "splits are disjoint": partial(_disjoint, problem),
         "loss is a finite scalar with a gradient": partial(_loss_works, problem),
+        "loss leaves its batch as it was": partial(_data_kept, problem),
         "start is what a fresh network has": partial(_start_true, problem),
         "vmaps as declared": partial(_vmaps, problem),
-        "Adam lowers the loss": partial(_trains, name, catalog),
+        f"{trainer} lowers the loss": partial(_trains, name, trainer, catalog),
     }
 
 
@@ -88,11 +95,23 @@ def _loss_works(problem: Problem) -> None:
     if not math.isfinite(loss.item()):
         raise CheckError(f"the loss of a fresh network is {loss.item()}")
     if "grad" in problem.gives:
+        if not loss.requires_grad:
+            raise CheckError("the loss has no gradient; state gives = frozenset({'value'}) if it only has values")
         gradients = torch.autograd.grad(loss, list(net.parameters()), allow_unused=True)
         if not all(g is None or bool(g.isfinite().all()) for g in gradients):
             raise CheckError("a gradient of a fresh network is not finite")
         if all(g is None or not bool(g.any()) for g in gradients):
             raise CheckError("every gradient of a fresh network is zero")
+
+
+def _data_kept(problem: Problem) -> None:
+    batch = problem.data().train
+    copies = tuple(tensor.clone() for tensor in batch)
+    problem.loss(fresh(problem, 0)[0], batch)
+    if not all(map(torch.equal, batch, copies)):
+        for tensor, copy in zip(batch, copies, strict=True):
+            tensor.copy_(copy)
+        raise CheckError("loss() changes the data in place, so every evaluation sees other data; work on a copy")
 
 
 def _start_true(problem: Problem) -> None:
@@ -106,15 +125,22 @@ def _vmaps(problem: Problem) -> None:
         return
     rows = BatchedModel(problem, (0, 1, 2), "cpu")
     batch = splits(problem, "cpu").train
+    points = rows.matrix.clone()
+    alone = torch.cat([rows.losses(point[None], batch) for point in points])
     try:
-        together = rows.losses(rows.matrix.clone(), batch)
-    except RuntimeError as error:
-        reason = str(error).split("\n")[0]
-        raise CheckError(f"torch.vmap refuses this network ({reason}); state vmaps = False") from None
-    alone = torch.cat([rows.losses(row[None], batch) for row in rows.matrix.clone()])
+        together = rows.losses(points, batch)
+    except Exception as error:  # whatever a network raises under vmap alone: it runs by itself
+        raise CheckError(
+            f"torch.vmap refuses this network ({describe(error)}); state vmaps = False on the problem, then its "
+            "trials run one by one"
+        ) from None
     if not torch.allclose(together, alone, rtol=1e-4):
         raise CheckError(f"losses {together.tolist()} under vmap, {alone.tolist()} one by one")
 
 
-def _trains(name: str, catalog: Catalog) -> None:
-    beats_start(Trial(name, "adam", (), 0, min(catalog.problem(name).passes, 15.0)), catalog)
+def _trains(name: str, trainer: str, catalog: Catalog) -> None:
+    problem = catalog.problem(name)
+    passes = min(problem.passes, MAX_PASSES[trainer])
+    if trainer == "adam" and problem.batch:  # a step costs up to three passes over its minibatch
+        passes = min(passes, 3 * MAX_STEPS * problem.batch / len(splits(problem, "cpu").train[0]))
+    beats_start(Trial(name, trainer, (), 0, passes), catalog)

@@ -6,9 +6,12 @@ import importlib.util
 import keyword
 from pathlib import Path
 
+import optbench
 from optbench.core.trial import RequestError
 from optbench.optimizers import OPTIMIZERS
 from optbench.problems import PROBLEMS
+
+_PUBLIC = "optbench" if "Problem" in dir(optbench) else "optbench.core.problem"  # where a plugin imports from
 
 _OPTIMIZER = '''"""{name}: a (1+1) evolution strategy with the one-fifth rule (Rechenberg 1973), to start from."""
 
@@ -27,6 +30,7 @@ class {cls}:
     name: ClassVar[str] = "{name}"  # what suites call it
     needs: ClassVar[str] = "value"  # "value" losses of points, "grad" gradients too
     lanes: ClassVar[bool] = True  # axis 0 of everything is independent trials
+    space: ClassVar[dict] = {{"sigma": (1e-3, 1.0, "log")}}  # what `run --tune 8` draws settings from
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:
@@ -42,6 +46,14 @@ class {cls}:
             better = loss <= best
             x, best = torch.where(better, y, x), torch.where(better, loss, best)
             sigma = sigma * torch.where(better, 1.5, 1.5**-0.25)
+
+    # A method that uses gradients states needs = "grad", and its loop is shorter; sigma would be its step size:
+    #
+    #     def minimise(self, f) -> None:
+    #         x = f.start()  # (B, D)
+    #         while True:
+    #             loss, gradient = f.value_and_grad(x)  # (B,), (B, D)
+    #             x = x - self.sigma * gradient
 '''
 
 _PROBLEM = '''"""{name}: which of two interleaved spirals a point is on, to start from."""
@@ -53,7 +65,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from optbench.core.problem import Best, Problem, Splits, split
+from {public} import Best, Problem, Splits, split
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ def write(kind: str, name: str) -> Path:
         raise RequestError(f"{name!r} is a built-in {kind}; choose another name")
     if importlib.util.find_spec(name):
         raise RequestError(f"{path} would hide the installed module {name!r} from Python; choose another name")
-    text = (_OPTIMIZER if kind == "optimizer" else _PROBLEM).format(name=name, cls=cls)
+    text = (_OPTIMIZER if kind == "optimizer" else _PROBLEM).format(name=name, cls=cls, public=_PUBLIC)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

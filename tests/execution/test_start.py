@@ -31,6 +31,7 @@ print("ended", *(record.status for record in (*first, *again)))
 
 NO_UNIX = """
 import multiprocessing, signal, sys
+import psutil  # on Linux it imports `resource` itself
 sys.modules["resource"] = None
 multiprocessing.get_all_start_methods = lambda: ["spawn"]
 del signal.pthread_sigmask

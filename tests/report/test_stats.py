@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2, trim_mean, ttest_ind
+from scipy.stats import chi2, rankdata, trim_mean, ttest_ind
 
 from optbench.report.analysis import statistics
 from optbench.report.analysis.statistics import Array
@@ -173,6 +173,15 @@ class TestAgainstOthers:
         sums = np.array([np.dot(signs, ranks) for signs in itertools.product((0, 1), repeat=7)])
         p = 2 * min((sums >= seen).mean(), (sums <= seen).mean())
         assert statistics.signed_rank(d) == pytest.approx(min(p, 1.0))
+
+    def test_rank_sum_by_enumeration_with_ties_and_misses(self) -> None:
+        a, b = np.array([3.0, 3.0, 5.0, 8.0]), np.array([5.0, 8.0, math.inf, math.inf, math.inf])
+        ranks = rankdata(np.concatenate([a, b]))
+        sums = np.array([ranks[list(chosen)].sum() for chosen in itertools.combinations(range(9), 4)])
+        mine = ranks[:4].sum()
+        p = 2 * min((sums >= mine).mean(), (sums <= mine).mean())
+        assert statistics.rank_sum(a, b) == pytest.approx(min(p, 1.0))
+        assert statistics.rank_sum([1.0] * 5, [1.0] * 5) == 1.0
 
     def test_welch_equals_scipy(self) -> None:
         a, b = rng(9).normal(1.0, 1.0, 7), rng(10).normal(0.0, 2.0, 5)

@@ -31,17 +31,17 @@ def chosen(folder: Path, runners: dict[str, Runner], problems=("p",), tuned=None
 
 def test_a_tuned_optimizer_is_one_competitor_with_the_setting_that_validates_best(tmp_path: Path) -> None:
     runners = {"slow": setting(0.001, 1.0), "good": setting(0.01, 4.0), "fair": setting(0.1, 2.0), "other": Runner()}
-    rivals, table = chosen(tmp_path, runners, SIX)
+    rivals, table, _ = chosen(tmp_path, runners, SIX)
     assert sorted(rivals.labels) == ["adam (tuned, 3)", "other"]
     assert len(rivals.trials) == 2 * 6 * 5
     assert set(rivals.trials.loc[rivals.trials["label"] != "other", "setting"]) == {"adam[lr=0.01]"}
     assert table["chosen"].tolist() == ["lr=0.01"] * 6
     assert (table["passes"] == 3 * 5 * 100.0).all() and (table["times"] == 3.0).all()
-    assert rivals.marks == {"adam (tuned, 3)": "tuned", "other": "untuned"}
+    assert rivals.marks == {"adam (tuned, 3)": "tuned", "other": "untuned: no search space declared"}
 
 
 def test_points_follow_their_trials(tmp_path: Path) -> None:
-    rivals, _ = chosen(tmp_path, {"a": setting(0.01, noise=1.0), "b": setting(0.1, noise=1.0), "c": Runner()}, SIX)
+    rivals, _, _ = chosen(tmp_path, {"a": setting(0.01, noise=1.0), "b": setting(0.1, noise=1.0), "c": Runner()}, SIX)
     whole = load_study([read(tmp_path)])
     for row, trial in rivals.trials.iterrows():
         origin = whole.trials.index[(whole.trials["key"] == trial["key"])][0]
@@ -54,7 +54,7 @@ def test_test_data_choose_nothing(tmp_path: Path) -> None:
     """The best on validation is the worst on test, and stays chosen whatever the test loss."""
     for k, test in enumerate((0.01, 1.0, 100.0)):
         runners = {"a": setting(0.01, 4.0, test=test), "b": setting(0.1, 3.0, test=0.001), "c": Runner()}
-        _, table = chosen(tmp_path / str(k), runners)
+        _, table, _ = chosen(tmp_path / str(k), runners)
         assert table["chosen"].tolist() == ["lr=0.01"]
         assert table["test_loss"].iloc[0] == pytest.approx(test * table["final"].iloc[0])
         assert table["selected_on"].iloc[0] == "validation"
@@ -62,13 +62,13 @@ def test_test_data_choose_nothing(tmp_path: Path) -> None:
 
 def test_validation_chooses_not_training(tmp_path: Path) -> None:
     runners = {"fits": setting(0.01, 4.0, valid=1000.0), "holds": setting(0.1, 3.0, valid=1.0)}
-    _, table = chosen(tmp_path, runners, tuned={"adam": ["fits", "holds"]})
+    _, table, _ = chosen(tmp_path, runners, tuned={"adam": ["fits", "holds"]})
     assert table["chosen"].tolist() == ["lr=0.1"]
 
 
 def test_without_validation_the_training_loss_chooses_and_speed_tells_solvers_apart(tmp_path: Path) -> None:
     runners = {"late": setting(0.01, 7.0), "soon": setting(0.1, 9.0), "never": setting(1.0, 1.0)}
-    _, table = chosen(tmp_path, runners, metrics=False)
+    _, table, _ = chosen(tmp_path, runners, metrics=False)
     assert table[["selected_on", "chosen"]].to_numpy().tolist() == [["training", "lr=0.1"]]
     assert math.isnan(table["test_loss"].iloc[0])
 
@@ -79,7 +79,7 @@ def test_no_seed_speaks_for_the_setting_it_is_reported_with(tmp_path: Path) -> N
     gain, naive = [], []
     for k in range(60):
         runners = {f"s{j}": setting(0.01 * 2**j, noise=1.0) for j in range(5)} | {"same": Runner(noise=1.0)}
-        rivals, _ = chosen(tmp_path / str(k), runners, SIX, seeds=5, points=6, rng=rng)
+        rivals, _, _ = chosen(tmp_path / str(k), runners, SIX, seeds=5, points=6, rng=rng)
         mean = {label: float(rivals.score[rivals.trials["label"] == label].mean()) for label in rivals.labels}
         gain.append(mean["adam (tuned, 5)"] - mean["same"])
         whole = load_study([read(tmp_path / str(k))])
@@ -100,19 +100,19 @@ def test_each_seed_is_reported_with_the_choice_of_the_others(tmp_path: Path) -> 
         known = 0.9 if record.label == "adam[lr=0.01]" else 0.5
         record.curve[-1]["valid_loss"] = valid.get((record.label, record.seed), known)
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    rivals, table = select(load_study([read(tmp_path)]))
+    rivals, table, _ = select(load_study([read(tmp_path)]))
     # seed 0: medians 0.9 and 0.5; seed 1 and 2: (0.0 + 0.9) / 2 = 0.45 against (1.0 + 0.5) / 2 = 0.75
     assert rivals.trials.sort_values("seed")["setting"].tolist() == ["adam[lr=0.1]", "adam[lr=0.01]", "adam[lr=0.01]"]
     assert table["chosen"].iloc[0] == "lr=0.01 (2); lr=0.1 (1)"
 
 
 def test_one_seed_chooses_for_itself(tmp_path: Path) -> None:
-    _, table = chosen(tmp_path, {"a": setting(0.01, 1.0), "b": setting(0.1, 3.0)}, seeds=1)
+    _, table, _ = chosen(tmp_path, {"a": setting(0.01, 1.0), "b": setting(0.1, 3.0)}, seeds=1)
     assert table["chosen"].tolist() == ["lr=0.1"]
 
 
 def test_lost_settings_are_not_chosen_but_paid_for(tmp_path: Path) -> None:
-    rivals, table = chosen(tmp_path, {"bad": setting(1.0, 9.0, fails=range(5)), "good": setting(0.1, 2.0)})
+    rivals, table, _ = chosen(tmp_path, {"bad": setting(1.0, 9.0, fails=range(5)), "good": setting(0.1, 2.0)})
     assert table["chosen"].tolist() == ["lr=0.1"]
     assert not rivals.no_result.any()
     assert table[["no_result", "trials"]].to_numpy().tolist() == [[5, 10]]
@@ -121,10 +121,10 @@ def test_lost_settings_are_not_chosen_but_paid_for(tmp_path: Path) -> None:
 
 def test_where_every_setting_is_lost_the_optimizer_stays_in_every_denominator(tmp_path: Path) -> None:
     runners = {"a": setting(0.1, fails=range(5)), "b": setting(1.0, fails=range(5)), "c": Runner()}
-    rivals, _ = chosen(tmp_path, runners)
+    rivals, _, _ = chosen(tmp_path, runners)
     assert rivals.no_result[rivals.trials["label"] == "adam (tuned, 2)"].tolist() == [True] * 5
     text = " ".join(report.write([tmp_path]).verdict)
-    assert "adam (tuned, 2) 5" in text and "On no problem did most trials of adam (tuned, 2) reach" in text
+    assert "adam (tuned, 2) 5" in text and "adam (tuned, 2) reached no target" in text
 
 
 def test_an_interrupted_run_counts_what_is_missing_in_all_settings(tmp_path: Path) -> None:
@@ -140,16 +140,16 @@ def test_a_setting_that_was_also_asked_for_by_itself_competes_twice(tmp_path: Pa
     stated = json.loads(path.read_text())
     stated["tuning"]["competitors"]["adam[lr=0.1]"] = {"optimizer": "adam", "space": {}, "why": "fixes lr"}
     path.write_text(json.dumps(stated))
-    rivals, _ = select(load_study([read(tmp_path)]))
+    rivals, _, _ = select(load_study([read(tmp_path)]))
     assert sorted(rivals.labels) == ["adam (tuned, 2)", "adam[lr=0.1]", "c"]
-    assert rivals.marks["adam[lr=0.1]"] == "fixes lr"
+    assert rivals.marks["adam[lr=0.1]"] == "untuned: fixes lr"
     assert len(rivals.trials) == 15
 
 
 def test_without_tuning_the_study_is_the_one_that_was_read(tmp_path: Path) -> None:
     make(tmp_path, {"a": Runner(), "b": Runner()})
     whole = load_study([read(tmp_path)])
-    rivals, table = select(whole)
+    rivals, table, _ = select(whole)
     assert rivals is whole and not len(table) and not whole.marks
 
 
@@ -182,9 +182,11 @@ def test_the_report_says_what_was_tuned_and_what_it_cost(tmp_path: Path) -> None
     text = " ".join(written.verdict)
     assert "1 optimizer tuned: each seed is reported with the one of 3 settings" in text
     assert "never chosen on test" in text and "30 trials with other settings" in text
-    assert "As they come, untuned: plain." in text
+    assert "Untuned, as they are (no search space declared): plain." in text
     page = written.html.read_text()
-    assert 'href="#tuning"' in page and "<td>tuned</td>" in page and "<td>untuned</td>" in page
+    assert (
+        'href="#tuning"' in page and "<td>tuned</td>" in page and "<td>untuned: no search space declared</td>" in page
+    )
     for name in ("chosen", "tuning"):
         assert {(tmp_path / "tables" / f"{name}.{kind}").is_file() for kind in ("md", "tex")} == {True}
     for name in ("best_of_k", "rates"):

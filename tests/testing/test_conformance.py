@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
-import torch
+from _pytest.mark import ParameterSet
 
 from optbench.core.trial import RequestError
+from optbench.engine.data import splits
 from optbench.optimizers import OPTIMIZERS
 from optbench.problems import PROBLEMS
 from optbench.registry.catalog import Catalog
-from optbench.testing.conformance import checks_of
-from optbench.testing.optimizer_checks import CheckError
+from optbench.testing import Finding, check
+from optbench.testing.conformance import checks_of, joined
+from optbench.testing.hints import with_hint
+from optbench.testing.runs import CheckError
 
 CATALOG = Catalog()
 # Problems that need what this machine may not have; their own tests cover them.
 NEED_FILES = ("cnn_fashion_full", "own_images_class", "own_images_regression")
 
 
-def every(names: list[str]) -> Iterator[object]:
+@cache
+def checks(name: str) -> dict[str, Callable[[], None]]:
+    """The checks of one name, built once: they share their trials."""
+    return checks_of(name, CATALOG)
+
+
+def every(names: Iterable[str]) -> Iterator[ParameterSet]:
+    """(name, check) for every check of the names; one worker has all checks of a name."""
     for name in names:
         extra = OPTIMIZERS[name].extra if name in OPTIMIZERS else None
         module = (extra or "").partition("==")[0].replace("-", "_")
         if extra and importlib.util.find_spec(module) is None:
             yield pytest.param(name, "", marks=pytest.mark.skip(reason=f"needs {extra}"))
             continue
-        for title in checks_of(name, CATALOG):
-            yield pytest.param(name, title, id=f"{name}-{title}")
+        for title in checks(name):
+            yield pytest.param(name, title, id=f"{name}-{title}", marks=pytest.mark.xdist_group(f"checks of {name}"))
 
 
-@pytest.mark.parametrize(("name", "title"), list(every(list(OPTIMIZERS))))
+@pytest.mark.parametrize(("name", "title"), list(every(OPTIMIZERS)))
 def test_optimizer(name: str, title: str) -> None:
-    checks_of(name, CATALOG)[title]()
+    checks(name)[title]()
 
 
-@pytest.mark.parametrize(("name", "title"), list(every([name for name in PROBLEMS if name not in NEED_FILES])))
+@pytest.mark.parametrize(("name", "title"), list(every(name for name in PROBLEMS if name not in NEED_FILES)))
 def test_problem(name: str, title: str) -> None:
-    checks_of(name, CATALOG)[title]()
+    checks(name)[title]()
 
 
 BROKEN = """
 from dataclasses import dataclass
 from typing import ClassVar
-import random, torch
+import random
+import numpy as np
+import torch
 
 @dataclass(frozen=True)
 class {name}:
@@ -68,15 +82,137 @@ CASES = {
 
 
 @pytest.mark.parametrize("title", CASES)
-def test_each_check_catches_what_it_is_for(title: str, tmp_path) -> None:
-    file = tmp_path / "broken.py"
-    file.write_text(BROKEN.format(name="Broken", lanes=title == "lanes equal serial", body=CASES[title]))
-    checks, threads = checks_of("broken", Catalog([str(file)])), torch.get_num_threads()
-    try:
-        with pytest.raises(CheckError):
-            checks[f"{title} (sphere)"]()
-    finally:
-        torch.set_num_threads(threads)
+def test_each_check_catches_what_it_is_for(title: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckError):
+        broken(tmp_path, CASES[title], lanes=title == "lanes equal serial")[f"{title} (sphere)"]()
+
+
+def broken(folder: Path, body: str, lanes: bool = True) -> dict[str, Callable[[], None]]:
+    """The checks of an optimizer with this loop."""
+    file = folder / "broken.py"
+    file.write_text(BROKEN.format(name="Broken", lanes=lanes, body=body))
+    return checks_of("broken", Catalog([str(file)]))
+
+
+# What breaks lanes or repetition, and what the check says of it
+CAUSES = {
+    "torch": ("x = x + 0.1 * torch.randn(x.shape); f.value(x[:, None])", "draws from torch's global generator"),
+    "numpy": (
+        "x = x + 0.1 * torch.as_tensor(np.random.randn(*x.shape)); f.value(x[:, None])",
+        r"draws from NumPy's global generator \(np.random\); draw from f.rand\(...\)",
+    ),
+    "python": ("x = x + 0.1 * random.gauss(0, 1); f.value(x[:, None])", "draws from Python's global generator"),
+    "type": ("x = (x * (1 - 0.1 * x.float().mean())).float(); f.value(x[:, None])", "its points are torch.float32"),
+    "mixes": ("x = x - 0.1 * x.mean(0, keepdim=True); f.value(x[:, None])", "state lanes = False"),
+}
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_lanes_that_are_not_apart_are_told_why(cause: str, tmp_path: Path) -> None:
+    body, told = CAUSES[cause]
+    with pytest.raises(CheckError, match=told) as caught:
+        broken(tmp_path, body)["lanes equal serial (sphere)"]()
+    assert ("lanes = False" in str(caught.value)) == (cause == "mixes")
+
+
+def test_a_generator_that_the_seed_does_not_set_is_named(tmp_path: Path) -> None:
+    body = "x = x + 0.1 * np.random.default_rng().normal(); f.value(x[:, None])"
+    with pytest.raises(CheckError, match="a generator that the trial's seed does not set"):
+        broken(tmp_path, body)["same trial, same record (sphere)"]()
+
+
+def test_data_that_an_optimizer_changes_is_named(tmp_path: Path) -> None:
+    found = broken(tmp_path, "f._data.train[0].mul_(0.999); f.value(x[:, None])")
+    with pytest.raises(CheckError, match="the problem's data has other values afterwards"):
+        found["leaves its process as it was (mlp_iris)"]()
+    splits.cache_clear()  # the data that it changed
+
+
+def test_one_error_is_one_finding_that_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "no_gradient.py"
+    file.write_text(BROKEN.format(name="NoGradient", lanes=True, body="x = x - f.grad(x)"))
+    failed = [finding for finding in check(str(file)) if not finding.ok]
+    assert len(failed) == 1 and "and 11 more" in failed[0].name
+    assert "has no attribute 'grad'" in failed[0].detail and "f.value_and_grad(x)" in failed[0].detail
+
+
+def test_findings_with_different_reasons_stay_apart() -> None:
+    given = [Finding("a", False, "12 points"), Finding("b", True), Finding("c", False, "7 points"), Finding("d", False)]
+    assert joined(given) == [Finding("a and 1 more", False, "12 points"), given[1], given[3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("RuntimeError: mat1 and mat2 must have the same dtype, but got Double and Float", "dtype=f.dtype"),
+        ("RuntimeError: element 0 of tensors does not require grad", "f.value_and_grad(x)"),
+        ("RuntimeError: vmap: It looks like you're calling .item() on a Tensor", "vmaps = False"),
+        ("RuntimeError: a leaf Variable that requires grad is being used in an in-place operation", "x.clone()"),
+    ],
+)
+def test_hints(text: str, hint: str) -> None:
+    assert hint in with_hint(text) and with_hint(with_hint(text)) == with_hint(text)
+    assert with_hint("ValueError: no luck") == "ValueError: no luck"
+
+
+PROBLEM = """
+from dataclasses import dataclass
+import torch
+from torch import nn
+from optbench.core.problem import Best, Problem, Splits
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+    def forward(self, x):
+        {forward}
+
+@dataclass(frozen=True)
+class Odd(Problem):
+    name, track, loss_name, best = "odd", "supervised", "mse", Best(0.0, "bound")
+    {stated}
+    @property
+    def start(self):
+        from optbench.problems.shared import measured_start
+        return measured_start(self)
+    def network(self):
+        return Net()
+    def data(self):
+        x = torch.randn(32, 3, generator=torch.Generator().manual_seed(0), dtype={dtype})
+        return Splits((x, x.sum(1, keepdim=True) + 3))
+    def loss(self, net, batch):
+        x, y = batch
+        {loss}
+"""
+PLAIN = {
+    "forward": "return self.layer(x)",
+    "stated": "passes = 50.0",
+    "dtype": "torch.float32",
+    "loss": "return (net(x) - y).square().mean()",
+}
+ODD = {
+    "values only": (
+        {"stated": 'gives = frozenset({"value"})', "loss": "return (net(x) - y).detach().square().mean()"},
+        "",
+    ),
+    "control flow": (
+        {"forward": "return self.layer(x) if self.layer(x).sum() > 0 else self.layer(2 * x)"},
+        "vmaps = False",
+    ),
+    "data in place": ({"loss": "x += 0.1; return (net(x) - y).square().mean()"}, "changes the data in place"),
+    "number type": ({"dtype": "torch.float64"}, "two number types meet"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_problems_are_told_what_to_do(case: str, tmp_path: Path) -> None:
+    changes, told = ODD[case]
+    file = tmp_path / "odd.py"
+    file.write_text(PROBLEM.format(**PLAIN | changes))
+    failed = [finding for finding in check(str(file)) if not finding.ok]
+    assert len(failed) <= 1 or case == "data in place", failed
+    assert any(told in finding.detail for finding in failed) if told else not failed, failed
 
 
 def test_a_name_that_is_neither_is_refused() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 
 from optbench.report.analysis.study import Study
-from optbench.report.format import records_of
 
 STATED_DIGITS = 1e-5  # what the digits of a stated optimum are good for, relative to max(1, loss)
 
@@ -21,7 +20,7 @@ def all_weights(scope: str) -> bool:
 def certificates(study: Study) -> pd.DataFrame:
     """The distinct certificates, a row each: problem, label, lower, upper, scope, exact, seeds."""
     found: dict[tuple[Any, ...], int] = {}
-    for trial in records_of(study.trials[["problem", "label", "certificate"]]):
+    for trial in study.trials[["problem", "label", "certificate"]].to_dict("records"):
         given = trial["certificate"]
         if not isinstance(given, dict):
             continue

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from optbench.report.analysis import cells, certificates, comparison, selection, time_spent, tuning
+from optbench.report.analysis import cells, certificates, comparison, seeds, selection, time_spent, tuning
 from optbench.report.analysis.ranking import Ranking
 from optbench.report.analysis.study import Study
 
@@ -30,6 +30,11 @@ class Findings:
     def ranking(self) -> Ranking:
         """Who is better than whom."""
         return Ranking(self.study)
+
+    @cached_property
+    def one_problem(self) -> seeds.OneProblem | None:
+        """The only problem, compared over seeds; None for several problems."""
+        return seeds.one_problem(self.study)
 
     @cached_property
     def comparison(self) -> comparison.Comparison | None:

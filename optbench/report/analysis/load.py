@@ -37,7 +37,7 @@ def load_study(folders: Sequence[Results]) -> Study:
         trials["given"] = trials["plain"].isin(whys) & trials["plain"].isin(tuned)
         for label, plain, competitor in trials[["label", "plain", "competitor"]].drop_duplicates().to_numpy():
             if plain in whys:
-                marks[label] = whys[plain] if whys[plain].startswith("fixes ") else "untuned"
+                marks[label] = f"untuned: {whys[plain]}"
             if competitor != label:
                 marks[competitor] = "tuned"
         kinds = results.environment.get("optimizers") or {}

@@ -31,12 +31,14 @@ MIN_POSTERIOR = 0.95  # the posterior probability that a claim needs
 ALPHA = 0.05  # of the signed-rank test that a claim must pass too, for the posterior alone is bold on few problems
 MIN_PROBLEMS = 6  # problems below which no signed-rank test can pass at that level
 DRAWS = 4000
+NO_TARGET = "reached no target"  # why an optimizer that applies is not ranked
+MIN_APPLIES = 0.5  # share of the problems that an optimizer must apply to in order to be ranked
 MAX_INTERVALS = 16  # optimizers up to which probabilities of improvement of all pairs get intervals
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One optimizer against another on the problems both were planned on."""
+    """One optimizer against another on the problems that both apply to."""
 
     first: str
     second: str
@@ -57,7 +59,10 @@ class Pair:
 
 
 class Ranking:
-    """The optimizers of a study against one another, by anytime score: higher is better, no result scores 0."""
+    """The optimizers of a study against one another, by anytime score: higher is better, no result scores 0.
+
+    labels: those that are ranked. apart: {one that is not: why}; it applies to few problems, or reached no target.
+    """
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -67,22 +72,31 @@ class Ranking:
             label: {p: study.score[rows] for p in scored if (rows := study.cells.get((p, label))) is not None}
             for label in study.labels
         }
-        self.labels = [label for label in study.labels if self.scores[label]]
+        scoring = [label for label in study.labels if self.scores[label]]
+        self.labels = [label for label in scoring if not self._why_apart(label)]  # those that are ranked
+        self.apart = {label: why for label in scoring if (why := self._why_apart(label))}
         self._chances: dict[tuple[str, str], Interval] = {}  # improvements with intervals: table and figure want some
+
+    def _why_apart(self, label: str) -> str:
+        """Why an optimizer is not ranked; empty for one that is."""
+        planned = [*self.scores[label]]
+        applies = sum(self.study.applies(p, label) for p in planned)
+        if applies < MIN_APPLIES * len(planned):
+            return f"applies to {applies} of {len(planned)} problems"
+        return "" if any(values.any() for values in self.scores[label].values()) else NO_TARGET
 
     @cached_property
     def means(self) -> pd.DataFrame:
-        """Mean score over seeds: a row a problem, a column an optimizer, NaN where not planned."""
+        """Mean score over seeds: a row a problem, a column an optimizer; NaN where not planned or not applicable."""
         rows = {
-            label: {p: float(values.mean()) for p, values in by_problem.items()}
-            for label, by_problem in self.scores.items()
-            if by_problem
+            label: {p: float(v.mean()) for p, v in self.scores[label].items() if self.study.applies(p, label)}
+            for label in [*self.labels, *self.apart]
         }
-        return pd.DataFrame(rows, index=self.problems, columns=self.labels, dtype=float)
+        return pd.DataFrame(rows, index=self.problems, columns=[*rows], dtype=float)
 
     @cached_property
     def iqm(self) -> dict[str, Interval]:
-        """IQM of the score with its stratified bootstrap interval."""
+        """IQM of the score of the ranked, with its stratified bootstrap interval; 0 where one does not apply."""
         return {
             label: iqm_interval(list(self.scores[label].values()), np.random.default_rng(0)) for label in self.labels
         }
@@ -95,10 +109,11 @@ class Ranking:
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], Pair]:
-        """Every pair, in both directions."""
+        """Every pair, in both directions, also with those that are not ranked."""
         out: dict[tuple[str, str], Pair] = {}
-        for k, first in enumerate(self.labels):
-            for second in self.labels[k + 1 :]:
+        everyone = [*self.labels, *self.apart]
+        for k, first in enumerate(everyone):
+            for second in everyone[k + 1 :]:
                 pair = compare(self.means[first], self.means[second])
                 out[first, second] = pair
                 turned = Posterior(pair.posterior.worse, pair.posterior.same, pair.posterior.better)
@@ -107,20 +122,26 @@ class Ranking:
 
     @cached_property
     def winner(self) -> str | None:
-        """The optimizer that is better than every other, pair by pair; None where there is none or only one entered."""
-        for label in self.order if len(self.order) > 1 else []:
-            if all(self.pairs[label, other].claim == "better" for other in self.labels if other != label):
+        """The optimizer that is better than every other ranked one, pair by pair; None where there is none."""
+        for label in self.order:
+            others = self.opponents(label)
+            if others and all(self.pairs[label, other].claim == "better" for other in others):
                 return label
         return None
 
+    def opponents(self, label: str) -> list[str]:
+        """Those a winner has to beat: the other ranked ones, or, without any, those that reached no target."""
+        ranked = [other for other in self.labels if other != label]
+        return ranked or [other for other, why in self.apart.items() if why == NO_TARGET]
+
     def group(self, leader: str, claim: str) -> list[str]:
-        """The others that the leader stands to as `claim` says."""
+        """The ranked others to which the leader is as `claim` says."""
         return [other for other in self.order if other != leader and self.pairs[leader, other].claim == claim]
 
     @cached_property
     def complete(self) -> pd.DataFrame:
-        """`means` on the problems that every optimizer was planned on: what rank tests over all of them can use."""
-        return self.means.dropna(axis=0)
+        """`means` of the ranked on the problems that all of them apply to: what rank tests over all can use."""
+        return self.means[self.labels].dropna(axis=0)
 
     @cached_property
     def ranks(self) -> dict[str, float]:
@@ -138,7 +159,7 @@ class Ranking:
         """Holm-adjusted signed-rank p of every pair on the common problems, in both directions."""
         table = self.complete
         keys = [(a, b) for k, a in enumerate(self.labels) for b in self.labels[k + 1 :]]
-        if len(table) == len(self.means):  # every pair's own problems are the common ones
+        if len(table) == len(self.problems):  # every pair's own problems are the common ones
             raw = [self.pairs[key].p for key in keys]
         else:
             raw = [signed_rank((table[a] - table[b]).to_numpy()) for a, b in keys]
@@ -164,7 +185,7 @@ class Ranking:
             if (first, other) in self._chances:
                 out[other] = self._chances[first, other]
                 continue
-            common = [p for p in self.study.problems if {(p, first), (p, other)} <= self.study.cells.keys()]
+            common = [p for p in self.study.problems if self.study.applies(p, first) and self.study.applies(p, other)]
             if not common:
                 continue
             a = [finals[self.study.cells[p, first]] for p in common]
@@ -184,12 +205,13 @@ class Ranking:
         return np.asarray(np.where(np.isnan(left), trials["final"], np.maximum(left, 1e-6)))
 
     def table(self) -> pd.DataFrame:
-        """Every pair once, with what was found of it."""
+        """Every pair once, with what was found of it; those that are not ranked come last and have no Holm's p."""
         with_intervals = len(self.labels) <= MAX_INTERVALS
         rows = []
-        for k, a in enumerate(self.order):
-            chances = self.improvements(a, self.order[k + 1 :], with_intervals or k == 0)
-            for b in self.order[k + 1 :]:
+        everyone = [*self.order, *self.apart]
+        for k, a in enumerate(everyone):
+            chances = self.improvements(a, everyone[k + 1 :], with_intervals or k == 0)
+            for b in everyone[k + 1 :]:
                 pair, chance = self.pairs[a, b], chances.get(b, Interval(np.nan, np.nan, np.nan, 0.0))
                 rows.append(
                     {"first": a, "second": b, "problems": pair.problems, "wins": pair.wins, "losses": pair.losses}

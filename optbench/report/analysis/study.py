@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,9 +56,9 @@ class Study:
 
     @cached_property
     def labels(self) -> list[str]:
-        def order(label: str) -> tuple[int, str]:
+        def order(label: str) -> tuple[int, Any]:
             family = self.families[label]
-            return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), label)
+            return (FAMILIES.index(family) if family in FAMILIES else len(FAMILIES), natural(label))
 
         return sorted(self.trials["label"].unique(), key=order)
 
@@ -162,6 +163,16 @@ class Study:
         return best_of_fact(self.facts.get(problem, {}))
 
     @cached_property
+    def applied(self) -> dict[tuple[str, str], bool]:
+        """(problem, label) -> whether the optimizer applies: not all of its trials are inapplicable."""
+        status = self.trials["status"].to_numpy() == INAPPLICABLE
+        return {key: not bool(status[rows].all()) for key, rows in self.cells.items()}
+
+    def applies(self, problem: str, label: str) -> bool:
+        """Whether the optimizer was planned on the problem and applies to it."""
+        return self.applied.get((problem, label), False)
+
+    @cached_property
     def headline(self) -> float:
         """The target the verdict speaks of: 1 % where there is one, else the hardest. Needs a stated target."""
         return 0.01 if 0.01 in self.taus else self.taus[-1]
@@ -197,6 +208,12 @@ def best_of_fact(fact: Mapping[str, Any]) -> tuple[float, str]:
     """The lowest loss a problem states and its source; (NaN, "unknown") where it states none."""
     best = fact.get("best") or {}
     return number(best.get("value")), str(best.get("source", "unknown"))
+
+
+def natural(text: str) -> tuple[tuple[int, float, str], ...]:
+    """A sort key that puts lr=1 before lr=10, and batch=8 before batch=32: numbers in a name count as numbers."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", text)
+    return tuple((0, float(part), "") if k % 2 else (1, 0.0, part) for k, part in enumerate(parts))
 
 
 def number(value: Any) -> float:

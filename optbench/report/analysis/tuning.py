@@ -42,6 +42,7 @@ def settings(study: Study) -> pd.DataFrame:
         rows.append(
             {"problem": problem, "optimizer": names[problem, label], "label": plain[cell[0]]}
             | {"rate": rate(hypers[cell[0]])}
+            | {"other_settings": other_settings(hypers[cell[0]])}
             | {"select": median(chosen, cell), "value": median(test if tested else loss, cell)}
             | {"selected_on": on[problem], "reported_on": "test" if tested else "training"}
             | {"final": median(loss, cell), "passes": float(np.nansum(spent[cell].astype(float)))}
@@ -66,6 +67,12 @@ def _names(study: Study) -> dict[tuple[str, str], str]:
 def rate(hyper: Any) -> float:
     given = hyper if isinstance(hyper, dict) else {}
     return next((float(given[name]) for name in RATES if isinstance(given.get(name), int | float)), math.nan)
+
+
+def other_settings(hyper: Any) -> str:
+    """The settings apart from the learning rate, as text: runs that differ in them lie on different lines."""
+    given = hyper if isinstance(hyper, dict) else {}
+    return ",".join(f"{name}={value}" for name, value in sorted(given.items()) if name not in RATES)
 
 
 def best_of_k(table: pd.DataFrame) -> pd.DataFrame:

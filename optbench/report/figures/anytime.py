@@ -11,8 +11,11 @@ import numpy as np
 from optbench.report.analysis.ranking import ALPHA, Ranking
 from optbench.report.analysis.statistics import Array, ecdf, profile
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import GREY, MAX_DRAWN, PAPER, Style, legend, log, pyplot, short
+from optbench.report.figures.style import GREY, MAX_DRAWN, PAPER, Style, legend, log, pyplot, short, short_all
 from optbench.report.format import target_name
+
+MAX_LINES = 8  # optimizers that a panel draws in colour; the others are grey lines behind them
+PALE = Style("#bbbbbb", "solid", "")
 
 
 def profile_costs(study: Study, labels: Sequence[str], tau: float) -> Array:
@@ -35,16 +38,19 @@ def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
         return None
     plt = pyplot()
     labels = ranking.order[:MAX_DRAWN]
-    rows = math.ceil(len(labels) / 4)
+    rows = math.ceil(min(len(labels), MAX_LINES + 1) / 4)
     figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3 + 0.17 * rows), layout="constrained")
-    handles = _ecdf(axes[0], study, labels, styles)
+    own = {label: styles[label] if k < MAX_LINES else PALE for k, label in enumerate(labels)}
+    handles = _ecdf(axes[0], study, labels[::-1], own)
     tau = study.headline
-    _profiles(axes[1], study, labels, tau, styles)
+    _profiles(axes[1], study, labels, tau, own)
     axes[1].set_title(f"cost to the {target_name(tau)}")
     pair = labels[:2]
     _profiles(axes[2], study, pair, tau, styles)
     axes[2].set_title("the same, first two alone")
-    legend(figure, [handles[label] for label in labels], labels)
+    named = labels[:MAX_LINES]
+    others = [f"{len(labels) - MAX_LINES} others"] if len(labels) > MAX_LINES else []
+    legend(figure, [handles[label] for label in labels[: MAX_LINES + 1]], [*named, *others])
     return figure
 
 
@@ -72,7 +78,9 @@ def _profiles(panel: Any, study: Study, labels: Sequence[str], tau: float, style
     ratios = profile(profile_costs(study, labels, tau))
     finite = ratios[np.isfinite(ratios)]
     end = max(float(finite.max()) * 1.2, 2.0) if len(finite) else 2.0
-    for j, label in enumerate(labels):
+    if not len(finite):
+        panel.text(0.5, 0.5, "no optimizer reaches it on a problem", ha="center", va="center", fontsize=7)
+    for j, label in reversed([*enumerate(labels)]):
         x = np.sort(ratios[:, j][np.isfinite(ratios[:, j])])
         y = np.arange(1, len(x) + 1) / max(len(ratios), 1)
         style = styles[label]
@@ -103,7 +111,7 @@ def scores(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
         if label in chances:
             _mark(axes[0, 1], chances[label].estimate, chances[label].low, chances[label].high, place, style)
     axes[0, 0].set(title="anytime score: IQM and 95 % interval", xlim=(-0.02, None))
-    axes[0, 0].set_yticks(places, [short(label, 24) for label in order])
+    axes[0, 0].set_yticks(places, short_all([*order], 24))
     if chances:
         axes[0, 1].axvline(0.5, color=GREY, linewidth=0.8)
         axes[0, 1].set(title=f"P({short(order[0], 20)} ends lower than …)", xlim=(-0.02, 1.02))

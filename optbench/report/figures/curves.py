@@ -85,6 +85,8 @@ def _panel(
             markevery=[*range(0, len(x) - 1, max(1, len(x) // 5)), len(x) - 1], label=label,
         )  # fmt: skip
         handles[label] = line
+        if (beyond := np.flatnonzero(np.isfinite(found.middle) & (found.middle - zero > top))).size:
+            axis_.plot(x[beyond[0]], top, marker=6, color=style.colour, markersize=4, clip_on=False, linestyle="none")
     if not handles:
         axis_.text(0.5, 0.5, "no finite curve", ha="center", va="center", transform=axis_.transAxes)
         axis_.set_xticks([])
@@ -100,7 +102,7 @@ def _panel(
 
 
 def limits(gaps: list[Array]) -> tuple[float, float]:
-    """(floor, top) of a log axis for these curves: a hundred times the start hides no more of a divergence than that,
+    """(floor, top) of a log axis for these curves: three quarters of the curves set the top,
     and eight decades below the start (or the smallest gap) leave one exact zero a place to be drawn."""
     starts = [float(gap[0]) for gap in gaps if len(gap) and np.isfinite(gap[0]) and gap[0] > 0]
     whole = np.concatenate(gaps) if gaps else np.ones(1)
@@ -108,7 +110,9 @@ def limits(gaps: list[Array]) -> tuple[float, float]:
     if not len(positive):
         return 1e-8, 1.0
     start = max(starts) if starts else float(positive.max())
-    top = min(float(positive.max()) * 2, 100 * start)
+    highest = [float(gap[np.isfinite(gap)].max()) for gap in gaps if np.isfinite(gap).any()]
+    usual = max(float(np.quantile(highest, 0.75)), start)  # the spikes of one method do not set the scale
+    top = 2 * min(float(positive.max()), 3 * usual, 50 * start)
     return min(max(float(positive.min()), 1e-8 * start), top / 10), top
 
 

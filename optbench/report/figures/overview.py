@@ -10,19 +10,29 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import GREY, PAPER, Style, log, pyplot, short
+from optbench.report.figures.curves import PAGE, pages
+from optbench.report.figures.style import GREY, PAPER, Style, log, pyplot, short, short_all
 from optbench.report.format import number, target_name
+
+MAX_PROBLEMS = 12  # beyond which the heat map has one target
 
 
 def targets(study: Study, labels: Sequence[str], table: pd.DataFrame) -> Any:
-    """A heat map a target: median passes to it, optimizers x problems; white where the median trial misses it."""
-    plt = pyplot()
+    """Heat maps of the median passes to a target, problems x optimizers; a cross where the median trial misses it.
+
+    Every target with few problems. With more than MAX_PROBLEMS only the headline target, so that it can be read.
+    """
     taus = [tau for tau in study.taus if len(table) and (table["tau"] == tau).any()]
-    if not taus:
+    if len(taus) > 4 or len(study.problems) > MAX_PROBLEMS:
+        taus = [study.headline]
+    table = table[table["label"].isin(labels)] if len(table) else table
+    if not taus or not len(table):
         return None
-    columns = min(2, len(taus))
+    plt = pyplot()
+    stated = [[p for p in study.problems if math.isfinite(study.target(p, tau))] for tau in taus]
+    columns = min(2, len(taus)) if len(labels) <= 8 else 1
     rows = math.ceil(len(taus) / columns)
-    height = rows * (0.17 * len(labels) + 0.9) + 0.3
+    height = rows * (0.15 * max(map(len, stated)) + 1.15) + 0.2
     figure, axes = plt.subplots(rows, columns, figsize=(PAPER, height), squeeze=False, layout="constrained")
     finite = table["passes"][np.isfinite(table["passes"])]
     floor = _floor(finite)
@@ -32,14 +42,13 @@ def targets(study: Study, labels: Sequence[str], table: pd.DataFrame) -> Any:
         if k >= len(taus):
             panel.set_visible(False)
             continue
-        part = table[table["tau"] == taus[k]].pivot(index="label", columns="problem", values="passes")
-        part = part.reindex(index=list(labels), columns=[p for p in study.problems if p in part.columns])
+        part = table[table["tau"] == taus[k]].pivot(index="problem", columns="label", values="passes")
+        part = part.reindex(index=stated[k], columns=list(labels))
         numbers = part.to_numpy(dtype=float)
         shade = np.log10(np.clip(np.where(np.isfinite(numbers), numbers, np.nan), floor, None))
         panel.pcolormesh(shade, cmap=_pale("cividis_r"), vmin=low, vmax=high, edgecolors="#dddddd", linewidth=0.4)
-        panel.set_xticks(np.arange(len(part.columns)) + 0.5, [short(name, 18) for name in part.columns])
-        names = [short(label, 22) if k % columns == 0 else "" for label in part.index]
-        panel.set_yticks(np.arange(len(part.index)) + 0.5, names)
+        panel.set_xticks(np.arange(len(labels)) + 0.5, short_all([*labels], 18))
+        panel.set_yticks(np.arange(len(part)) + 0.5, short_all([*map(str, part.index)], 24))
         panel.invert_yaxis()
         panel.grid(False)
         _numbers(panel, numbers)
@@ -58,14 +67,13 @@ def _pale(name: str) -> Any:
 
 
 def _numbers(panel: Any, numbers: np.ndarray) -> None:
-    """The number in every cell, a cross for a miss; none where there are too many to be read."""
-    if numbers.size > 240:
-        return
+    """The number in every cell, a cross for a miss."""
+    size = 6 if numbers.shape[1] <= 8 else 5
     for (i, j), value in np.ndenumerate(numbers):
         if not math.isnan(value):
             colour = "black" if math.isfinite(value) else GREY
             text = number(value, never="✗")
-            panel.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=6, color=colour)
+            panel.text(j + 0.5, i + 0.5, text, ha="center", va="center", fontsize=size, color=colour)
 
 
 def _floor(costs: pd.Series) -> float:
@@ -73,12 +81,17 @@ def _floor(costs: pd.Series) -> float:
     return float(positive.min()) if len(positive) else 1.0
 
 
-def gaps(study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame) -> Any:
-    """Final loss above the best known, with its interval, a panel a problem; failures at the right edge."""
-    plt = pyplot()
+def gaps(study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame) -> dict[str, Any]:
+    """{name: figure}: final loss above the best known, with its interval, a panel a problem, twelve a figure."""
     problems = [name for name in study.problems if len(table) and (table["problem"] == name).any()]
-    if not problems:
-        return None
+    split = pages("gaps", problems, PAGE)
+    return {name: _gaps(study, labels, styles, table, shown) for name, shown in split.items()}
+
+
+def _gaps(
+    study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame, problems: Sequence[str]
+) -> Any:
+    plt = pyplot()
     columns = min(3, len(problems))
     rows = math.ceil(len(problems) / columns)
     size = (PAPER if columns > 1 else 0.6 * PAPER, rows * (0.145 * len(labels) + 0.62))
@@ -92,7 +105,7 @@ def gaps(study: Study, labels: Sequence[str], styles: Mapping[str, Style], table
         prefix = "gap" if part["gap"].notna().any() else "loss"
         _gap_panel(panel, part, prefix, styles, places)
         panel.set_title(short(problems[k], 30))
-        panel.set_yticks(places, [short(label, 22) for label in labels])
+        panel.set_yticks(places, short_all([*labels], 22))
         if k >= len(problems) - columns:
             panel.set_xlabel("final loss above best" if prefix == "gap" else "final loss")
     return figure
@@ -102,13 +115,22 @@ def _gap_panel(panel: Any, part: pd.DataFrame, prefix: str, styles: Mapping[str,
     values = part[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
     finite = values[np.isfinite(values) & (values > 0)]
     floor = max(float(finite.min()), 1e-8 * float(finite.max())) if len(finite) else 1e-8
-    top = float(finite.max()) * 3 if len(finite) else 1.0
+    usual = float(np.quantile(finite, 0.75)) if len(finite) else 1.0
+    top = 3 * min(float(finite.max()), 1e3 * usual) if len(finite) else 1.0  # one that blew up does not set the scale
     for (label, _row), (middle, low, high), place in zip(part.iterrows(), values, places, strict=True):
         if math.isnan(middle):
             continue
         style = styles[str(label)]
-        if math.isinf(middle):
-            panel.plot(top, place, marker="x", color=GREY, markersize=4, linestyle="none", clip_on=False)
+        if middle > top:
+            panel.plot(
+                top,
+                place,
+                marker="x" if math.isinf(middle) else ">",
+                color=GREY,
+                markersize=4,
+                linestyle="none",
+                clip_on=False,
+            )
             continue
         ends = np.clip([low, high if math.isfinite(high) else top], floor, top)
         panel.plot(ends, [place, place], color=style.colour, linewidth=1.0)
@@ -157,6 +179,6 @@ def throughput(labels: Sequence[str], styles: Mapping[str, Style], table: pd.Dat
             )
         log(panel, both=False)
         panel.set_title(title)
-        panel.set_yticks(list(places.values()), [short(label, 22) for label in places])
+        panel.set_yticks(list(places.values()), short_all([*places], 22))
         panel.set_ylim(-0.7, len(places) - 0.3)
     return figure

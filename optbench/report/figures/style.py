@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,11 +30,27 @@ class Style:
 
 
 def styles(labels: Sequence[str]) -> dict[str, Style]:
-    """A style for each label, by its place in the list alone."""
-    return {
-        label: Style(COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)], MARKERS[k % len(MARKERS)])
-        for k, label in enumerate(labels)
-    }
+    """A style for each label: by its name where that is free, so that runs with other entrants draw it alike.
+
+    A name asks for a colour and a marker. It gets the next one that is used least, so that colours tell apart as many
+    as there are colours; the dash counts how often the colour was given before.
+    """
+    colours, markers = dict.fromkeys(range(len(COLOURS)), 0), dict.fromkeys(range(len(MARKERS)), 0)
+    out = {}
+    for label in labels:
+        wanted = zlib.crc32(label.encode())
+        colour, marker = _free(colours, wanted), _free(markers, wanted // len(COLOURS))
+        dash = DASHES[(colours[colour] - 1) % len(DASHES)]
+        out[label] = Style(COLOURS[colour], dash, MARKERS[marker])
+    return out
+
+
+def _free(used: dict[int, int], wanted: int) -> int:
+    """The first of the least used from `wanted` on, counted as used once more."""
+    least, n = min(used.values()), len(used)
+    found = next(k % n for k in range(wanted % n, wanted % n + n) if used[k % n] == least)
+    used[found] += 1
+    return found
 
 
 def pyplot() -> Any:
@@ -79,11 +96,13 @@ def log(axes: Any, both: bool = True) -> None:
 
 
 def _ticks(axis: Any, low: float, high: float) -> None:
-    """Powers of ten, or 1-2-5 steps where the axis spans too few of them."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    """Powers of ten; 1-2-5 steps where the axis spans too few of them; even steps where it spans hardly any."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    narrow = high < 30 * low
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,), numticks=5))
+    if high < 4 * low:
+        axis.set_major_locator(MaxNLocator(4))
+    else:
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=5))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_power))
 
@@ -101,9 +120,23 @@ def _power(value: float, _place: int | None = None) -> str:
 
 
 def short(text: str, width: int = 28) -> str:
-    """A name cut in the middle, for axes and legends, its dollar signs kept from starting a formula."""
-    text = text if len(text) <= width else text[: width // 2 - 1] + "…" + text[-(width // 2) :]
+    """A name cut at its end, for axes and legends, its dollar signs kept from starting a formula."""
+    text = text if len(text) <= width else text[: width - 1] + "…"
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+
+
+def short_all(texts: Sequence[str], width: int = 28) -> list[str]:
+    """Names cut at their ends; those that would read alike are cut before the part in which they differ."""
+    out = []
+    for text in texts:
+        alike = [other for other in texts if other != text and short(other, width) == short(text, width)]
+        if not alike:
+            out.append(short(text, width))
+            continue
+        differ = min(next((k for k, (a, b) in enumerate(zip(text, o, strict=False)) if a != b), 0) for o in alike)
+        tail = text[max(differ - 4, 0) :][: width // 2]
+        out.append(short(text[: width - len(tail) - 1] + "…" + tail, width))
+    return out
 
 
 LETTER, HANDLE = 3.9, 36.0  # points that a letter and a line with its gaps take in a legend
@@ -113,7 +146,7 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], column
     """One legend under all axes of a figure, outside of them, in as many columns as its width takes."""
     if not handles:
         return
-    names = [short(label) for label in labels]
+    names = short_all(labels)
     wide = max(map(len, names)) * LETTER + HANDLE  # points
     columns = max(1, min(columns, len(handles), int(figure.get_figwidth() * 72 / wide)))
     figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.8)

@@ -27,7 +27,7 @@ def figures(
     names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[:MAX_DRAWN]
     own = {**styles_of(names), **{name: styles[name] for name in names if name in styles}}
     out = _paged("best_of_k", best, own, "k", "expected", "settings tried", "expected loss of the best")
-    rated = table[table["rate"] > 0].sort_values("rate")
+    rated = table[table["rate"] > 0].sort_values("rate", kind="stable")
     several = rated.groupby(["problem", "optimizer"])["rate"].transform("nunique") >= MIN_SETTINGS
     return out | _paged("rates", rated[several], own, "rate", "final", "learning rate", "median final loss")
 
@@ -63,16 +63,22 @@ def _panels(
 
 
 def _lines(panel: Any, table: pd.DataFrame, styles: Mapping[str, Style], x: str, y: str) -> dict[str, Any]:
+    """A line an optimizer; against the learning rate a line joins only settings that are else the same."""
+    from matplotlib.ticker import MaxNLocator
+
     handles = {}
     for name, part in table.groupby("optimizer", sort=False):
         style = styles[str(name)]
-        values = part[y].replace(math.inf, math.nan)
-        (handles[str(name)],) = panel.plot(
-            part[x], values, color=style.colour, marker=style.marker, linestyle=style.dash,
-            linewidth=1.2 if x == "k" else 0.6,
-        )  # fmt: skip
+        lines = part.groupby("other_settings", sort=False) if x == "rate" else [("", part)]
+        for _others, line in lines:
+            (handles[str(name)],) = panel.plot(
+                line[x], line[y].replace(math.inf, math.nan), color=style.colour, marker=style.marker,
+                linestyle=style.dash, linewidth=1.2 if x == "k" else 0.6,
+            )  # fmt: skip
     if (table[y].replace(math.inf, math.nan) > 0).any():
         log(panel)
         if x == "k":
             panel.set_xscale("linear")
+    if x == "k":
+        panel.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     return handles

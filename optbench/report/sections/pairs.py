@@ -10,15 +10,21 @@ from optbench.report.analysis.findings import Findings
 from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, ROPE
 from optbench.report.analysis.statistics import Interval
 from optbench.report.figures import anytime
-from optbench.report.format import between, number, records_of
+from optbench.report.format import between, number, records_of, target_name
 from optbench.report.sections.base import Content, Drawing, Section
 
 ABOUT = (
-    "Problems are the paired unit. Each pair is compared by its mean anytime score on every problem that both "
-    "were planned on, so a claim about two optimizers never depends on a third. “Better” needs a probability of "
-    f"{MIN_POSTERIOR:g} of a practical difference (Bayesian signed-rank test, equivalence within {ROPE:g} of "
-    f"score) and p < {ALPHA:g} in Wilcoxon's test of that pair, which takes {MIN_PROBLEMS} problems. A winner is "
-    "better than every other. Holm's p corrects for all pairs of this table, and so does depend on who entered."
+    "Problems are the paired unit. Each pair is compared by its mean anytime score on the problems that both "
+    "apply to, so a claim about two optimizers never depends on a third. “Better” needs two things: a "
+    f"probability of {MIN_POSTERIOR:g} of a practical difference (Bayesian signed-rank test, equivalence within "
+    f"{ROPE:g} of score), and p < {ALPHA:g} in Wilcoxon's test of that pair, which takes {MIN_PROBLEMS} problems."
+    " A winner is better than every other ranked optimizer. Holm's p corrects for all pairs of ranked "
+    "optimizers, and so does depend on who entered."
+)
+SEEDS = (
+    "With one problem, {0}, seeds are the unit. Each pair is compared by the passes that its seeds need to the "
+    "{1}; a miss is infinite (rank-sum test). Holm's p corrects for all pairs. Nothing follows for other "
+    "problems."
 )
 RANKS = (
     "Mean ranks over problems; a bar joins optimizers that Friedman and Wilcoxon-Holm tests do not tell apart at the "
@@ -32,6 +38,9 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     if not len(findings.study.trials):
         return None
     table = findings.ranking.table()
+    if found := findings.one_problem:
+        about = SEEDS.format(found.problem, target_name(found.tau))
+        return Content({"about": about}, {"pairs": table, "seeds": found.pairs}, {"pairs": _seeds(found.pairs)})
     figures = {"ranks": anytime.ranks(findings.ranking, drawing.styles)}
     return Content({"about": ABOUT}, {"pairs": table}, {"pairs": _text(table)}, figures, {"ranks": RANKS})
 
@@ -56,7 +65,26 @@ def _text(table: pd.DataFrame) -> pd.DataFrame:
                 "P(first ends lower)": between(chance),
             }
         )
-    return pd.DataFrame(out)
+    text = pd.DataFrame(out)
+    text.attrs["high_first"] = ["P(better)", "P(same)", "P(first ends lower)"]
+    return text
+
+
+def _seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Every pair on one problem, the sooner first."""
+    return pd.DataFrame(
+        [
+            {"first": row["first"], "second": row["second"]}
+            | {
+                "the first": "needs fewer passes"
+                if row["holm_p"] < ALPHA and row["sooner"] > 0.5
+                else "is not told apart"
+            }
+            | {"P(first sooner)": number(row["sooner"])}
+            | {"rank-sum p": number(row["p"]), "Holm p": number(row["holm_p"])}
+            for row in records_of(table)
+        ]
+    )
 
 
 SECTION = Section("pairs", "Pair by pair", content)

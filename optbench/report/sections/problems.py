@@ -14,7 +14,10 @@ from optbench.report.format import between, listed, number, percent, plural, rec
 from optbench.report.sections.base import Content, Drawing, Section
 from optbench.report.sentences import certificates
 
-GAPS = "Training loss of the returned point above the best known. A cross is infinite: most trials have no result."
+GAPS = (
+    "Training loss of the returned point above the best known. A cross is infinite: most trials have no result. "
+    "An arrow lies beyond the axis."
+)
 
 
 def content(findings: Findings, drawing: Drawing) -> Content | None:
@@ -37,7 +40,7 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         tables[f"costs_{k}"] = _costs(findings.costs, problem)
         tables[f"finals_{k}"] = _finals(findings.finals, problem)
     numbers = {"finals": findings.finals, "certificates": proofs}
-    figures = {"gaps": overview.gaps(study, drawing.labels, drawing.styles, findings.finals)}
+    figures = overview.gaps(study, drawing.labels, drawing.styles, findings.finals)
     return Content({"problems": problems}, numbers, tables, figures, {"gaps": GAPS})
 
 

@@ -60,7 +60,9 @@ def _speeds(table: pd.DataFrame) -> pd.DataFrame:
             }
             | {gpu[name]: percent(cell[name]) if name == "utilisation" else number(cell[name]) for name in gpu}
         )
-    return pd.DataFrame(rows)
+    out = pd.DataFrame(rows)
+    out.attrs["high_first"] = ["samples/s", "candidates/s", "FLOP/s", "of ceiling"]
+    return out
 
 
 def spent_sentence(table: pd.DataFrame) -> str:

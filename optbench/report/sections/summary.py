@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from optbench.report.analysis.findings import Findings
+from optbench.report.analysis.study import INAPPLICABLE, Study
 from optbench.report.figures import anytime
 from optbench.report.figures.style import MAX_DRAWN
-from optbench.report.format import DASH, between, percent
+from optbench.report.format import DASH, between, percent, plural, target_name
 from optbench.report.sections.base import Content, Drawing, Section
 
+MAX_TARGETS = 4  # columns of the summary; tables/hits.csv has all
 CAPTIONS = {
     "scores": "Left: interquartile mean of the anytime score. Right: the chance that the first ends lower than each.",
     "summary": "Left: share of all (problem, target, seed) hit by a cost. Middle: performance profiles of all. "
@@ -28,30 +32,62 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         "scores": anytime.scores(findings.ranking, drawing.styles),
         "summary": anytime.summary(findings.study, findings.ranking, drawing.styles),
     }
-    return Content(values, {}, {"summary": _table(findings)}, figures, CAPTIONS)
+    return Content(values, {"hits": hits(findings.costs)}, {"summary": _table(findings)}, figures, CAPTIONS)
 
 
 def _table(findings: Findings) -> pd.DataFrame:
-    """A row an optimizer: trials, those without a result, those that reached each target, the median share left."""
+    """A row an optimizer: trials and how they ended, those that reached the main targets, the median share left.
+
+    The ranked come first, then those that are not ranked, then those without a score.
+    """
+    study, ranking = findings.study, findings.ranking
+    unscored = [label for label in study.labels if label not in ranking.iqm and label not in ranking.apart]
+    taus = main_targets(study)
+    rows = [_row(findings, label, taus) for label in [*ranking.order, *ranking.apart, *unscored]]
+    table = pd.DataFrame(rows)
+    table.attrs["high_first"] = ["score (IQM)", *(name for name in table if "target" in str(name))]
+    return table
+
+
+def _row(findings: Findings, label: str, taus: Sequence[float]) -> dict[str, Any]:
     study, ranking, costs, finals = findings.study, findings.ranking, findings.costs, findings.finals
-    rows = []
-    unscored = [label for label in study.labels if label not in ranking.iqm]
-    for label in [*ranking.order, *unscored]:
-        part = findings.statuses[findings.statuses["label"] == label]
-        score = between(ranking.iqm[label]) if label in ranking.iqm else DASH
-        row: dict[str, Any] = {"optimizer": label, "score (IQM)": score, "family": study.families[label]}
-        row |= {"problems": len(part)}
-        row["trials"] = int(part["planned"].sum())
-        row["no result"] = int(finals.loc[finals["label"] == label, "no_result"].sum())
-        for tau in study.taus:
-            cells = costs[(costs["label"] == label) & (costs["tau"] == tau)]
-            row[f"hits {100 * tau:g} %"] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
-        left = finals.loc[finals["label"] == label, "left"].dropna()
-        row["median share left"] = percent(float(left.median())) if len(left) else DASH
-        if study.marks:
-            row["tuning"] = study.marks.get(label, DASH)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    part = findings.statuses[findings.statuses["label"] == label]
+    score = between(ranking.iqm[label]) if label in ranking.iqm else "not ranked" if label in ranking.apart else DASH
+    applies = sum(study.applies(problem, label) for problem in study.problems)
+    unfit = int(part[INAPPLICABLE].sum()) if INAPPLICABLE in part else 0
+    row: dict[str, Any] = {"optimizer": label, "score (IQM)": score, "family": study.families[label]}
+    row |= {"applies to": f"{applies}/{len(part)}", "trials": int(part["planned"].sum()) - unfit}
+    row["failed or missing"] = int(finals.loc[finals["label"] == label, "no_result"].sum()) - unfit
+    for tau in taus:
+        cells = costs[(costs["label"] == label) & (costs["tau"] == tau)]
+        row[_column(costs, tau)] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
+    left = finals.loc[finals["label"] == label, "left"].dropna()
+    row["median share left"] = percent(float(left.median())) if len(left) else DASH
+    if study.marks:
+        row["tuning"] = study.marks.get(label, DASH)
+    return row
+
+
+def _column(costs: pd.DataFrame, tau: float) -> str:
+    stated = plural(int(costs.loc[costs["tau"] == tau, "problem"].nunique()), "problem")
+    return f"{target_name(tau)}, {stated}"
+
+
+def main_targets(study: Study) -> list[float]:
+    """The targets of the summary, easiest first: the headline, and the others that most problems state."""
+    if not study.taus:
+        return []
+    stated = {tau: sum(math.isfinite(study.target(problem, tau)) for problem in study.problems) for tau in study.taus}
+    often = sorted(study.taus, key=lambda tau: (tau != study.headline, -stated[tau], -tau))[:MAX_TARGETS]
+    return [tau for tau in study.taus if tau in often]
+
+
+def hits(costs: pd.DataFrame) -> pd.DataFrame:
+    """A row an (optimizer, target): problems that state it, trials planned on them, hits."""
+    if not len(costs):
+        return pd.DataFrame(columns=["label", "tau", "problems", "trials", "hits"])
+    by = costs.groupby(["label", "tau"], sort=False)
+    return by.agg(problems=("problem", "nunique"), trials=("trials", "sum"), hits=("hits", "sum")).reset_index()
 
 
 def _uneven(findings: Findings) -> str:
@@ -59,7 +95,10 @@ def _uneven(findings: Findings) -> str:
     stated = {frozenset((study.facts.get(problem, {}).get("targets") or {}).keys()) for problem in study.problems}
     if len(stated) < 2:
         return ""
-    return "Problems state different targets, those that tell optimizers apart, so each column counts its own problems."
+    return (
+        "Problems state different targets, those that tell optimizers apart. Each column counts the problems that "
+        "state its target, so columns must not be compared with each other."
+    )
 
 
 def _crowd(optimizers: int) -> str:

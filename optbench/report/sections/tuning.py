@@ -19,7 +19,8 @@ CHOSEN = (
 )
 CAPTIONS = {
     "best_of_k": "Expected loss of the setting that validates best among k tried, by k.",
-    "rates": "Median final training loss against the learning rate; a gap is a rate at which most trials failed.",
+    "rates": "Median final training loss against the learning rate; a gap is a rate at which most trials failed. "
+    "A line joins settings that differ in nothing else.",
 }
 
 

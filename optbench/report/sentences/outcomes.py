@@ -21,10 +21,11 @@ def completeness(study: Study) -> list[str]:
             f"The run is incomplete: {missing} of {plural(total, 'planned trial')} left no record. "
             "They count as not having reached any target."
         )
-    if (failed := int(study.no_result.sum()) - missing) == total - missing:
-        out.append(
-            f"Every one of the {plural(failed, 'recorded trial')} failed or does not apply: nothing was compared."
-        )
+    if study.no_result.all():
+        inapplicable = int((study.trials["status"] == INAPPLICABLE).sum())
+        ended = {"failed": total - missing - inapplicable, "do not apply": inapplicable, "left no record": missing}
+        counts = listed([f"{count} {what}" for what, count in ended.items() if count])
+        out.append(f"No trial succeeded: of {plural(total, 'planned trial')}, {counts}. Nothing was compared.")
     return out
 
 
@@ -38,14 +39,14 @@ def failures(study: Study) -> list[str]:
         worst = [f"{label} {count}" for label, count in counts.head(5).items()]
         out.append(
             f"{plural(len(failed), 'trial')} of {len(study.trials)} ({percent(len(failed) / len(study.trials))}) "
-            f"diverged, failed or were stopped ({listed(worst)}{' among others' if len(counts) > 5 else ''}); "
-            "they count as never having reached a target."
+            f"diverged, failed or were stopped{', among others' if len(counts) > 5 else ''}: {listed(worst)}.",
         )
+        out.append("They count as never having reached a target.")
     unfit = study.trials[(status == INAPPLICABLE).to_numpy()]
     if len(unfit):
         who = [
             f"{label} on {plural(part['problem'].nunique(), 'problem')}"
             for label, part in unfit.groupby("label", sort=False)
         ]
-        out.append(f"Not applicable, and counted as not reached: {listed(who)}.")
+        out.append(f"Not applicable: {listed(who, maximum=30)}.")
     return out

@@ -32,9 +32,12 @@ def reached(study: Study, costs: pd.DataFrame, order: list[str]) -> list[str]:
 
 
 def _sentence(study: Study, label: str, tau: float, cells: pd.DataFrame, solved: pd.DataFrame) -> str:
+    cells = cells[[study.applies(problem, label) for problem in cells["problem"]]]
     hits, trials = int(cells["hits"].sum()), int(cells["trials"].sum())
-    planned = sum(name == label for _, name in study.cells)
-    of = plural(len(cells), "problem") + (" that state it" if len(cells) < planned else "")
+    planned = [problem for problem, name in study.cells if name == label]
+    applies = sum(study.applies(problem, label) for problem in planned)
+    of = plural(len(cells), "problem") + (" that state it" if len(cells) < applies else "")
+    of += " and that it applies to" if applies < len(planned) else ""
     text = f"{label} reached the {target_name(tau)} on {len(solved)} of {of}"
     median = median_interval(solved["passes"])
     where = "at" if len(solved) == 1 else "at a median of"

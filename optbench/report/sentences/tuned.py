@@ -14,15 +14,31 @@ def tuned(study: Study, choices: pd.DataFrame) -> list[str]:
     names = [label for label in study.labels if label in set(choices["label"])]
     counts = listed([str(count) for count in sorted(set(choices["tried"]))], "or")
     on = " or ".join(f"{what} loss" for what in ("validation", "training") if what in set(choices["selected_on"]))
-    dear = number(float(choices["passes"].sum() / max(float(study.trials["passes"][_of(study, names)].sum()), 1e-9)))
-    text = (
+    reported = float(study.trials["passes"][_of(study, names)].sum())
+    times = number(float(choices["passes"].sum()) / max(reported, 1e-9))
+    out = [
         f"{plural(len(names), 'optimizer')} tuned: each seed is reported with the one of {counts} settings that has "
-        f"the lowest {on} on the other seeds, never chosen on test; the tuning took {dear} times the passes reported"
-    )
-    failed = int(choices["no_result"].sum()) - int(study.no_result[_of(study, names)].sum())
-    text += f", and {plural(failed, 'trial')} with other settings have no result." if failed else "."
-    rest = [label for label in study.labels if label not in names]
-    return [text, f"As they come, untuned: {listed(rest)}."] if rest else [text]
+        f"the lowest {on} on the other seeds, never chosen on test.",
+        f"Tuning took {times} times the passes reported.",
+    ]
+    if failed := int(choices["no_result"].sum()) - int(study.no_result[_of(study, names)].sum()):
+        out.append(f"{plural(failed, 'trial')} with other settings have no result.")
+    return [*out, *_untuned(study, names)]
+
+
+def _untuned(study: Study, tuned: list[str]) -> list[str]:
+    """One sentence a reason, with everybody it holds for."""
+    by_reason: dict[str, list[str]] = {}
+    for label in study.labels:
+        if label not in tuned:
+            why = study.marks.get(label, "untuned").removeprefix("untuned: ")
+            by_reason.setdefault("fixes a setting of its search space" if why.startswith("fixes") else why, []).append(
+                label
+            )
+    return [
+        f"Untuned, as they are{'' if why == 'untuned' else f' ({why})'}: {listed(labels, maximum=30)}."
+        for why, labels in by_reason.items()
+    ]
 
 
 def _of(study: Study, labels: list[str]) -> np.ndarray:

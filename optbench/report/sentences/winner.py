@@ -1,49 +1,77 @@
-"""Whether somebody won, pair by pair over problems."""
+"""Whether somebody won, pair by pair over problems; and those that are not ranked."""
 
 from __future__ import annotations
 
-from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, Ranking
+from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, NO_TARGET, Ranking
 from optbench.report.format import between, listed, number, plural
+
+SCORE = "A score of 1 is every target at once, and 0 is none by the budget."
 
 
 def winner(ranking: Ranking) -> list[str]:
-    """Whether somebody won, pair by pair over problems."""
-    if len(ranking.labels) < 2:
-        return ["One optimizer took part, so nobody can win."]
+    """Who wins, or who is highest and why that is no win."""
+    if not ranking.labels:
+        return []
+    if len(ranking.labels) < 2 and not ranking.winner:
+        one = ranking.labels[0]
+        if not ranking.apart:
+            return ["One optimizer took part, so nobody can win."]
+        return [f"Only {one} is ranked, so nobody can win."]
     leader = ranking.winner or ranking.order[0]
-    score = f"score {between(ranking.iqm[leader])}, where 1 is every target at once and 0 is none by the budget"
     count = plural(len(ranking.problems), "problem")
     if ranking.winner:
-        others = [ranking.pairs[leader, other] for other in ranking.labels if other != leader]
-        surest = min(pair.posterior.better for pair in others)
-        weakest = max(pair.p for pair in others)
-        what = "the other" if len(others) == 1 else f"each of the {len(others)} others"
-        return [
-            f"{leader} wins: over {count} it reaches the targets sooner than {what} ({score}; in every pair a "
-            f"probability of at least {number(surest)} of being practically better, and p ≤ {number(weakest)})."
-        ]
+        return _won(ranking, leader, count)
+    score = between(ranking.iqm[leader])
     level = [label for label in ranking.order if ranking.iqm[label].estimate == ranking.iqm[leader].estimate]
-    highest = f"The highest is {leader}" if len(level) == 1 else f"{listed(level)} share the highest"
-    most = max(pair.problems for pair in ranking.pairs.values())
-    if most < MIN_PROBLEMS:
+    highest = (
+        f"The highest score is that of {leader}" if len(level) == 1 else f"{listed(level)} share the highest score"
+    )
+    highest = f"{highest}, {score}. {SCORE}"
+    ranked = [pair for (first, second), pair in ranking.pairs.items() if {first, second} <= {*ranking.labels}]
+    if max(pair.problems for pair in ranked) < MIN_PROBLEMS:
         return [
-            f"No winner is claimed: {count} cannot carry a claim about problems in general (it takes {MIN_PROBLEMS}). "
-            f"{highest} ({score})."
+            f"No winner is claimed: {count} cannot carry a claim about problems in general.",
+            f"Such a claim takes at least {MIN_PROBLEMS} problems. {highest}",
         ]
-    tied = ranking.group(leader, "same")
-    unclear = [label for label in ranking.order if label != leader and label not in tied]
-    unclear = [label for label in unclear if ranking.pairs[leader, label].claim == "open"]
-    out = [f"No single winner over {count}. {highest} ({score})."]
-    if tied:
-        out.append(f"{listed(tied)} {'is' if len(tied) == 1 else 'are'} practically the same as {leader}.")
-    if unclear:
+    return [f"No single winner over {count}. {highest}", *_against_others(ranking, leader)]
+
+
+def _won(ranking: Ranking, leader: str, count: str) -> list[str]:
+    others = [ranking.pairs[leader, other] for other in ranking.opponents(leader)]
+    surest, weakest = min(pair.posterior.better for pair in others), max(pair.p for pair in others)
+    what = "the other" if len(others) == 1 else f"each of the {len(others)} others"
+    return [
+        f"{leader} wins: over {count} it reaches the targets sooner than {what}.",
+        f"Its score is {between(ranking.iqm[leader])}. {SCORE}",
+        f"In every pair it is practically better with a probability of at least {number(surest)}, and p ≤ "
+        f"{number(weakest)}.",
+    ]
+
+
+def _against_others(ranking: Ranking, leader: str) -> list[str]:
+    out = []
+    if same := ranking.group(leader, "same"):
+        out.append(f"{listed(same)} {'is' if len(same) == 1 else 'are'} practically the same as {leader}.")
+    if unclear := ranking.group(leader, "open"):
         best = ranking.pairs[leader, unclear[0]]
+        out.append(f"The evidence does not tell {leader} from {listed(unclear)}.")
         out.append(
-            f"The evidence does not tell {leader} from {listed(unclear)} (against {unclear[0]}: better on {best.wins}, "
-            f"worse on {best.losses} of {best.problems}, probability {number(best.posterior.better)} of being "
-            f"practically better, p = {number(best.p)}; a claim needs {MIN_POSTERIOR:g} and p < {ALPHA:g})."
+            f"Against {unclear[0]} it is better on {best.wins} and worse on {best.losses} of "
+            f"{plural(best.problems, 'problem')}. The probability of being practically better is "
+            f"{number(best.posterior.better)}, and p = {number(best.p)}; a claim needs {MIN_POSTERIOR:g} and "
+            f"p < {ALPHA:g}."
         )
-    beaten = ranking.group(leader, "better")
-    if beaten:
-        out.append(f"Pair by pair, at the 5 % level each and uncorrected, it is better than {listed(beaten)}.")
+    if better := ranking.group(leader, "better"):
+        out.append(f"{leader} is better than {listed(better)}, each pair at the 5 % level, uncorrected.")
     return out
+
+
+def not_ranked(ranking: Ranking) -> list[str]:
+    """Who is not ranked, why, and how it does on the problems that it shares with the leader."""
+    reasons: dict[str, list[str]] = {}
+    for label, why in ranking.apart.items():
+        text = f"{label} {why}"
+        if ranking.order and why != NO_TARGET and (pair := ranking.pairs[label, ranking.order[0]]).problems:
+            text += f", where it is better than {ranking.order[0]} on {pair.wins} and worse on {pair.losses}"
+        reasons.setdefault("all", []).append(text)
+    return [f"Not ranked: {'; '.join(reasons['all'])}."] if reasons else []

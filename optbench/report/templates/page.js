@@ -4,7 +4,7 @@
   const byId = (id) => document.getElementById(id);
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  // A number at the start of a cell's text; "never" sorts last, text sorts as text.
+  // A number at the start of a cell's text; "never" is infinite, text sorts as text and comes last.
   const keyOf = (text) => {
     const plain = text.trim().replace(/\u2212/g, "-");
     if (plain === "never" || plain === "∞") return Infinity;
@@ -24,7 +24,9 @@
     button.title = "sort";
     head.replaceChildren(button);
     button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
+      // The first click puts the best first: the highest in columns that say so, else the lowest.
+      const now = head.getAttribute("aria-sort");
+      const down = now ? now === "ascending" : head.dataset.first === "descending";
       for (const other of head.parentElement.children) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const body = head.closest("table").tBodies[0];
@@ -53,7 +55,16 @@
     const choice = (id) => byId(id).value;
     const fill = (id, names) => byId(id).replaceChildren(...names.map(([value, text]) => new Option(text, value)));
     fill("pick-problem", data.problems.map((p, k) => [k, p.name]));
-    fill("pick-metric", data.metrics.map((name) => [name, name === "loss" ? "training loss" : name.replaceAll("_", " ")]));
+    const titles = { loss: "training loss", valid_loss: "validation loss", test_loss: "test loss" };
+    const title = (name) => titles[name] || name.replaceAll("_", " ");
+    // Only what some optimizer recorded on this problem is offered; the choice stays where it can.
+    const offer = () => {
+      const curves = Object.values(data.problems[Number(choice("pick-problem"))].axes.passes.curves);
+      const names = data.metrics.filter((name) => name === "loss" || curves.some((bands) => bands[name]));
+      const before = choice("pick-metric");
+      fill("pick-metric", names.map((name) => [name, title(name)]));
+      if (names.includes(before)) byId("pick-metric").value = before;
+    };
 
     const boxes = data.labels.map((label, k) => {
       const box = document.createElement("label");
@@ -148,7 +159,7 @@
       const layout = {
         margin: { l: 60, r: 12, t: 12, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 13 },
         xaxis: axis(unit + (now.shared ? " (shared clock: not comparable)" : ""), logged.x),
-        yaxis: { ...axis(above ? "training loss above " + now.problem.source : isLoss ? "training loss" : metric.replaceAll("_", " "), logged.y), ...(logged.y && isLoss ? { range: [Math.log10((floor + (above ? 0 : add)) / 1.5), Math.log10(top + (above ? 0 : add))] } : {}) },
+        yaxis: { ...axis(above ? "training loss above " + now.problem.source : title(metric), logged.y), ...(logged.y && isLoss ? { range: [Math.log10((floor + (above ? 0 : add)) / 1.5), Math.log10(top + (above ? 0 : add))] } : {}) },
         hovermode: "closest", showlegend: false, modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: ink }, shapes, hoverlabel: { namelength: -1 },
       };
       Plotly.react("plot", traces(now, metric, add, logged, floor), layout, { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], toImageButtonOptions: { format: "svg" } });
@@ -171,6 +182,7 @@
 
     const flopsOption = byId("pick-axis").querySelector("[value=flops]");
     const guard = () => {
+      offer();
       const known = data.problems[Number(choice("pick-problem"))].flops !== null;
       flopsOption.disabled = !known;
       if (!known && choice("pick-axis") === "flops") byId("pick-axis").value = "passes";
