@@ -2,8 +2,8 @@
 
     python scripts/headline_table.py results/reference > results/reference/headline.csv
 
-A row an optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 % interval,
-and of how many targets (problem, tau, seed) it hit how many. Only the records are read; no figure is drawn.
+One row per optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 %
+interval, its targets (problem, tau, seed) and how many it hit. Only the records are read; no figure is drawn.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ import numpy as np
 import pandas as pd
 
 from optbench.records.reader import read
-from optbench.report.analysis import selection
-from optbench.report.analysis.load import study
-from optbench.report.analysis.ranking import Ranking
+from optbench.report.analysis.findings import findings
+from optbench.report.analysis.load import load_study
 
 
 def headline(folder: str | Path) -> pd.DataFrame:
     """The table of a folder's records, tuned optimizers with the configurations chosen for them."""
-    chosen, _ = selection.select(study([read(folder)]))
-    ranking = Ranking(chosen)
+    found = findings(load_study([read(folder)]))
+    chosen, ranking = found.study, found.ranking
     trials = chosen.trials
     stated = {name: [math.isfinite(chosen.target(name, tau)) for tau in chosen.taus] for name in chosen.problems}
     targets = trials["problem"].map({name: sum(flags) for name, flags in stated.items()}).to_numpy()
@@ -34,7 +33,9 @@ def headline(folder: str | Path) -> pd.DataFrame:
     for label in ranking.order:
         own = (trials["label"] == label).to_numpy()
         score, low, high = ranking.iqm[label][:3]
-        rows.append((label, own.sum(), chosen.lost[own].sum(), score, low, high, targets[own].sum(), hits[own].sum()))
+        rows.append(
+            (label, own.sum(), chosen.no_result[own].sum(), score, low, high, targets[own].sum(), hits[own].sum())
+        )
     columns = ["optimizer", "trials", "failed", "score", "low", "high", "targets", "hit"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m optbench run crossover
     python scripts/make_crossover.py results/crossover
 
-What is read of the records is kept in docs/crossover.csv, a row a trial; without an argument that file is drawn.
+What is read of the records is kept in docs/crossover.csv, one row per trial; without an argument that file is drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DRAWS = 1000  # of the bootstrap
 
 
 def from_records(folder: str) -> pd.DataFrame:
-    """A row a trial: dimension, optimizer, seed, the passes to each target (infinite where missed), the last loss."""
+    """One row per trial: dimension, optimizer, seed, passes to each target (infinite where missed), the last loss."""
     results = read(folder)
     rows = []
     for index, trial in results.trials.iterrows():
@@ -46,7 +46,7 @@ def from_records(folder: str) -> pd.DataFrame:
 
 
 def costs(data: pd.DataFrame, optimizer: str, tau: float) -> dict[int, np.ndarray]:
-    """{dimension: passes to the target, a number a seed}, in the order of size."""
+    """{dimension: passes to the target, one number per seed}, in the order of size."""
     mine = data[data["optimizer"] == optimizer]
     return {int(dim): part[f"to_{tau}"].to_numpy() for dim, part in mine.groupby("dim")}
 
@@ -79,7 +79,7 @@ def last_reached(by_size: dict[int, np.ndarray]) -> int | None:
 
 
 def draw(data: pd.DataFrame, budget: float = 1000.0) -> Any:
-    """The figure: a panel a target, passes against the number of parameters, a line an optimizer."""
+    """The figure: one panel per target, passes against the number of parameters, one line per optimizer."""
     plt = pyplot()
     figure, panels = plt.subplots(len(TAUS), 1, figsize=(8.6, 7.6), sharex=True)
     seeds = data["seed"].nunique()

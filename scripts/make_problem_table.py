@@ -69,7 +69,7 @@ table and figure. The table gives the root-mean-square error between the trainin
 largest error, as medians over five seeds. The theorem promises that some network of enough units comes as near as
 one likes. The table shows what training finds.
 
-![Error against parameters, a panel a depth](figures/universal.svg)
+![Error against parameters, one panel per depth](figures/universal.svg)
 """
 
 PATHS = """

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m optbench run universal
     python scripts/make_universal.py results/universal
 
-What is read of the records is kept in docs/universal.csv, a row a trial: docs/problems.md shows it as a table, and
+What is read of the records is kept in docs/universal.csv, one row per trial: docs/problems.md shows it as a table, and
 without an argument that file is drawn again.
 """
 
@@ -26,7 +26,7 @@ NAMES = {"adam": "Adam, cosine", "scipy_lbfgsb": "L-BFGS-B", "sep_cma_es": "sep-
 
 
 def from_records(folder: str) -> pd.DataFrame:
-    """A row a trial: width, depth, parameters, optimizer, seed, and two errors between the training points.
+    """One row per trial: width, depth, parameters, optimizer, seed, and two errors between the training points.
 
     error: the root of the mean square; largest: over all test points, what the theorem is about.
     """
@@ -43,7 +43,7 @@ def from_records(folder: str) -> pd.DataFrame:
 
 
 def table(trials: pd.DataFrame) -> list[str]:
-    """Markdown: a row a network, the median over seeds of both errors for each optimizer."""
+    """Markdown: one row per network, the median over seeds of both errors for each optimizer."""
     middle = trials.groupby(["width", "depth", "parameters", "optimizer"])[["error", "largest"]].median()
     lines = [f"| parameters | width | depth | {' | '.join(NAMES.values())} |", "|---:" * (3 + len(NAMES)) + "|"]
     for width, depth, size in sorted({key[:3] for key in middle.index}, key=lambda key: key[2]):
@@ -84,8 +84,8 @@ def draw(trials: pd.DataFrame) -> None:
     panels[0].set_ylabel("error (root mean square)")
     panels[0].legend(loc="lower left")
     FIGURE.parent.mkdir(exist_ok=True)
-    for suffix in (".svg", ".png"):
-        figure.savefig(FIGURE.with_suffix(suffix), dpi=160)
+    figure.savefig(FIGURE.with_suffix(".svg"), metadata={"Date": None})  # the same bytes from the same data
+    figure.savefig(FIGURE.with_suffix(".png"), dpi=160)
 
 
 if __name__ == "__main__":

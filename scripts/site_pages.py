@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
-import importlib.util
 import os
 import re
 import tomllib
@@ -18,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optbench.arguments import EXIT_CODES, parser
 from optbench.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -46,14 +45,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of `python -m optbench`."""
-    home = "optbench.cli" if importlib.util.find_spec("optbench.cli") else "optbench.__main__"
-    module = importlib.import_module(home)
-    made: argparse.ArgumentParser = (getattr(module, "build_parser", None) or module._parser)()
-    return made
-
-
 def subcommands(of: argparse.ArgumentParser) -> dict[str, tuple[str, argparse.ArgumentParser]]:
     """{name: (its help, its parser)}, in the order of the command line."""
     for action in of._actions:
@@ -75,7 +66,7 @@ def command_line() -> str:
     lines += _epilog(whole)
     for name, (summary, sub) in subcommands(whole).items():
         lines += [f"## {name}", "", f"{summary[:1].upper()}{summary[1:]}.", ""]
-        if sub.description and sub.description.strip(". ") != summary:
+        if sub.description and sub.description.strip(". ").lower() != summary.lower():
             lines += [sub.description, ""]
         lines += ["```text", sub.format_usage().removeprefix("usage: ").rstrip(), "```", ""]
         lines += _table([action for action in sub._actions if action.dest != "help"])
@@ -100,7 +91,12 @@ def _table(actions: list[argparse.Action]) -> list[str]:
 
 
 def _epilog(of: argparse.ArgumentParser) -> list[str]:
-    return ["```text", of.epilog.strip("\n"), "```", ""] if of.epilog else []
+    text = (
+        (of.epilog or "").strip("\n")
+        if of.prog.count(" ") < 3
+        else (of.epilog or "").replace(EXIT_CODES, "").strip("\n")
+    )
+    return ["```text", text, "```", ""] if text else []
 
 
 def optimizers() -> str:

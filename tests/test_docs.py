@@ -13,8 +13,9 @@ import pytest
 import site_pages
 from test_architecture import MAY_IMPORT
 
+from optbench.arguments import parser
 from optbench.core.trial import RequestError
-from optbench.execution.plan import read_suite
+from optbench.execution.suite import read_suite
 from optbench.optimizers import OPTIMIZERS
 from optbench.problems import PROBLEMS
 from optbench.testing.conformance import check
@@ -87,7 +88,7 @@ def test_every_optbench_command_is_accepted(name: str) -> None:
         if not words:
             continue
         try:
-            options = vars(site_pages.parser().parse_args(words))
+            options = vars(parser().parse_args(words))
         except (RequestError, SystemExit) as error:
             pytest.fail(f"{name} has `{command}`: {error}")
         for kind, table in (("problem", PROBLEMS), ("optimizer", OPTIMIZERS)):
@@ -168,7 +169,7 @@ def test_no_retired_word_is_used(name: str) -> None:
 
 def test_every_option_is_on_the_page_of_the_command_line() -> None:
     page = site_pages.command_line()
-    for name, (_, sub) in site_pages.subcommands(site_pages.parser()).items():
+    for name, (_, sub) in site_pages.subcommands(parser()).items():
         assert f"\n## {name}\n" in page
         for option in set(re.findall(r"--[a-z][\w-]*", sub.format_help())) - {"--help"}:
             assert option in page
