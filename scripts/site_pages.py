@@ -127,14 +127,22 @@ def _range(values: tuple[object, ...]) -> str:
 
 
 def modules() -> str:
-    """api/modules.md: every public class and function of every module, by package."""
-    lines = ["# Modules", "", "Every module with its public classes and functions, in the order of the packages.", ""]
+    """api/modules.md: the public classes and functions of every module, by package, but those of api/index.md."""
+    index = (ROOT / "docs" / "api" / "index.md").read_text(encoding="utf-8")
+    elsewhere = re.findall(r"^::: (\S+)", index, re.MULTILINE)  # a name has one place, so that links are unambiguous
+    lines = [
+        "# Modules",
+        "",
+        "The public classes and functions of every module, package by package. Those that authors",
+    ]
+    lines += ["and scripts use are in [The Python API](index.md).", ""]
     for package, paths in packages():
         lines += [f"## {package}", ""]
         for path in paths:
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            if path.name != "__init__.py" or _has_code(path):
-                lines += [f"::: {name.removesuffix('.__init__')}", "    options:", "      heading_level: 3", ""]
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            there = any(name in (other, other.rpartition(".")[0]) for other in elsewhere)
+            if not there and (path.name != "__init__.py" or _has_code(path)):
+                lines += [f"::: {name}", "    options:", "      heading_level: 3", ""]
     return "\n".join(lines)
 
 
