@@ -57,7 +57,10 @@ class Spent(NamedTuple):
 
 
 class Meter:
-    """Counts come from shapes, so metering needs no synchronisation with the device."""
+    """Counts come from shapes, so metering needs no synchronisation with the device.
+
+    More than ten public methods, for counts, budget and clock must end together: apart, one could be missed.
+    """
 
     def __init__(self, passes: float, costs: Costs, device: str = "cpu") -> None:
         """passes: the budget, in forward passes over the training set."""

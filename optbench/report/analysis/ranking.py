@@ -62,6 +62,7 @@ class Ranking:
     """The optimizers of a study against one another, by anytime score: higher is better, no result scores 0.
 
     labels: those that are ranked. apart: {one that is not: why}; it applies to few problems, or reached no target.
+    More than ten public names, nearly all of them results that are computed once, when a section first asks for them.
     """
 
     def __init__(self, study: Study) -> None:

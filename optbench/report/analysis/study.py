@@ -43,6 +43,7 @@ class Study:
     setting this is), `given` (a setting of a tuned optimizer that also takes part by itself).
     points: the curves, sorted by trial; column `trial` is the row in `trials`, `clock` the seconds to compare.
     labels, problems: in the order of every table and legend.
+    More than ten public names, nearly all of them columns that are computed once, when a table first asks for them.
     """
 
     names: Sequence[str]
