@@ -206,4 +206,4 @@ def test_who_applies_to_few_problems_or_reaches_nothing_is_not_ranked(tmp_path: 
     text = verdict(found)
     assert not any("dp" in s or "zero" in s for s in text if "tell" in s or "share" in s or "better than" in s[:20])
     (apart,) = (s for s in text if s.startswith("Not ranked: "))
-    assert "dp applies to 2 of 8 problems, where it is better than" in apart and "zero reached no target" in apart
+    assert "dp applies to 2 of 8 problems, where it is better than" in apart and "zero has a score of 0" in apart

@@ -111,7 +111,7 @@ def limits(gaps: list[Array]) -> tuple[float, float]:
         return 1e-8, 1.0
     start = max(starts) if starts else float(positive.max())
     highest = [float(gap[np.isfinite(gap)].max()) for gap in gaps if np.isfinite(gap).any()]
-    usual = max(float(np.quantile(highest, 0.75)), start)  # the spikes of one method do not set the scale
+    usual = max(float(np.quantile(highest or [start], 0.75)), start)  # the spikes of one method do not set the scale
     top = 2 * min(float(positive.max()), 3 * usual, 50 * start)
     return min(max(float(positive.min()), 1e-8 * start), top / 10), top
 
