@@ -24,10 +24,10 @@ def figures(study: Study, labels: Sequence[str], styles: Mapping[str, Style], ax
     return {name: _figure(study, labels, styles, axis, problems) for name, problems in split.items()}
 
 
-def pages(name: str, problems: Sequence[str], most: int) -> dict[str, Sequence[str]]:
-    """{figure's name: its problems}, `most` to a figure; names are numbered where one figure cannot hold all."""
-    starts = range(0, len(problems), most)
-    return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + most] for k, at in enumerate(starts)}
+def pages(name: str, problems: Sequence[str], maximum: int) -> dict[str, Sequence[str]]:
+    """{figure's name: its problems}, `maximum` to a figure; names are numbered where one figure cannot hold all."""
+    starts = range(0, len(problems), maximum)
+    return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + maximum] for k, at in enumerate(starts)}
 
 
 def _figure(
