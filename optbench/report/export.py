@@ -50,12 +50,12 @@ def _save(figure: Any, path: Path, kind: str) -> None:
         FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
 
 
-def tables(folder: Path, data: Mapping[str, pd.DataFrame], shown: Mapping[str, pd.DataFrame]) -> None:
-    """`data` in full as CSV, `shown` (formatted text) as LaTeX and Markdown."""
+def tables(folder: Path, data: Mapping[str, pd.DataFrame], texts: Mapping[str, pd.DataFrame]) -> None:
+    """`data` in full as CSV, `texts` (formatted) as LaTeX and Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in data.items():
         table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-    for name, table in shown.items():
+    for name, table in texts.items():
         (folder / f"{name}.tex").write_text(latex(table), encoding="utf-8")
         (folder / f"{name}.md").write_text(markdown(table), encoding="utf-8")
 

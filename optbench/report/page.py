@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Part:
 def render(values: Mapping[str, Any], parts: Sequence[Part]) -> str:
     """The page; every name in it is escaped."""
     environment = _environment(autoescape=True)
-    files = {name: environment.loader.get_source(environment, name)[0] for name in ("page.css", "page.js")}
+    files = {name: _template(name) for name in ("page.css", "page.js")}
     sections = [_values(part) | {"tables": {k: rows(v) for k, v in part.content.tables.items()}} for part in parts]
     live = next((part.content.values["live"] for part in parts if part.content.values.get("live")), None)
     frame = {"style": files["page.css"], "script": files["page.js"], "live": live}
@@ -46,11 +47,15 @@ def markdown(values: Mapping[str, Any], parts: Sequence[Part]) -> str:
     return str(environment.get_template("page.md.j2").render(values, sections=sections))
 
 
+def _template(name: str) -> str:
+    return (resources.files("optbench.report") / "templates" / name).read_text(encoding="utf-8")
+
+
 def _environment(autoescape: bool) -> Any:
     import jinja2
 
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("optbench.report"), autoescape=autoescape, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_template), autoescape=autoescape, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
 

@@ -170,5 +170,5 @@ def test_regret_below_a_grid_optimum_is_negative(tmp_path: Path) -> None:
     )
 
 
-def test_a_lost_trial_has_no_regret(tmp_path: Path) -> None:
-    assert "over seeds: other lost." in about(tmp_path, WHOLE, [0.75], "float64", "failed")
+def test_a_failed_trial_has_no_regret(tmp_path: Path) -> None:
+    assert "over seeds: other no result." in about(tmp_path, WHOLE, [0.75], "float64", "failed")

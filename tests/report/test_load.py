@@ -89,11 +89,11 @@ def test_curves_belong_to_their_trials_after_trials_are_left_out(tmp_path: Path)
         assert loss.tolist() == pytest.approx([point["loss"] for point in record.curve])
 
 
-def test_null_is_nan_and_final_of_a_lost_trial_is_infinite(tmp_path: Path) -> None:
+def test_null_is_nan_and_final_of_a_failed_trial_is_infinite(tmp_path: Path) -> None:
     make(tmp_path, TWO)
     whole = load_study([read(tmp_path)])
-    lost = whole.trials[(whole.trials["label"] == "b") & (whole.trials["seed"] == 1)]
-    assert (lost["final"] == math.inf).all()
+    failed = whole.trials[(whole.trials["label"] == "b") & (whole.trials["seed"] == 1)]
+    assert (failed["final"] == math.inf).all()
     assert np.isnan(curves(tmp_path)["loss"]).sum() == 2
 
 

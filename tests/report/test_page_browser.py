@@ -187,15 +187,15 @@ def test_problems_change_and_an_inapplicable_one_is_absent(opened: Any) -> None:
     assert errors(opened) == []
 
 
-def test_tables_sort_by_number_and_back(opened: Any) -> None:
+def test_tables_sort_by_number_the_best_first_and_back(opened: Any) -> None:
     head = "document.querySelector('#summary th:nth-child(2)')"
     cells = "return [...document.querySelectorAll('#summary tbody tr')].map(r => parseFloat(r.cells[1].innerText))"
     script(opened, f"{head}.querySelector('button').click()")
-    up = script(opened, cells)
-    assert up == sorted(up)
-    assert script(opened, f"return {head}.getAttribute('aria-sort')") == "ascending"
+    down = script(opened, cells)
+    assert down == sorted(down, reverse=True)
+    assert script(opened, f"return {head}.getAttribute('aria-sort')") == "descending"
     script(opened, f"{head}.querySelector('button').click()")
-    assert script(opened, cells) == up[::-1]
+    assert script(opened, cells) == down[::-1]
 
 
 def test_light_and_dark(opened: Any) -> None:

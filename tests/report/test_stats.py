@@ -217,7 +217,7 @@ class TestBestOf:
         """Trap: tuned on the test metric. The best validating setting has the worst test loss here."""
         assert statistics.best_of([1.0, 2.0, 3.0], [9.0, 5.0, 1.0])[-1] == 9.0
 
-    def test_lost_settings_are_infinite_until_they_cannot_be_chosen(self) -> None:
+    def test_failed_settings_are_infinite_until_they_cannot_be_chosen(self) -> None:
         found = statistics.best_of([1.0, 2.0, math.inf], [1.0, 2.0, math.inf])
         assert found[0] == math.inf
         assert found[1] == pytest.approx((1 + 1 + 2) / 3)

@@ -81,7 +81,7 @@ def test_a_nan_is_never_the_first_metric_again(tmp_path: Path) -> None:
     assert (whole.score == 0.0).all()
 
 
-def test_one_lost_trial_is_the_worst_test_metric_not_an_absent_one(tmp_path: Path) -> None:
+def test_one_failed_trial_is_the_worst_test_metric_not_an_absent_one(tmp_path: Path) -> None:
     whole = made(tmp_path, {"a": Runner(fails=(0, 1, 2))}, ["p"])
     assert cells.finals(whole).iloc[0]["test_loss"] == math.inf
 
@@ -193,7 +193,7 @@ class TestCertificates:
 
 
 @pytest.mark.parametrize("status", ["timeout", "killed", "failed", "diverged"])
-def test_a_lost_trial_with_a_fine_curve_is_still_lost(tmp_path: Path, status: str) -> None:
+def test_a_failed_trial_with_a_fine_curve_is_still_failed(tmp_path: Path, status: str) -> None:
     records = make(tmp_path, {"a": Runner(), "b": Runner()}, ["p"], seeds=1, points=9)
     records[0].status, records[0].curve = status, records[0].curve[:6]
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
@@ -206,7 +206,7 @@ def test_a_lost_trial_with_a_fine_curve_is_still_lost(tmp_path: Path, status: st
     assert cells.finals(whole).set_index("label")["no_result"].tolist() == [1, 0]
 
 
-def test_a_band_is_infinite_where_the_longer_trials_go_on_without_the_lost_one(tmp_path: Path) -> None:
+def test_a_band_is_infinite_where_the_longer_trials_go_on_without_the_failed_one(tmp_path: Path) -> None:
     records = make(tmp_path, {"a": Runner()}, ["p"], seeds=3, points=9)
     for record in records[:2]:
         record.status, record.curve = "killed", record.curve[:6]

@@ -111,7 +111,7 @@ def test_one_seed_chooses_for_itself(tmp_path: Path) -> None:
     assert table["chosen"].tolist() == ["lr=0.1"]
 
 
-def test_lost_settings_are_not_chosen_but_paid_for(tmp_path: Path) -> None:
+def test_failed_settings_are_not_chosen_but_paid_for(tmp_path: Path) -> None:
     rivals, table, _ = chosen(tmp_path, {"bad": setting(1.0, 9.0, fails=range(5)), "good": setting(0.1, 2.0)})
     assert table["chosen"].tolist() == ["lr=0.1"]
     assert not rivals.no_result.any()
@@ -119,12 +119,12 @@ def test_lost_settings_are_not_chosen_but_paid_for(tmp_path: Path) -> None:
     assert table["passes"].iloc[0] > 500
 
 
-def test_where_every_setting_is_lost_the_optimizer_stays_in_every_denominator(tmp_path: Path) -> None:
+def test_where_every_setting_failed_the_optimizer_stays_in_every_denominator(tmp_path: Path) -> None:
     runners = {"a": setting(0.1, fails=range(5)), "b": setting(1.0, fails=range(5)), "c": Runner()}
     rivals, _, _ = chosen(tmp_path, runners)
     assert rivals.no_result[rivals.trials["label"] == "adam (tuned, 2)"].tolist() == [True] * 5
     text = " ".join(report.write([tmp_path]).verdict)
-    assert "adam (tuned, 2) 5" in text and "adam (tuned, 2) reached no target" in text
+    assert "adam (tuned, 2) 5" in text and "adam (tuned, 2) has a score of 0" in text
 
 
 def test_an_interrupted_run_counts_what_is_missing_in_all_settings(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_records_stand_for_their_label_not_their_optimizer() -> None:
 
 
 def test_who_generalises_is_told_apart_from_who_fits(tmp_path: Path) -> None:
-    """One fits best; the other has the lower test loss, but where most of its trials are lost it has none."""
+    """One fits best; the other has the lower test loss, but where most of its trials failed it has none."""
     runners = {"fits": Runner(rate=4.0, test=1e3), "holds": Runner(rate=3.0, test=1.0, refuses=("p2",))}
     text = sentences(tmp_path, runners, EIGHT[:3])
     assert "The lowest median test loss at the budget, of 3 problems with test data: holds on 2 and fits on 1." in text
@@ -206,4 +206,4 @@ def test_who_applies_to_few_problems_or_reaches_nothing_is_not_ranked(tmp_path: 
     text = verdict(found)
     assert not any("dp" in s or "zero" in s for s in text if "tell" in s or "share" in s or "better than" in s[:20])
     (apart,) = (s for s in text if s.startswith("Not ranked: "))
-    assert "dp applies to 2 of 8 problems, where it is better than" in apart and "zero reached no target" in apart
+    assert "dp applies to 2 of 8 problems, where it is better than" in apart and "zero has a score of 0" in apart

@@ -19,6 +19,7 @@ class Findings:
 
     study: a label a competitor. settings: a label a setting that was tried; the same study where nothing was tuned.
     choices: a row a (problem, tuned optimizer). chosen: which trials of `settings` are reported, where it was tuned.
+    More than ten public names, for each table of the page is one.
     """
 
     study: Study

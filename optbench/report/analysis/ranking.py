@@ -31,7 +31,7 @@ MIN_POSTERIOR = 0.95  # the posterior probability that a claim needs
 ALPHA = 0.05  # of the signed-rank test that a claim must pass too, for the posterior alone is bold on few problems
 MIN_PROBLEMS = 6  # problems below which no signed-rank test can pass at that level
 DRAWS = 4000
-NO_TARGET = "reached no target"  # why an optimizer that applies is not ranked
+NO_SCORE = "has a score of 0"  # why an optimizer that applies is not ranked
 MIN_APPLIES = 0.5  # share of the problems that an optimizer must apply to in order to be ranked
 MAX_INTERVALS = 16  # optimizers up to which probabilities of improvement of all pairs get intervals
 
@@ -61,7 +61,7 @@ class Pair:
 class Ranking:
     """The optimizers of a study against one another, by anytime score: higher is better, no result scores 0.
 
-    labels: those that are ranked. apart: {one that is not: why}; it applies to few problems, or reached no target.
+    labels: those that are ranked. apart: {one that is not: why}; it applies to few problems, or has a score of 0.
     More than ten public names, nearly all of them results that are computed once, when a section first asks for them.
     """
 
@@ -84,7 +84,7 @@ class Ranking:
         applies = sum(self.study.applies(p, label) for p in planned)
         if applies < MIN_APPLIES * len(planned):
             return f"applies to {applies} of {len(planned)} problems"
-        return "" if any(values.any() for values in self.scores[label].values()) else NO_TARGET
+        return "" if any(values.any() for values in self.scores[label].values()) else NO_SCORE
 
     @cached_property
     def means(self) -> pd.DataFrame:
@@ -131,9 +131,9 @@ class Ranking:
         return None
 
     def opponents(self, label: str) -> list[str]:
-        """Those a winner has to beat: the other ranked ones, or, without any, those that reached no target."""
+        """Those a winner has to beat: the other ranked ones, or, without any, those of score 0."""
         ranked = [other for other in self.labels if other != label]
-        return ranked or [other for other, why in self.apart.items() if why == NO_TARGET]
+        return ranked or [other for other, why in self.apart.items() if why == NO_SCORE]
 
     def group(self, leader: str, claim: str) -> list[str]:
         """The ranked others to which the leader is as `claim` says."""

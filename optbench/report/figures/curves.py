@@ -24,10 +24,10 @@ def figures(study: Study, labels: Sequence[str], styles: Mapping[str, Style], ax
     return {name: _figure(study, labels, styles, axis, problems) for name, problems in split.items()}
 
 
-def pages(name: str, problems: Sequence[str], most: int) -> dict[str, Sequence[str]]:
-    """{figure's name: its problems}, `most` to a figure; names are numbered where one figure cannot hold all."""
-    starts = range(0, len(problems), most)
-    return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + most] for k, at in enumerate(starts)}
+def pages(name: str, problems: Sequence[str], maximum: int) -> dict[str, Sequence[str]]:
+    """{figure's name: its problems}, `maximum` to a figure; names are numbered where one figure cannot hold all."""
+    starts = range(0, len(problems), maximum)
+    return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + maximum] for k, at in enumerate(starts)}
 
 
 def _figure(
@@ -111,7 +111,7 @@ def limits(gaps: list[Array]) -> tuple[float, float]:
         return 1e-8, 1.0
     start = max(starts) if starts else float(positive.max())
     highest = [float(gap[np.isfinite(gap)].max()) for gap in gaps if np.isfinite(gap).any()]
-    usual = max(float(np.quantile(highest, 0.75)), start)  # the spikes of one method do not set the scale
+    usual = max(float(np.quantile(highest or [start], 0.75)), start)  # the spikes of one method do not set the scale
     top = 2 * min(float(positive.max()), 3 * usual, 50 * start)
     return min(max(float(positive.min()), 1e-8 * start), top / 10), top
 

@@ -1,4 +1,4 @@
-"""The figures that hold all problems at once: cost to target, gap at budget, throughput."""
+"""The figures of all problems at once: cost to target, gap at budget, throughput."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _row(findings: Findings, label: str, taus: Sequence[float]) -> dict[str, Any
     row["failed or missing"] = int(finals.loc[finals["label"] == label, "no_result"].sum()) - unfit
     for tau in taus:
         cells = costs[(costs["label"] == label) & (costs["tau"] == tau)]
-        row[_column(costs, tau)] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
+        row[_column(study, costs, tau)] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
     left = finals.loc[finals["label"] == label, "left"].dropna()
     row["median share left"] = percent(float(left.median())) if len(left) else DASH
     if study.marks:
@@ -68,9 +68,10 @@ def _row(findings: Findings, label: str, taus: Sequence[float]) -> dict[str, Any
     return row
 
 
-def _column(costs: pd.DataFrame, tau: float) -> str:
-    stated = plural(int(costs.loc[costs["tau"] == tau, "problem"].nunique()), "problem")
-    return f"{target_name(tau)}, {stated}"
+def _column(study: Study, costs: pd.DataFrame, tau: float) -> str:
+    """The target, and on how many problems where not all state it."""
+    stated = int(costs.loc[costs["tau"] == tau, "problem"].nunique())
+    return target_name(tau) + (f", {plural(stated, 'problem')}" if stated < len(study.problems) else "")
 
 
 def main_targets(study: Study) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, NO_TARGET, Ranking
+from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, NO_SCORE, Ranking
 from optbench.report.format import between, listed, number, plural
 
 SCORE = "A score of 1 is every target at once, and 0 is none by the budget."
@@ -71,7 +71,7 @@ def not_ranked(ranking: Ranking) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for label, why in ranking.apart.items():
         text = f"{label} {why}"
-        if ranking.order and why != NO_TARGET and (pair := ranking.pairs[label, ranking.order[0]]).problems:
+        if ranking.order and why != NO_SCORE and (pair := ranking.pairs[label, ranking.order[0]]).problems:
             text += f", where it is better than {ranking.order[0]} on {pair.wins} and worse on {pair.losses}"
         reasons.setdefault("all", []).append(text)
     return [f"Not ranked: {'; '.join(reasons['all'])}."] if reasons else []
