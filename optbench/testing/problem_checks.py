@@ -20,7 +20,7 @@ from optbench.testing.optimizer_checks import beats_start
 from optbench.testing.runs import CheckError
 
 MAX_PASSES = {"adam": 15.0, "pso": 200.0}  # of a trial that must lower the loss; a swarm pays for every candidate
-MAX_STEPS = 60  # of such a trial, where the problem has minibatches
+MAX_STEPS = 90  # of such a trial, where the problem has minibatches
 
 
 def problem_checks(name: str, catalog: Catalog) -> dict[str, Callable[[], None]]:

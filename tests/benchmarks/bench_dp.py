@@ -79,8 +79,8 @@ def test_dp_step_against_ruptures(benchmark: Any) -> None:
     rows = []
     for samples in (200, SAMPLES):
         y = signal(samples)
-        mine, by_kernel = seconds(lambda y=y: ours(y, BREAKS)), seconds(lambda y=y: kernel(y, BREAKS))
-        by_dynp, theirs = timed(lambda y=y: dynp(y, BREAKS))
+        mine, by_kernel = seconds(lambda y=y: ours(y, BREAKS)), seconds(lambda y=y: kernel(y, BREAKS))  # type: ignore[misc]
+        by_dynp, theirs = timed(lambda y=y: dynp(y, BREAKS))  # type: ignore[misc]
         assert ours(y, BREAKS) == kernel(y, BREAKS) == theirs
         rows.append(f"{samples:7,} {mine:9.4f} {by_dynp:9.3f} {by_dynp / mine:9.0f}x {by_kernel:10.4f}")
     benchmark.pedantic(ours, (y, BREAKS), rounds=5)
@@ -100,7 +100,7 @@ def test_growth_of_dp_step(benchmark: Any) -> None:
             "cross-entropy, 3": Labels(stream.integers(0, 3, samples), ends, 3),
         }
         for breaks in (4, 16, 64):
-            times = [seconds(lambda s=s, n=samples, k=breaks: segment(s, n, k), 3) for s in losses.values()]
+            times = [seconds(lambda s=s, n=samples, k=breaks: segment(s, n, k), 3) for s in losses.values()]  # type: ignore[misc]
             rows.append(f"{samples:7,} {breaks:6} " + " ".join(f"{time:8.3f}" for time in times))
     benchmark.pedantic(ours, (signal(1000), BREAKS), rounds=3)
     table(benchmark, "seconds by samples and breaks", "samples breaks      mse       l1      bce   ce of 3", rows)

@@ -262,7 +262,7 @@ def their_swarm(dim: int, independent: bool) -> Callable[[], Took]:
     jax, evosax = pytest.importorskip("jax"), pytest.importorskip("evosax.algorithms")
     jnp = jax.numpy
 
-    class Independent(evosax.PSO):  # type: ignore[misc]
+    class Independent(evosax.PSO):  # type: ignore[misc,name-defined]
         def _ask(self, key: Any, state: Any, params: Any) -> Any:
             own, lead = jax.random.uniform(key, (2, *state.population.shape))
             leader = state.population_best[jnp.argmin(state.fitness_best)]

@@ -148,7 +148,8 @@ def test_a_class_that_moves_before_it_evaluates_gets_the_loss_where_it_is() -> N
             p.data.add_(1.0)
             seen.append(float(closure()))
 
-    p, seen = nn.Parameter(torch.zeros(1)), []
+    p = nn.Parameter(torch.zeros(1))
+    seen: list[float] = []
 
     def closure() -> Tensor:
         p.grad = torch.ones(1)

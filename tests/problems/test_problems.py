@@ -142,8 +142,8 @@ def test_lanes_equal_networks_one_by_one(name: str) -> None:
     batch = tuple(t[:7] for t in problem.data().train)
     parameters, buffers = stack_module_state(nets)
 
-    def loss(values: dict, held: dict) -> torch.Tensor:
-        return problem.loss(lambda *inputs: functional_call(nets[0], (values, held), inputs), batch)
+    def loss(values: dict[str, torch.Tensor], buffers: dict[str, torch.Tensor]) -> torch.Tensor:
+        return problem.loss(lambda *inputs: functional_call(nets[0], (values, buffers), inputs), batch)
 
     values = vmap(loss)(parameters, buffers)
     gradients = vmap(grad(loss))(parameters, buffers)
