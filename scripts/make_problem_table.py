@@ -30,6 +30,7 @@ from optbench.records.reader import read
 from optbench.registry.catalog import Catalog
 
 OUT = Path(__file__).parents[1] / "docs" / "problems.md"
+NOT_COUNTED = "not counted yet"  # of a problem that no run has had
 SMALL = 400  # parameters up to which the whole Hessian is computed
 SAMPLE = 256  # samples whose own gradients give the noise scale
 
@@ -201,7 +202,7 @@ def row(name: str, problem: Problem) -> str:
 def hard(name: str, problem: Problem, counts: dict[float, tuple[int, int]]) -> str:
     curvature, noise = difficulty(problem)
     goals = "; ".join(f"{tau:g}: {number(value)}" for tau, value in problem.targets.items())
-    share = "; ".join(f"{tau:g}: {there}/{tried}" for tau, (there, tried) in counts.items())
+    share = "; ".join(f"{tau:g}: {there}/{tried}" for tau, (there, tried) in counts.items()) or NOT_COUNTED
     lowest = f"{problem.best.value:.6g} ({problem.best.source})"
     return f"| {name} | {number(problem.start)} | {lowest} | {curvature} | {noise} | {goals} | {share} |"
 

@@ -85,7 +85,6 @@ def evil_records(tmp_path_factory) -> dict[str, list[Record]]:
     return found
 
 
-@pytest.mark.xdist_group("misbehaving plugins")
 @pytest.mark.parametrize("name", EVIL)
 def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_records) -> None:
     _, status, reason = EVIL[name]
@@ -97,7 +96,6 @@ def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_reco
             assert record.error is None
 
 
-@pytest.mark.xdist_group("misbehaving plugins")
 def test_what_was_measured_before_the_end_is_kept(evil_records) -> None:
     for name in ("never_returns", "exits", "ignores_budget"):
         for record in evil_records[name]:
