@@ -37,9 +37,9 @@ HEADER = """# The problems
 Written by `python scripts/make_problem_table.py RESULTS`; change the problems or that command, not this page.
 
 A pass is the FLOPs of one forward over the training set (one evaluation for a function, one batch of episodes for
-reinforcement, where equal passes are equal environment steps for every method that only asks for values, and a gradient
-costs a backward on top; records count the episodes that a trial has seen as `forward`). Samples are train / valid /
-test.
+reinforcement). In reinforcement equal passes are equal environment steps for every method that only asks for values; a
+gradient by REINFORCE also runs the policy forward and backward on the states that it met, about 2.2 passes on top.
+Records count the episodes that a trial has seen as `forward`. Samples are train / valid / test.
 """
 
 DIFFICULTY = """
