@@ -47,7 +47,7 @@ DIFFICULTY = """
 
 *Start* is the median training loss of fresh networks over seeds 0 to 8. *Lowest* is an optimum (closed form, linear
 program, dynamic programming or certified second-order solve, verified by a test), a bound (nothing is lower), or the
-best known (`python scripts/measure_best_known.py NAME PASSES`; the problem's file says by what, at how many passes).
+best known (`python scripts/measure_best_known.py NAME`; the problem's file says by what effort).
 *Curvature* is the condition number of the Hessian at the first fresh network where it is positive definite there, else
 "indefinite" or "singular" (to {small} parameters). *Noise* is its gradient-noise scale tr(S) / |g|^2 in samples
 (McCandlish et al. 2018, arXiv:1812.06162), from {sample} samples. Targets are lowest + tau (start - lowest) at the taus
