@@ -177,7 +177,8 @@ def alike(one: dict[str, tuple], two: dict[str, tuple]) -> bool:
     )
 
 
-def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> None:
+@pytest.mark.parametrize("kills", [(9,), pytest.param((1, 9, 20), marks=pytest.mark.campaign)], ids=["once", "thrice"])
+def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(kills: tuple[int, ...], tmp_path) -> None:
     arguments = [sys.executable, "-m", "optbench", "run", "--seeds", "6"]
     arguments += ["--problem", "sphere", "--problem", "mlp_iris"]
     for name in ("adam", "pso", "lbfgs"):
@@ -185,7 +186,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run([*arguments, "--out", str(whole)], check=True, capture_output=True)
     before: dict[str, tuple] = {}
-    for least in (1, 9, 20):
+    for least in kills:
         run = subprocess.Popen([*arguments, "--out", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         records = broken / "records.jsonl"
