@@ -28,7 +28,7 @@ class Report:
     regressions: list[str] = field(default_factory=list)
 
 
-def build(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
+def build_report(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
     """Write everything into `out` and say where the page is; see `optbench.report.write`."""
     study = load_study(folders)
     results.check_common(study, require_common)
