@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,7 +44,11 @@ NEED_FILES = ("cnn_fashion_full", "own_images_class", "own_images_regression")
 # Thresholds, and a reward that turns on whether a pole falls, make a jump of a rounding error: only the start agrees.
 JUMPS = ("step_1d", "step_bmi", "step_bmi_classes", "xor_sign", "parity3", "cartpole", "pendulum", "pendulum_dynamics")
 SLOW = {"transformer_shakespeare": 2, "rnn_shakespeare": 2, "denoise_fashion": 2, "pendulum_dynamics": 2}  # batch
-DEAR = ("cartpole", "pendulum", "pendulum_dynamics")  # a batch is 64 episodes
+DEAR = (
+    "cartpole",
+    "pendulum",
+    "pendulum_dynamics",
+)  # a batch is 64 episodes of 100 ticks, which take long to trace: by default 20
 
 
 def trials(problem: str, spec: str, seeds: int, passes: float = 20.0) -> list[Trial]:
@@ -67,10 +72,16 @@ def same(one: Record, two: Record, tolerance: float = 0.0) -> None:
         assert a == b or math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance * 1e-3) or math.isnan(a)
 
 
-@pytest.mark.parametrize("problem", [name for name in PROBLEMS if name not in NEED_FILES])
-def test_gradients_of_lanes_equal_those_of_each_alone_over_200_steps(problem: str) -> None:
+CASES = [pytest.param(name, 20 if name in DEAR else 0, id=name) for name in PROBLEMS if name not in NEED_FILES]
+CASES += [pytest.param(name, 100, id=f"{name}-100 ticks", marks=pytest.mark.campaign) for name in DEAR]
+
+
+@pytest.mark.parametrize(("problem", "ticks"), CASES)
+def test_gradients_of_lanes_equal_those_of_each_alone_over_200_steps(problem: str, ticks: int) -> None:
     """Every problem: steps of SGD on minibatches, losses and parameters against three lanes each on its own."""
-    found = CATALOG.problem(problem)
+    found: Any = CATALOG.problem(problem)
+    if ticks:
+        found = replace(found, steps=ticks)
     samples = len(found.data().train[0])
     batch = min(SLOW.get(problem, 8), samples)
     steps = COMPARED if problem in JUMPS else STEPS
