@@ -236,7 +236,7 @@ def test_a_package_that_is_absent_is_named_with_its_command(monkeypatch: pytest.
     monkeypatch.setattr(checks, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install cma"):
         CMAES()
-    with pytest.raises(ModuleNotFoundError, match=r"evotorch_snes needs .* pip install evotorch"):
+    with pytest.raises(ModuleNotFoundError, match=r"snes needs .* pip install evotorch"):
         SNES()
 
 
