@@ -1,0 +1,207 @@
+"""One fault after another: a run is disturbed, started again without a fault, and verified."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from optbench.testing.faults import files, processes
+from optbench.testing.faults.launch import Launcher, Run
+from optbench.testing.faults.scene import ENDINGS, Kind, Scene, sleep_within, unmount
+from optbench.testing.faults.verify import (
+    check_ending,
+    check_folder,
+    check_leftovers,
+    check_records,
+    read_records,
+    whole_lines,
+)
+
+KINDS: dict[str, Kind] = {**processes.kinds(), **files.kinds()}
+SUITE = """description = "a small suite that faults disturb"
+problems = ["rosenbrock", "sine_grid_k3_l3"]
+optimizers = ["adam", "pso", "sgd"]
+seeds = 3
+passes = 100
+timeout = 60
+memory = 2
+"""
+LANES = 2  # fixed: which trials train together must not depend on the machine's speed
+DEADLINE = 180.0  # seconds that a run of the small suite may take before it counts as stalled
+TRIES = 4  # with ever earlier moments, for a fault whose run was over before it came
+SHARE_COLD = 0.2  # of the disturbed runs start a new interpreter; the others are forked from a warm one
+
+
+@dataclass
+class Outcome:
+    """What came of one fault."""
+
+    kind: str
+    index: int
+    injected: bool = False  # False: the run was over before the fault came, every time
+    recovery: float = 0.0  # seconds that the same command took afterwards, to its end
+    detail: str = ""  # what exactly was done
+    failures: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What an undisturbed run leaves, and how long it takes."""
+
+    folder: Path
+    records: Mapping[int, Mapping[str, Mapping[str, Any]]]  # {lanes: {key: record}}
+    seconds: float  # of a warm run
+
+
+class Campaign:
+    """Faults of one seed in a scratch folder. Fault number i is the same at every call, but for the machine's pace."""
+
+    def __init__(self, work: Path, launcher: Launcher, seed: int) -> None:
+        self._work, self._launcher, self._seed = work, launcher, seed
+        self._suite = work / "small.toml"
+        self._suite.write_text(SUITE, encoding="utf-8")
+        self._reference = self._undisturbed()
+
+    def run(self, plan: Sequence[tuple[int, str]], jobs: int) -> Iterator[Outcome]:
+        """The outcomes of (index, kind) in the order they were asked for; `jobs` faults are under way at a time."""
+        with ThreadPoolExecutor(jobs) as pool:
+            yield from pool.map(lambda one: self.fault(*one), plan)
+
+    def fault(self, index: int, name: str) -> Outcome:
+        """Disturb one run, recover and verify."""
+        kind, outcome = KINDS[name], Outcome(name, index)
+        for attempt in range(TRIES):
+            logs = self._work / f"{index}_{attempt}"
+            logs.mkdir()
+            # Text, for a hash of other things differs from process to process.
+            rng = random.Random(f"{self._seed} {index} {name}")
+            scene = self._scene(rng, logs)
+            with contextlib.ExitStack() as at_end:
+                at_end.callback(shutil.rmtree, logs, ignore_errors=True)
+                if kind.mounts:
+                    at_end.callback(unmount, scene.folder)
+                if self._disturb(kind, scene, outcome, 0.6**attempt):
+                    self._recover(kind, scene, outcome)
+                    return outcome
+        return outcome
+
+    def _undisturbed(self) -> Reference:
+        """Run the suite undisturbed at both widths that a resumed group may have."""
+        records, began = {}, 0.0
+        for lanes in (1, LANES):
+            logs = self._work / f"undisturbed_{lanes}"
+            logs.mkdir()
+            began = time.monotonic()
+            run = self._launcher.start(self._command(logs / "out", lanes), logs)
+            code = run.wait(DEADLINE)
+            wrong = check_ending(code, {0}, _printed(run)) + check_folder(logs / "out")
+            if wrong:
+                run.end()
+                raise RuntimeError(f"an undisturbed run is not well: {'; '.join(wrong)}")
+            records[lanes] = read_records(logs / "out")
+        return Reference(logs / "out", records, time.monotonic() - began)
+
+    def _command(self, folder: Path, lanes: int = LANES) -> list[str]:
+        return ["run", str(self._suite), "--out", str(folder), "--lanes", str(lanes), "--workers", "2"]
+
+    def _scene(self, rng: random.Random, logs: Path) -> Scene:
+        folder = logs / "out"
+        return Scene(rng, logs, folder, self._reference.folder, self._command(folder), self._launcher)
+
+    def _disturb(self, kind: Kind, scene: Scene, outcome: Outcome, earlier: float) -> bool:
+        """Do the fault and wait for the disturbed run to end; False where the run was over first."""
+        outcome.failures.clear()
+        if kind.at_rest:
+            kind.inject(scene)
+            outcome.detail, outcome.injected = scene.detail.strip(": "), True
+            return True
+        with scene.undo:
+            if kind.prepare:
+                kind.prepare(scene)
+            cold = scene.rng.random() < SHARE_COLD if kind.cold is None else kind.cold
+            scene.run = self._launcher.start(scene.command, scene.logs, cold, scene.environment)
+            done = self._at_its_moment(kind, scene, cold, earlier)
+            code = scene.run.wait(DEADLINE)
+            outcome.detail, outcome.injected = scene.detail, done
+            outcome.failures += self._ended(scene.run, code, kind.endings)
+            for name, run in scene.beside:
+                found = self._ended(run, run.wait(DEADLINE), ENDINGS)
+                outcome.failures += [f"{name}: {text}" for text in found]
+        return done
+
+    def _at_its_moment(self, kind: Kind, scene: Scene, cold: bool, earlier: float) -> bool:
+        """Wait for a random moment, or a random count of records, and do the fault; False where the run is over."""
+        planned = len(self._reference.records[LANES])
+        began = time.monotonic()
+        if scene.rng.random() < 0.5:
+            seconds = self._reference.seconds + (self._launcher.imports if cold else 0)
+            sleep_within(scene, earlier * scene.rng.uniform(0, seconds))
+        else:
+            wanted = int(earlier * scene.rng.randrange(planned))
+            while scene.alive and scene.records() < wanted:
+                time.sleep(0.005)
+            sleep_within(scene, scene.rng.uniform(0, 0.3))
+        while scene.alive:
+            scene.detail = f"{'cold' if cold else 'warm'}, {time.monotonic() - began:.2f} s, {scene.records()} records"
+            if kind.inject(scene):
+                return True
+            time.sleep(0.01)
+        return False
+
+    def _ended(self, run: Run, code: int | None, allowed: frozenset[int]) -> list[str]:
+        """What is wrong with how a command ended; nothing of it is left afterwards."""
+        stalled = "" if code is not None else f" ({_states(run)})"
+        wrong = check_ending(code, allowed, _printed(run))
+        if code is not None:
+            wrong += check_leftovers([_title(process) for process in run.leftovers()])
+        run.end()
+        return [text + stalled for text in wrong]
+
+    def _recover(self, kind: Kind, scene: Scene, outcome: Outcome) -> None:
+        """Run the same command to its end without a fault, and verify what it leaves."""
+        known = set(whole_lines(self._reference.folder))
+        now = whole_lines(scene.folder)
+        before = [line for line in now if line in known] if kind.at_rest else now if kind.keeps else []
+        began = time.monotonic()
+        run = self._launcher.start(scene.command, scene.logs)
+        code = run.wait(DEADLINE)
+        outcome.recovery = time.monotonic() - began
+        wrong = self._ended(run, code, frozenset({0}))
+        wrong += check_records(
+            whole_lines(scene.folder), self._reference.records, before, others_allowed=kind.others_allowed
+        )
+        wrong += check_folder(scene.folder)
+        outcome.failures += [f"afterwards: {text}" for text in wrong]
+
+
+def _printed(run: Run) -> str:
+    """Everything that a command printed."""
+    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in (run.stdout, run.stderr))
+
+
+def _title(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return f"{process.pid} {' '.join(process.cmdline())[-60:]}"
+    return str(process.pid)
+
+
+def _states(run: Run) -> str:
+    """What the processes of a stalled run are doing."""
+    found = []
+    with contextlib.suppress(psutil.Error, OSError):
+        for process in [psutil.Process(run.pid), *run.others()]:
+            wait = ""
+            with contextlib.suppress(OSError), open(f"/proc/{process.pid}/wchan", encoding="ascii") as file:
+                wait = file.read()
+            found.append(f"{process.pid} {process.status()} {wait}".strip())
+    return "; ".join(found) or os.strerror(3)
