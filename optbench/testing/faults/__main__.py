@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from optbench.testing.faults.outcome import Outcome
+from optbench.testing.faults.table import failures, table
 
 UNIX_ONLY = "optbench.testing.faults: faults are signals, limits and mounts, which only a Unix system has"
 
@@ -19,14 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if os.name != "posix":
         print(UNIX_ONLY, file=sys.stderr)
         return 2
+    # A shell that puts this command in the background has it ignore SIGINT, and every run with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return _hostile(given) if given.hostile else _faults(given)
 
 
 def _faults(given: argparse.Namespace) -> int:
-    from optbench.testing.faults.campaign import KINDS, Campaign, Outcome
+    from optbench.testing.faults.campaign import KINDS, Campaign
     from optbench.testing.faults.launch import Launcher
     from optbench.testing.faults.scene import can_mount
-    from optbench.testing.faults.table import failures, table
 
     asked = given.kinds.split(",") if given.kinds else list(KINDS)
     if unknown := [name for name in asked if name not in KINDS]:
@@ -46,28 +51,51 @@ def _faults(given: argparse.Namespace) -> int:
         kinds = f" --kinds {given.kinds}" if given.kinds else ""
         return f"python -m optbench.testing.faults --seed {given.seed}{kinds} --only {outcome.index}"
 
-    began, outcomes = time.monotonic(), []
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
-        for outcome in Campaign(Path(work), launcher, given.seed).run(plan, given.jobs):
-            outcomes.append(outcome)
-            state = "not injected" if not outcome.injected else "; ".join(outcome.failures) or "survived"
-            print(
-                f"{len(outcomes)}/{len(plan)} {outcome.kind} ({outcome.detail}): {state}", file=sys.stderr, flush=True
-            )
+        outcomes = _told(Campaign(Path(work), launcher, given.seed).run(plan, given.jobs), len(plan))
     took = time.monotonic() - began
-    title = f"{len(plan)} faults of seed {given.seed}, {given.jobs} at a time, in {took / 60:.1f} minutes.\n"
-    _publish("\n".join([title, table(outcomes), failures(outcomes, again)]).rstrip() + "\n", given.out)
-    return int(any(outcome.failures for outcome in outcomes if outcome.injected))
+    title = f"{len(plan)} faults of seed {given.seed}, {given.jobs} at a time, in {took / 60:.1f} minutes"
+    return _publish(title, outcomes, again, given.out)
 
 
 def _hostile(given: argparse.Namespace) -> int:
-    return _refuse("the hostile plugins are not there yet")
+    from optbench.testing.faults.hostile import PLUGINS
+    from optbench.testing.faults.hostile_run import HostileCampaign
+    from optbench.testing.faults.launch import Launcher
+
+    asked = given.kinds.split(",") if given.kinds else list(PLUGINS)
+    if unknown := [name for name in asked if name not in PLUGINS]:
+        return _refuse(f"unknown plugin {unknown[0]!r}; known: {', '.join(PLUGINS)}")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
+        outcomes = _told(HostileCampaign(Path(work), launcher).run(asked, given.jobs), len(asked))
+    took = time.monotonic() - began
+    title = f"{len(asked)} hostile plugins, each beside adam, pso and sgd, in {took / 60:.1f} minutes"
+
+    def again(outcome: Outcome) -> str:
+        return f"python -m optbench.testing.faults --hostile --kinds {outcome.kind}"
+
+    return _publish(title, outcomes, again, given.out)
 
 
-def _publish(text: str, out: Path | None) -> None:
+def _told(outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
+    """All outcomes, each told as it comes."""
+    found = []
+    for outcome in outcomes:
+        found.append(outcome)
+        state = "not injected" if not outcome.injected else "; ".join(outcome.failures) or "survived"
+        print(f"{len(found)}/{total} {outcome.kind} ({outcome.detail}): {state}", file=sys.stderr, flush=True)
+    return found
+
+
+def _publish(title: str, outcomes: Sequence[Outcome], again: Callable[[Outcome], str], out: Path | None) -> int:
+    """Print the table and write it; the exit code."""
+    text = f"{title}.\n\n{table(outcomes)}\n{failures(outcomes, again)}".rstrip() + "\n"
     print(text, end="")
     if out:
         out.write_text(text, encoding="utf-8")
+    return int(any(outcome.failures for outcome in outcomes if outcome.injected))
 
 
 def _refuse(reason: str) -> int:

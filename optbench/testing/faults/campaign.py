@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from optbench.testing.faults import files, processes
-from optbench.testing.faults.launch import Launcher, Run
+from optbench.testing.faults.ending import failures_of, printed
+from optbench.testing.faults.launch import Launcher
+from optbench.testing.faults.outcome import Outcome
 from optbench.testing.faults.scene import ENDINGS, Kind, Scene, sleep_within, unmount
 from optbench.testing.faults.verify import (
     check_ending,
     check_folder,
-    check_leftovers,
     check_records,
     read_records,
     whole_lines,
@@ -40,18 +38,6 @@ LANES = 2  # fixed: which trials train together must not depend on the machine's
 DEADLINE = 180.0  # seconds that a run of the small suite may take before it counts as stalled
 TRIES = 4  # with ever earlier moments, for a fault whose run was over before it came
 SHARE_COLD = 0.2  # of the disturbed runs start a new interpreter; the others are forked from a warm one
-
-
-@dataclass
-class Outcome:
-    """What came of one fault."""
-
-    kind: str
-    index: int
-    injected: bool = False  # False: the run was over before the fault came, every time
-    recovery: float = 0.0  # seconds that the same command took afterwards, to its end
-    detail: str = ""  # what exactly was done
-    failures: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -104,7 +90,7 @@ class Campaign:
             began = time.monotonic()
             run = self._launcher.start(self._command(logs / "out", lanes), logs)
             code = run.wait(DEADLINE)
-            wrong = check_ending(code, {0}, _printed(run)) + check_folder(logs / "out")
+            wrong = check_ending(code, {0}, printed(run)) + check_folder(logs / "out")
             if wrong:
                 run.end()
                 raise RuntimeError(f"an undisturbed run is not well: {'; '.join(wrong)}")
@@ -133,9 +119,9 @@ class Campaign:
             done = self._at_its_moment(kind, scene, cold, earlier)
             code = scene.run.wait(DEADLINE)
             outcome.detail, outcome.injected = scene.detail, done
-            outcome.failures += self._ended(scene.run, code, kind.endings)
+            outcome.failures += failures_of(scene.run, code, kind.endings)
             for name, run in scene.beside:
-                found = self._ended(run, run.wait(DEADLINE), ENDINGS)
+                found = failures_of(run, run.wait(DEADLINE), ENDINGS)
                 outcome.failures += [f"{name}: {text}" for text in found]
         return done
 
@@ -158,15 +144,6 @@ class Campaign:
             time.sleep(0.01)
         return False
 
-    def _ended(self, run: Run, code: int | None, allowed: frozenset[int]) -> list[str]:
-        """What is wrong with how a command ended; nothing of it is left afterwards."""
-        stalled = "" if code is not None else f" ({_states(run)})"
-        wrong = check_ending(code, allowed, _printed(run))
-        if code is not None:
-            wrong += check_leftovers([_title(process) for process in run.leftovers()])
-        run.end()
-        return [text + stalled for text in wrong]
-
     def _recover(self, kind: Kind, scene: Scene, outcome: Outcome) -> None:
         """Run the same command to its end without a fault, and verify what it leaves."""
         known = set(whole_lines(self._reference.folder))
@@ -175,33 +152,10 @@ class Campaign:
         began = time.monotonic()
         run = self._launcher.start(scene.command, scene.logs)
         code = run.wait(DEADLINE)
-        outcome.recovery = time.monotonic() - began
-        wrong = self._ended(run, code, frozenset({0}))
+        outcome.seconds = time.monotonic() - began
+        wrong = failures_of(run, code, frozenset({0}))
         wrong += check_records(
             whole_lines(scene.folder), self._reference.records, before, others_allowed=kind.others_allowed
         )
         wrong += check_folder(scene.folder)
         outcome.failures += [f"afterwards: {text}" for text in wrong]
-
-
-def _printed(run: Run) -> str:
-    """Everything that a command printed."""
-    return "".join(path.read_text(encoding="utf-8", errors="replace") for path in (run.stdout, run.stderr))
-
-
-def _title(process: psutil.Process) -> str:
-    with contextlib.suppress(psutil.Error):
-        return f"{process.pid} {' '.join(process.cmdline())[-60:]}"
-    return str(process.pid)
-
-
-def _states(run: Run) -> str:
-    """What the processes of a stalled run are doing."""
-    found = []
-    with contextlib.suppress(psutil.Error, OSError):
-        for process in [psutil.Process(run.pid), *run.others()]:
-            wait = ""
-            with contextlib.suppress(OSError), open(f"/proc/{process.pid}/wchan", encoding="ascii") as file:
-                wait = file.read()
-            found.append(f"{process.pid} {process.status()} {wait}".strip())
-    return "; ".join(found) or os.strerror(3)

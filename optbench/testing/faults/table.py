@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 
-from optbench.testing.faults.campaign import Outcome
+from optbench.testing.faults.outcome import Outcome
 
 HEAD = "| kind | injected | survived | failed | recovery, median s | longest s |\n| --- | --: | --: | --: | --: | --: |"
 MAX_REASON = 300  # characters of one failure
@@ -25,7 +25,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
 def _line(name: str, outcomes: Sequence[Outcome]) -> str:
     injected = [outcome for outcome in outcomes if outcome.injected]
     failed = sum(bool(outcome.failures) for outcome in injected)
-    seconds = [outcome.recovery for outcome in injected if outcome.recovery]
+    seconds = [outcome.seconds for outcome in injected if outcome.seconds]
     median, longest = (f"{f(seconds):.1f}" if seconds else "" for f in (statistics.median, max))
     return f"| {name} | {len(injected)} | {len(injected) - failed} | {failed} | {median} | {longest} |"
 

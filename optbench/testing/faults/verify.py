@@ -78,7 +78,7 @@ def check_records(
     wrong: list[str] = []
     found: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
-        record = _parse(line)
+        record = parse(line)
         if record is None:
             wrong.append(f"line {number} is no record: {line[:60]!r}")
         else:
@@ -107,7 +107,8 @@ def check_records(
     return wrong
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Any] | None:
+    """The record of a stored line, None where it is none."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
