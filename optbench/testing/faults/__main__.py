@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from optbench.testing.faults.outcome import Outcome
@@ -56,7 +56,7 @@ def _faults(given: argparse.Namespace) -> int:
         outcomes = _told(Campaign(Path(work), launcher, given.seed).run(plan, given.jobs), len(plan))
     took = time.monotonic() - began
     title = f"{len(plan)} faults of seed {given.seed}, {given.jobs} at a time, in {took / 60:.1f} minutes"
-    return _publish(title, outcomes, again, given.out)
+    return _publish(title, table(outcomes), failures(outcomes, again), given.out)
 
 
 def _hostile(given: argparse.Namespace) -> int:
@@ -76,7 +76,7 @@ def _hostile(given: argparse.Namespace) -> int:
     def again(outcome: Outcome) -> str:
         return f"python -m optbench.testing.faults --hostile --kinds {outcome.kind}"
 
-    return _publish(title, outcomes, again, given.out)
+    return _publish(title, table(outcomes, "the run"), failures(outcomes, again), given.out)
 
 
 def _told(outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
@@ -89,13 +89,13 @@ def _told(outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
     return found
 
 
-def _publish(title: str, outcomes: Sequence[Outcome], again: Callable[[Outcome], str], out: Path | None) -> int:
+def _publish(title: str, counts: str, failed: str, out: Path | None) -> int:
     """Print the table and write it; the exit code."""
-    text = f"{title}.\n\n{table(outcomes)}\n{failures(outcomes, again)}".rstrip() + "\n"
+    text = f"{title}.\n\n{counts}\n{failed}".rstrip() + "\n"
     print(text, end="")
     if out:
         out.write_text(text, encoding="utf-8")
-    return int(any(outcome.failures for outcome in outcomes if outcome.injected))
+    return int(bool(failed))
 
 
 def _refuse(reason: str) -> int:

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from optbench.testing.faults import files, processes
-from optbench.testing.faults.ending import failures_of, printed
+from optbench.testing.faults.ending import failures_of
 from optbench.testing.faults.launch import Launcher
 from optbench.testing.faults.outcome import Outcome
 from optbench.testing.faults.scene import ENDINGS, Kind, Scene, sleep_within, unmount
 from optbench.testing.faults.verify import (
-    check_ending,
     check_folder,
     check_records,
     read_records,
@@ -46,16 +45,17 @@ class Reference:
 
     folder: Path
     records: Mapping[int, Mapping[str, Mapping[str, Any]]]  # {lanes: {key: record}}
-    seconds: float  # of a warm run
+    seconds: float  # that the undisturbed runs took, side by side
 
 
 class Campaign:
     """Faults of one seed in a scratch folder. Fault number i is the same at every call, but for the machine's pace."""
 
-    def __init__(self, work: Path, launcher: Launcher, seed: int) -> None:
-        self._work, self._launcher, self._seed = work, launcher, seed
+    def __init__(self, work: Path, launcher: Launcher, seed: int, suite: str = SUITE, lanes: int = LANES) -> None:
+        """suite: the text of a suite file; lanes: how many trials its runs train together, 1 or 2."""
+        self._work, self._launcher, self._seed, self._lanes = work, launcher, seed, lanes
         self._suite = work / "small.toml"
-        self._suite.write_text(SUITE, encoding="utf-8")
+        self._suite.write_text(suite, encoding="utf-8")
         self._reference = self._undisturbed()
 
     def run(self, plan: Sequence[tuple[int, str]], jobs: int) -> Iterator[Outcome]:
@@ -83,26 +83,25 @@ class Campaign:
 
     def _undisturbed(self) -> Reference:
         """Run the suite undisturbed at both widths that a resumed group may have."""
-        records, began = {}, 0.0
-        for lanes in (1, LANES):
+        runs, folders, began = {}, {}, time.monotonic()
+        for lanes in sorted({1, self._lanes}):
             logs = self._work / f"undisturbed_{lanes}"
             logs.mkdir()
-            began = time.monotonic()
-            run = self._launcher.start(self._command(logs / "out", lanes), logs)
-            code = run.wait(DEADLINE)
-            wrong = check_ending(code, {0}, printed(run)) + check_folder(logs / "out")
+            folders[lanes] = logs / "out"
+            runs[lanes] = self._launcher.start(self._command(folders[lanes], lanes), logs)
+        for lanes, run in runs.items():
+            wrong = failures_of(run, run.wait(DEADLINE), {0}) + check_folder(folders[lanes])
             if wrong:
-                run.end()
                 raise RuntimeError(f"an undisturbed run is not well: {'; '.join(wrong)}")
-            records[lanes] = read_records(logs / "out")
-        return Reference(logs / "out", records, time.monotonic() - began)
+        records = {lanes: read_records(folder) for lanes, folder in folders.items()}
+        return Reference(folders[self._lanes], records, time.monotonic() - began)
 
-    def _command(self, folder: Path, lanes: int = LANES) -> list[str]:
+    def _command(self, folder: Path, lanes: int) -> list[str]:
         return ["run", str(self._suite), "--out", str(folder), "--lanes", str(lanes), "--workers", "2"]
 
     def _scene(self, rng: random.Random, logs: Path) -> Scene:
         folder = logs / "out"
-        return Scene(rng, logs, folder, self._reference.folder, self._command(folder), self._launcher)
+        return Scene(rng, logs, folder, self._reference.folder, self._command(folder, self._lanes), self._launcher)
 
     def _disturb(self, kind: Kind, scene: Scene, outcome: Outcome, earlier: float) -> bool:
         """Do the fault and wait for the disturbed run to end; False where the run was over first."""
@@ -127,7 +126,7 @@ class Campaign:
 
     def _at_its_moment(self, kind: Kind, scene: Scene, cold: bool, earlier: float) -> bool:
         """Wait for a random moment, or a random count of records, and do the fault; False where the run is over."""
-        planned = len(self._reference.records[LANES])
+        planned = len(self._reference.records[self._lanes])
         began = time.monotonic()
         if scene.rng.random() < 0.5:
             seconds = self._reference.seconds + (self._launcher.imports if cold else 0)

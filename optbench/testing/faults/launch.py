@@ -120,7 +120,11 @@ class Launcher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._warm.stdin:
             self._warm.stdin.close()
-        self._warm.wait(GRACE)
+        try:
+            self._warm.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._warm.kill()
+            self._warm.wait()
 
     def start(
         self, arguments: Sequence[str], logs: Path, cold: bool = False, environment: Mapping[str, str] | None = None

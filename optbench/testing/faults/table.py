@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterable, Sequence
 
 from optbench.testing.faults.outcome import Outcome
 
-HEAD = "| kind | injected | survived | failed | recovery, median s | longest s |\n| --- | --: | --: | --: | --: | --: |"
+HEAD = "| kind | injected | survived | failed | {}, median s | longest s |\n| --- | --: | --: | --: | --: | --: |"
 MAX_REASON = 300  # characters of one failure
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Sequence[Outcome], seconds: str = "recovery") -> str:
     """A line a kind, and all of them together at the end.
 
     injected: faults that came while there was something to disturb; survived: those after which everything that is
-    verified holds; recovery: seconds that the same command took afterwards, to its end.
+    verified holds; seconds: what the seconds of the outcomes are, by default those that the same command took
+    afterwards, to its end.
     """
     kinds = list(dict.fromkeys(outcome.kind for outcome in outcomes))
     lines = [_line(kind, [outcome for outcome in outcomes if outcome.kind == kind]) for kind in kinds]
-    return "\n".join([HEAD, *lines, _line("all", outcomes)]) + "\n"
+    return "\n".join([HEAD.format(seconds), *lines, _line("all", outcomes)]) + "\n"
 
 
 def _line(name: str, outcomes: Sequence[Outcome]) -> str:

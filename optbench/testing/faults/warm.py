@@ -15,6 +15,7 @@ import os
 import pkgutil
 import runpy
 import select
+import signal
 import sys
 import time
 from typing import Any
@@ -27,27 +28,35 @@ POLL = 0.01  # seconds between two looks at whether a run has ended
 
 
 def main() -> None:
-    """Serve until standard input ends. In a forked child this returns only through the run's own exit."""
+    """Serve until standard input ends; runs that still go on then are killed, with all they started.
+
+    In a forked child this returns, so that the run ends as any interpreter does.
+    """
     began = time.monotonic()
     _import_everything()
     _tell(f"ready {time.monotonic() - began:.3f}")
-    waiting = b""
+    waiting, running = b"", set[int]()
     while True:
         if select.select([0], [], [], POLL)[0]:
             chunk = os.read(0, 65536)
             if not chunk:
-                return
+                break
             *lines, waiting = (waiting + chunk).split(b"\n")
             for line in lines:
                 request = json.loads(line)
                 pid = os.fork()
                 if pid == 0:
-                    _become(request)
-                    return
+                    return _become(request)
+                running.add(pid)
                 _tell(f"started {request['id']} {pid}")
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                running.discard(ended[0])
                 _tell(f"ended {ended[0]} {os.waitstatus_to_exitcode(ended[1])}")
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    os._exit(0)
 
 
 def _import_everything() -> None:
