@@ -23,7 +23,7 @@ import psutil
 
 POLL = 0.01  # seconds between two looks at a process
 MAX_READY_SECONDS = 120.0  # for the imports of the warm process, on a machine that is busy
-GRACE = 10.0  # seconds after the end of a run within which its other processes must have ended too
+GRACE = 30.0  # seconds after the end of a run within which its other processes must have ended too
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
