@@ -119,9 +119,12 @@ class Campaign:
             code = scene.run.wait(DEADLINE)
             outcome.detail, outcome.injected = scene.detail, done
             outcome.failures += failures_of(scene.run, code, kind.endings)
+            codes = [code]
             for name, run in scene.beside:
-                found = failures_of(run, run.wait(DEADLINE), ENDINGS)
-                outcome.failures += [f"{name}: {text}" for text in found]
+                codes.append(run.wait(DEADLINE))
+                outcome.failures += [f"{name}: {text}" for text in failures_of(run, codes[-1], ENDINGS)]
+            if scene.beside and 0 not in codes:
+                outcome.failures.append("none of the commands ended well")
         return done
 
     def _at_its_moment(self, kind: Kind, scene: Scene, cold: bool, earlier: float) -> bool:
