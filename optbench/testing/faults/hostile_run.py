@@ -20,7 +20,7 @@ problems = ["mlp_iris"]
 optimizers = ["adam", "pso", "sgd", "hostile"]
 seeds = 3
 passes = 30
-timeout = 20
+timeout = 30
 memory = 1.5
 """
 DEADLINE = 420.0  # seconds that a run may take; three trials may have to time out
