@@ -95,7 +95,7 @@ class _Curve:
 
 
 def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
-    """The records and, apart, their curves; the last line of a key stands for its trial; what is no record is noted."""
+    """The records and, apart, their curves; the first line of a key counts; what is no record is noted."""
     found: dict[str, tuple[Record, _Curve]] = {}
     bad: list[str] = []
     again = 0
@@ -105,7 +105,9 @@ def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]
             if record is None:
                 bad.append(f"line {line.number}: {line.reason}")
                 continue
-            again += record.key in found
+            if record.key in found:
+                again += 1
+                continue
             found[record.key] = record, _curve(record.curve)
             record.curve = []  # a million points as dictionaries are a gigabyte
     except FileNotFoundError:
@@ -114,7 +116,7 @@ def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]
         more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
         notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
     if again:
-        notes.append(f"{again} trial(s) were recorded again; the last record of each counts.")
+        notes.append(f"{again} trial(s) were recorded again; the first record of each counts.")
     return [record for record, _ in found.values()], [curve for _, curve in found.values()]
 
 
