@@ -34,7 +34,7 @@ from optbench.records.files import (
 )
 from optbench.records.merge import join_environments
 from optbench.records.schema import RECORDS, Record
-from optbench.records.store import Store
+from optbench.records.store import MAX_SHOWN_PATH, Store
 from optbench.registry.catalog import Catalog
 from optbench.registry.process_state import unchanged_process
 
@@ -77,6 +77,12 @@ def _previous(out: Path, planned: Plan, add: bool) -> list[dict[str, Any]]:
 
     A plan that contains all of the folder's, with more seeds for instance, is no other plan.
     """
+    try:
+        out.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that no file can have
+        raise RequestError(f"cannot write to {str(out)[:MAX_SHOWN_PATH]}: {error.strerror}") from None
     found: dict[str, Any] = {}
     with contextlib.suppress(BrokenEnvironmentError):
         found = read_environment(out)

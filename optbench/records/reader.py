@@ -17,6 +17,7 @@ from optbench.core.trial import RequestError, spec
 from optbench.records.files import BrokenEnvironmentError, has_results, read_environment, stored_lines
 from optbench.records.schema import RECORDS, Record
 
+MAX_FINITE = 1e290  # beyond it a number counts as not finite: no scale, mean or margin of a figure could hold it
 MISSING = "missing"  # the status of a planned trial without a record
 
 _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
@@ -130,6 +131,7 @@ def _curve(points: list[dict[str, float]]) -> _Curve:
         values = np.array(rows, dtype=float).reshape(len(rows), len(names))
     except (TypeError, ValueError):  # somebody's metric is no number: the others still are
         values = np.array([[_number(value) for value in row] for row in rows], dtype=float)
+    values[np.abs(values) > MAX_FINITE] = math.nan
     return _Curve(names, values)
 
 

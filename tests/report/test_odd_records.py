@@ -14,7 +14,7 @@ from optbench.core.trial import RequestError
 from optbench.records.files import BrokenEnvironmentError, read_environment, read_records
 from optbench.records.schema import RECORDS, Record, RecordError, read_line
 from optbench.records.store import Store
-from optbench.report import build, export, write
+from optbench.report import export, write
 
 GOOD = Record("k", "sphere", "adam", {"lr": 0.1}, 0, 10.0, "cpu", "spent", curve=[{"passes": 1.0, "loss": 2.0}])
 ODD: dict[str, Any] = {
@@ -125,7 +125,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_whole(tmp_path: Path
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(build.page, "markdown", full)
+    monkeypatch.setattr("optbench.report.page.markdown", full)
     with pytest.raises(RequestError, match="No space left"):
         write([tmp_path])
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
