@@ -60,4 +60,5 @@ def _wrong_problem(found: dict[str, Any]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and abs(value) < 1e300) or value != value
+    """Whether it is null or a float: not finite where nothing is known, never a whole number that no float holds."""
+    return value is None or type(value) is float or (isinstance(value, int) and abs(value) < 2**63)

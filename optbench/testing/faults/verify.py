@@ -12,8 +12,8 @@ from typing import Any
 RECORDS = "records.jsonl"
 CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "samples_per_second", "peak_bytes", "utilisation", "joules"}
 TELLING = ("error", "status")  # the fields that say why a record is another one
-FOLDER = {RECORDS, "environment.json", "suite.toml", "report.html", "report.md", "figures", "tables"}
-MAY_STAY = {".lock", "rejected.jsonl"}
+FOLDER = {RECORDS, "environment.json", "suite.toml", "report.html", "report.md", "report.json", "figures", "tables"}
+MAY_STAY = {".lock", ".report.lock", "rejected.jsonl"}
 TRACEBACK = "Traceback (most recent call last)"
 MAX_TEXT = 160  # characters of a value that a sentence quotes
 
