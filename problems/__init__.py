@@ -35,6 +35,9 @@ PROBLEMS: dict[str, Entry] = {
     "noisy_quadratic": _at(
         "noisy_quadratic:NoisyQuadratic", "function", "DeepOBS's noisy quadratic, 100 dimensions, two-speed spectrum"
     ),
+    "quadratic_deep": _at(
+        "quadratic_deep:QuadraticDeep", "function", "DeepOBS's quadratic_deep with its own rotation, to compare with"
+    ),
     "step_1d": _at("step_1d:Step1d", "supervised", "step network on a noisy staircase, exact optimum by dp_step, MSE"),
     "step_bmi": _at("step_bmi:StepBmi", "supervised", "step network on diabetes against bmi, exact optimum, L1"),
     "step_bmi_classes": _at(

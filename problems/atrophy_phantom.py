@@ -42,7 +42,7 @@ def generate(count: int, seed: int = SEED, size: int = SIZE) -> tuple[NDArray[np
 def _one(
     stream: np.random.Generator, brightness: Array, origin: Array, x: Array, z: Array
 ) -> tuple[NDArray[np.float32], float]:
-    """One picture (size, size) and its severity; x and z are where each pixel styles, in mm."""
+    """One picture (size, size) and its severity; x and z (size, size) are the place of each pixel, in mm."""
     size, severity = len(x), stream.uniform()
     blur = size / 8  # pixels
     # the head: rotation, anisotropic scale, shift, smooth warp of about 4 mm

@@ -20,7 +20,7 @@ from torch import Tensor
 from optbench.core.problem import Batch, split
 
 PARTS = ("train", "valid", "test")
-SMALLEST = 15  # pixels a side: what three halvings leave something of
+MIN_SIDE = 15  # pixels a side: three halvings leave one
 
 
 class Row(NamedTuple):
@@ -44,7 +44,7 @@ def load(table: str, classes: int | None) -> list[Batch]:
             "own images need a table: own_images_class[table=FILE.csv] with the columns image,label[,split]"
         )
     path = Path(table)
-    rows = _model(path)
+    rows = _read_rows(path)
     for row in rows:
         _check_label(path, row, classes)
     parts = _parts(path, rows)
@@ -56,7 +56,7 @@ def load(table: str, classes: int | None) -> list[Batch]:
     return [((x[part] - mean) / deviation, y[part]) for part in parts]
 
 
-def _model(path: Path) -> list[Row]:
+def _read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         raise FileNotFoundError(f"no table {str(path)!r}; a CSV file with the columns image,label[,split] is needed")
     try:
@@ -129,8 +129,8 @@ def _images(path: Path, rows: list[Row]) -> Tensor:
         if picture.shape != (height, width):
             sizes = f"{picture.shape[0]}x{picture.shape[1]}, the first image {height}x{width}"
             raise ValueError(f"{path} row {row.number}: image {row.image!r} is {sizes}; all must have one size")
-    if min(height, width) < SMALLEST:
-        raise ValueError(f"{path}: images of {height}x{width}, at least {SMALLEST}x{SMALLEST} are needed")
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"{path}: images of {height}x{width}, at least {MIN_SIDE}x{MIN_SIDE} are needed")
     return torch.as_tensor(np.stack(pictures)).unsqueeze(1)
 
 

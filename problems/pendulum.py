@@ -45,8 +45,8 @@ class Policy(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(3, hidden), nn.Tanh(), nn.Linear(hidden, 1), nn.Tanh())
 
-    def forward(self, seen: Tensor) -> Tensor:
-        torque: Tensor = TORQUE * self.layers(seen).squeeze(-1)
+    def forward(self, observed: Tensor) -> Tensor:
+        torque: Tensor = TORQUE * self.layers(observed).squeeze(-1)
         return torque
 
 

@@ -56,9 +56,18 @@ def standardise(x: Array, train: Tensor) -> Array:
     return scaled
 
 
-def regression(x: Array, y: Array, seed: int = 0) -> Splits:
-    """70/15/15 splits of a table x (N, F) with targets y (N,), both standardised on train: (n, F) and (n, 1)."""
-    parts = split(len(x), seed=seed)
+def split_by_group(group: Array, seed: int = 0) -> list[Tensor]:
+    """Row indices of 70/15/15 splits of the groups: rows whose `group` (N,) is the same are in one split only."""
+    kinds, member = np.unique(group, return_inverse=True)
+    return [torch.as_tensor(np.isin(member, part).nonzero()[0]) for part in split(len(kinds), seed=seed)]
+
+
+def regression(x: Array, y: Array, seed: int = 0, group: Array | None = None) -> Splits:
+    """70/15/15 splits of a table x (N, F) with targets y (N,), both standardised on train: (n, F) and (n, 1).
+
+    group: (N,) what must not be divided among splits, as several measurements of one thing.
+    """
+    parts = split(len(x), seed=seed) if group is None else split_by_group(group, seed)
     x, y = standardise(x, parts[0]), standardise(y[:, None], parts[0])
     return Splits(*((_real(x[part]), _real(y[part])) for part in parts))
 

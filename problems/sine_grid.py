@@ -19,7 +19,9 @@ ON_GRID = {
     (5, 2): 0.00379822350774286,
 }
 
-THREE = 2.610663423e-10  # the lowest loss seen with three units and real weights; four or more come as near to 0
+BEST_OF_THREE = (
+    2.610663423e-10  # the lowest loss seen with three units and real weights; four or more come as near to 0
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class SineGrid(Problem):
 
     @property
     def best(self) -> Best:
-        return Best(THREE, "best known") if self.K == 3 else Best(0.0, "bound")
+        return Best(BEST_OF_THREE, "best known") if self.K == 3 else Best(0.0, "bound")
 
     def network(self) -> nn.Module:
         return nn.Sequential(nn.Linear(1, self.K), nn.Tanh(), nn.Linear(self.K, 1))

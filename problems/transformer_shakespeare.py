@@ -17,7 +17,7 @@ STATED = {(32, 2): Known(4.33682, 1.28309)}
 
 
 class Attention(nn.Module):
-    """(N, T, W) -> (N, T, W): each position styles at itself and what came before, through `heads` views."""
+    """(N, T, W) -> (N, T, W): each position attends to itself and to what came before, in `heads` parts."""
 
     future: Tensor
 

@@ -2,8 +2,9 @@
 
     python scripts/headline_table.py results/reference > results/reference/headline.csv
 
-One row per optimizer, the highest score first: its trials, how many failed, its score with the ends of its 95 %
-interval, its targets (problem, tau, seed) and how many it hit. Only the records are read; no figure is drawn.
+One row per optimizer: its trials, how many failed, its score with the ends of its 95 % interval, its targets (problem,
+tau, seed) and how many it hit. The highest score comes first; those that are not ranked have none and come last. Only
+the records are read; no figure is drawn.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ def headline(folder: str | Path) -> pd.DataFrame:
     targets = trials["problem"].map({name: sum(flags) for name, flags in stated.items()}).to_numpy()
     hits = np.isfinite(chosen.costs()).sum(1)  # (trials,)
     rows = []
-    for label in ranking.order:
+    for label in [*ranking.order, *ranking.apart]:
         own = (trials["label"] == label).to_numpy()
-        score, low, high = ranking.iqm[label][:3]
+        score, low, high = ranking.iqm[label][:3] if label in ranking.iqm else (math.nan,) * 3
         rows.append(
             (label, own.sum(), chosen.no_result[own].sum(), score, low, high, targets[own].sum(), hits[own].sum())
         )

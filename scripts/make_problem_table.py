@@ -30,6 +30,7 @@ from optbench.records.reader import read
 from optbench.registry.catalog import Catalog
 
 OUT = Path(__file__).parents[1] / "docs" / "problems.md"
+NOT_COUNTED = "not counted yet"  # of a problem that no run has had
 SMALL = 400  # parameters up to which the whole Hessian is computed
 SAMPLE = 256  # samples whose own gradients give the noise scale
 
@@ -39,8 +40,8 @@ Written by `python scripts/make_problem_table.py RESULTS`. Change the problems o
 
 A pass is the FLOPs of one forward evaluation over the training set. For a function it is one evaluation. For
 reinforcement it is one batch of episodes: equal passes are equal environment steps for every method that asks for
-values only, a gradient costs a backward evaluation more, and records count the episodes that a trial has seen as
-`forward`. Samples are train / valid / test.
+values only. A gradient by REINFORCE also runs the policy forward and backward on the states that it met, about 2.2
+passes on top. Records count the episodes that a trial has seen as `forward`. Samples are train / valid / test.
 """
 
 DIFFICULTY = """
@@ -49,7 +50,7 @@ DIFFICULTY = """
 - *Start*: the median training loss of fresh networks over seeds 0 to 8.
 - *Lowest*: an optimum (closed form, linear program, dynamic programming or a certified second-order solution,
   verified by a test), a bound (nothing is lower), or the best known (`python scripts/measure_best_known.py mlp_iris
-  4000`; the problem's file says by which method and at how many passes).
+  --starts 50`; the problem's file says by what effort).
 - *Curvature*: the condition number of the Hessian at the first fresh network where it is positive definite there,
   else "indefinite" or "singular" (up to {small} parameters).
 - *Noise*: the gradient-noise scale tr(S) / |g|^2 in samples (McCandlish et al. 2018, arXiv:1812.06162), from
@@ -201,7 +202,7 @@ def row(name: str, problem: Problem) -> str:
 def hard(name: str, problem: Problem, counts: dict[float, tuple[int, int]]) -> str:
     curvature, noise = difficulty(problem)
     goals = "; ".join(f"{tau:g}: {number(value)}" for tau, value in problem.targets.items())
-    share = "; ".join(f"{tau:g}: {there}/{tried}" for tau, (there, tried) in counts.items())
+    share = "; ".join(f"{tau:g}: {there}/{tried}" for tau, (there, tried) in counts.items()) or NOT_COUNTED
     lowest = f"{problem.best.value:.6g} ({problem.best.source})"
     return f"| {name} | {number(problem.start)} | {lowest} | {curvature} | {noise} | {goals} | {share} |"
 

@@ -115,9 +115,3 @@ def test_a_class_of_more_than_ten_public_methods_says_why() -> None:
                 public = [function for function in functions if not function.startswith("_")]
                 reason = "more than ten" in " ".join((ast.get_docstring(node) or "").lower().split())
                 assert len(public) <= 10 or reason, f"{name}.{node.name} has {len(public)} public methods and no reason"
-
-
-def test_no_module_has_the_name_of_a_public_function() -> None:
-    """`optbench.run` is a function: a module of that name would take its place once it is imported."""
-    taken = set(optbench.__all__) & {name.split(".")[0] for name in modules()}
-    assert not taken, f"modules that hide public functions: {sorted(taken)}"

@@ -16,17 +16,21 @@ from optbench.engine.data import head, splits
 def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
     """(forward, backward) FLOPs of the loss on so many samples, measured once a process.
 
+    Forward is the loss as `value` runs it, without gradients. Backward is all that a gradient runs on top of it: where
+    a loss computes more when gradients are on, as REINFORCE's surrogate does, that belongs to the gradient.
+
     Where the operations count as none (a function of a parameter tensor), a sample counts as one unit each way:
     the cost of an evaluation, and of a gradient by the cheap gradient principle (Baur & Strassen 1983).
     """
     batch = head(splits(problem, device).train, samples)
     module = fresh(problem, 0)[0].to(device)
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:
-        loss = problem.loss(module, batch)
+        with torch.no_grad():
+            problem.loss(module, batch)
         forward = counter.get_total_flops()
         if "grad" in problem.gives:
-            loss.backward()
-        backward = counter.get_total_flops() - forward
+            problem.loss(module, batch).backward()
+    backward = max(0, counter.get_total_flops() - 2 * forward)
     return (forward, backward) if forward else (samples, samples)
 
 

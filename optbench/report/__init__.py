@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optbench.core.trial import RequestError
 from optbench.records.reader import read
-from optbench.report.build import Report, build
+from optbench.report.build import Report, build_report
 
 __all__ = ["Report", "write"]
 
@@ -24,9 +24,8 @@ def write(folders: Sequence[str | Path], out: str | Path | None = None, require_
     if not folders:
         raise RequestError("report needs a result folder: `python -m optbench report DIR`")
     with _uncollected():
-        return build(
-            [read(folder) for folder in folders], Path(out) if out is not None else Path(folders[0]), require_common
-        )
+        where = Path(out) if out is not None else Path(folders[0])
+        return build_report([read(folder) for folder in folders], where, require_common)
 
 
 @contextmanager

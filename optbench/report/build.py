@@ -36,7 +36,7 @@ class Report:
     regressions: list[str] = field(default_factory=list)
 
 
-def build(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
+def build_report(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
     """Write everything into `out` and say where the page is; see `optbench.report.write`.
 
     It is written beside and put in place when it is complete, by one process at a time: what was there before is whole

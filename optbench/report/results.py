@@ -70,6 +70,7 @@ def report_json(found: Findings, verdict: list[str]) -> str:
             | {"score_low": ranking.iqm[label].low, "score_high": ranking.iqm[label].high}
             for label in ranking.order
         ],
+        "not_ranked": [{"optimizer": label, "why": why} for label, why in ranking.apart.items()],
         "costs": records_of(found.costs),
         "comparison": _comparison(found.comparison) if found.comparison else None,
         "regressions": regressions(found.comparison) if found.comparison else [],

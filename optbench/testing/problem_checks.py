@@ -80,11 +80,11 @@ def _disjoint(problem: Problem) -> None:
             continue
         if len({len(tensor) for tensor in part}) != 1:
             raise CheckError(f"tensors of one split have lengths {[len(tensor) for tensor in part]}")
-        rows = {b"".join(t[i].numpy().tobytes() for t in part) for i in range(len(part[0]))}
-        both = rows & seen
-        if len(both) > 0.01 * len(rows):  # real data repeats itself now and then
+        samples = {b"".join(t[i].numpy().tobytes() for t in part) for i in range(len(part[0]))}
+        both = samples & seen
+        if len(both) > 0.01 * len(samples):  # real data repeats itself now and then
             raise CheckError(f"{len(both)} samples are in two splits")
-        seen |= rows
+        seen |= samples
 
 
 def _loss_works(problem: Problem) -> None:
@@ -123,12 +123,12 @@ def _start_true(problem: Problem) -> None:
 def _vmaps(problem: Problem) -> None:
     if not problem.vmaps or problem.stochastic:
         return
-    rows = BatchedModel(problem, (0, 1, 2), "cpu")
+    model = BatchedModel(problem, (0, 1, 2), "cpu")
     batch = splits(problem, "cpu").train
-    points = rows.matrix.clone()
-    alone = torch.cat([rows.losses(point[None], batch) for point in points])
+    points = model.matrix.clone()
+    alone = torch.cat([model.losses(point[None], batch) for point in points])
     try:
-        together = rows.losses(points, batch)
+        together = model.losses(points, batch)
     except Exception as error:  # whatever a network raises under vmap alone: it runs by itself
         raise CheckError(
             f"torch.vmap refuses this network ({describe(error)}); state vmaps = False on the problem, then its "

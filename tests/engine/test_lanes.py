@@ -14,9 +14,11 @@ from torch.nn import functional as F
 
 from optbench.core.objective import Objective
 from optbench.core.trial import Trial
+from optbench.engine.flops import flops
+from optbench.engine.gradients import MIN_STEPS
 from optbench.engine.metered import metered
 from optbench.engine.randomness import Given, Watched, for_lanes, keyed, seeded
-from optbench.execution import lane_group
+from optbench.execution import lane_group, width
 from optbench.execution.executor import execute
 from optbench.execution.grouping import MAX_MEMORY_SHARE, by_memory, lane_groups, timed_tasks
 from optbench.execution.in_process import InProcessExecutor
@@ -26,7 +28,6 @@ from optbench.execution.options import RunOptions
 from optbench.execution.plan import plan
 from optbench.execution.suite import Suite
 from optbench.execution.task import LaneGroup, resolve
-from optbench.execution.width import worthwhile
 from optbench.problems import PROBLEMS
 from optbench.records.schema import Record
 from optbench.registry.catalog import Catalog
@@ -37,11 +38,12 @@ STEPS = 200
 # Rounding differs in the last place, since a batched product adds in another order; training amplifies it from step to
 # step. So losses agree to a few units in the last place at first, and to this after 200 steps.
 AFTER_200, AT_FIRST = 2e-2, 2e-5
+COMPARED = 3  # first steps
 NEED_FILES = ("cnn_fashion_full", "own_images_class", "own_images_regression")
 # Thresholds, and a reward that turns on whether a pole falls, make a jump of a rounding error: only the start agrees.
 JUMPS = ("step_1d", "step_bmi", "step_bmi_classes", "xor_sign", "parity3", "cartpole", "pendulum", "pendulum_dynamics")
 SLOW = {"transformer_shakespeare": 2, "rnn_shakespeare": 2, "denoise_fashion": 2, "pendulum_dynamics": 2}  # batch
-DEAR = ("cartpole", "pendulum", "pendulum_dynamics")  # a batch is 64 episodes: fewer steps of it
+DEAR = ("cartpole", "pendulum", "pendulum_dynamics")  # a batch is 64 episodes
 
 
 def trials(problem: str, spec: str, seeds: int, passes: float = 20.0) -> list[Trial]:
@@ -71,7 +73,7 @@ def test_gradients_of_lanes_equal_those_of_each_alone_over_200_steps(problem: st
     found = CATALOG.problem(problem)
     samples = len(found.data().train[0])
     batch = min(SLOW.get(problem, 8), samples)
-    steps = 10 if problem in DEAR else STEPS
+    steps = COMPARED if problem in JUMPS else STEPS
     rate = 1e-3 if found.track != "function" else 1e-8
 
     def train(seeds: Sequence[int]) -> torch.Tensor:
@@ -89,7 +91,7 @@ def test_gradients_of_lanes_equal_those_of_each_alone_over_200_steps(problem: st
     together = train((0, 1, 2))
     alone = torch.cat([train((seed,)) for seed in (0, 1, 2)])
     away = (together - alone).abs() / alone.abs().clamp(min=1e-3 * alone.abs().max().item() + 1e-12)
-    first = away[:, :3].max().item()
+    first = away[:, :COMPARED].max().item()
     assert first < (1e-3 if problem in JUMPS else AT_FIRST), f"{first:g} in the first steps"
     if problem not in JUMPS:
         assert away.max() < AFTER_200, f"{away.max():g} within {steps} steps"
@@ -216,18 +218,36 @@ def test_a_network_that_does_not_vmap_runs_one_by_one(tmp_path) -> None:
     assert [len(group.trials) for group in lane_groups(planned.tasks, 4)] == [1] * 4
 
 
-def test_auto_takes_lanes_where_they_pay_and_bounds_a_group_by_its_time() -> None:
-    problem = CATALOG.problem("mlp_iris")
-    built = CATALOG.optimizer("adam", {})
-    assert worthwhile(problem, built, 50.0, "cpu", 10) > 8
-    assert worthwhile(problem, built, 1e7, "cpu", 10) < worthwhile(problem, built, 1e3, "cpu", 10)
+def lanes(monkeypatch: pytest.MonkeyPatch, times: width.Times, traced: tuple[float, float], steps: int = 1000) -> int:
+    """Lanes that a group of ten trials should have, each so many steps of Adam, if gradients take these seconds."""
+    monkeypatch.setattr(width, "step_times", lambda *_: times)
+    monkeypatch.setattr(width, "traced_times", lambda *_: traced)
+    problem = CATALOG.problem("mlp_iris")  # on the full batch
+    forward, backward = flops(problem, len(problem.data().train[0]), "cpu")
+    passes = 1.000001 * steps * (forward + backward) / forward
+    return width.worthwhile(problem, CATALOG.optimizer("adam", {}), passes, "cpu", 10)
 
 
-def test_lanes_that_pay_only_once_traced_are_taken_where_tracing_repays() -> None:
-    problem = CATALOG.problem("cnn_fashion")
-    built = CATALOG.optimizer("adam", {})
-    assert worthwhile(problem, built, 30.0, "cpu", 10) > 1
-    assert worthwhile(problem, built, 0.5, "cpu", 10) == 1  # a dozen steps
+def test_auto_takes_lanes_where_they_pay_and_bounds_a_group_by_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pays, dear = width.Times(alone=1e-3, lane=1e-4), width.Times(alone=1e-3, lane=9.5e-4)
+    assert lanes(monkeypatch, pays, (1.0, 0.0)) == 128  # the most on a CPU
+    assert lanes(monkeypatch, pays, (1.0, 0.0), steps=10_000) == 19  # a second a lane, 20 s in all
+    assert lanes(monkeypatch, pays, (1.0, 0.0), steps=10**7) == 1
+    assert lanes(monkeypatch, dear, (1.0, 0.0)) == 1
+
+
+def test_lanes_that_pay_only_once_traced_are_taken_where_tracing_repays(monkeypatch: pytest.MonkeyPatch) -> None:
+    dear = width.Times(alone=1e-3, lane=2e-3)
+    assert lanes(monkeypatch, dear, (1e-4, 0.0), steps=MIN_STEPS) > 1
+    assert lanes(monkeypatch, dear, (1e-4, 0.0), steps=MIN_STEPS - 1) == 1  # too few steps to trace
+    assert lanes(monkeypatch, dear, (1e-4, 1e3), steps=MIN_STEPS) == 1  # tracing takes longer than it saves
+    assert lanes(monkeypatch, dear, (9.5e-4, 0.0), steps=MIN_STEPS) == 1
+
+
+def test_measured_times_are_seconds_of_one_gradient() -> None:
+    """On whatever machine this is: both are positive."""
+    times = width.step_times(CATALOG.problem("mlp_iris"), 8, "cpu")
+    assert times.lane > 0 and 0 < times.alone < 1
 
 
 def test_one_trial_a_cell_is_timed_and_one_an_optimizer_whose_settings_are_tuned() -> None:

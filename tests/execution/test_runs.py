@@ -85,7 +85,6 @@ def evil_records(tmp_path_factory) -> dict[str, list[Record]]:
     return found
 
 
-@pytest.mark.xdist_group("misbehaving plugins")
 @pytest.mark.parametrize("name", EVIL)
 def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_records) -> None:
     _, status, reason = EVIL[name]
@@ -97,7 +96,6 @@ def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_reco
             assert record.error is None
 
 
-@pytest.mark.xdist_group("misbehaving plugins")
 def test_what_was_measured_before_the_end_is_kept(evil_records) -> None:
     for name in ("never_returns", "exits", "ignores_budget"):
         for record in evil_records[name]:
@@ -179,7 +177,8 @@ def alike(one: dict[str, tuple], two: dict[str, tuple]) -> bool:
     )
 
 
-def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> None:
+@pytest.mark.parametrize("kills", [(9,), pytest.param((1, 9, 20), marks=pytest.mark.campaign)], ids=["once", "thrice"])
+def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(kills: tuple[int, ...], tmp_path) -> None:
     arguments = [sys.executable, "-m", "optbench", "run", "--seeds", "6"]
     arguments += ["--problem", "sphere", "--problem", "mlp_iris"]
     for name in ("adam", "pso", "lbfgs"):
@@ -187,7 +186,7 @@ def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path) -> 
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run([*arguments, "--out", str(whole)], check=True, capture_output=True)
     before: dict[str, tuple] = {}
-    for least in (1, 9, 20):
+    for least in kills:
         run = subprocess.Popen([*arguments, "--out", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         records = broken / "records.jsonl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+import measure_best_known
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
-from optbench.core.problem import fresh
+from optbench.core.problem import Best, fresh
 from optbench.problems import PROBLEMS
+from optbench.problems.cartpole import CartPole
 from optbench.problems.functions import Function, Rosenbrock
 from optbench.problems.line import Line, LineL1
 from optbench.problems.logistic_cancer import PENALTY, LogisticCancer
@@ -66,6 +68,19 @@ def test_function_value_by_hand(name: str) -> None:
 def test_rosenbrock_refuses_one_dimension() -> None:
     with pytest.raises(ValueError, match="rosenbrock: dim 1, at least 2"):
         Rosenbrock(dim=1)
+
+
+def test_starts_in_float64_find_a_known_optimum_and_say_when_one_is_beaten(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measure_best_known.descend(Line(), 0, 100)
+    assert found.loss == pytest.approx(Line().best.value, rel=1e-10)
+    assert measure_best_known.measure("line_mse", Line(), 2, 100).endswith("(optimum), which stands.")
+    monkeypatch.setattr(Line, "best", Best(0.641, "best known"))
+    assert measure_best_known.measure("line_mse", Line(), 2, 100).endswith("(best known), which is beaten.")
+
+
+def test_starts_refuse_a_loss_that_draws() -> None:
+    with pytest.raises(ValueError, match=r"cartpole: .* leave --starts out"):
+        measure_best_known.measure("cartpole", CartPole(), 1, 10)
 
 
 def line_data() -> tuple[np.ndarray, np.ndarray]:

@@ -155,6 +155,7 @@ class Level(NamedTuple):
 
 LEVELS = {
     "noisy_quadratic": Level(0.05, lambda p: p.start, 0.5, known=lambda p: 1.02 * p.best.value),
+    "quadratic_deep": Level(0.05, lambda p: p.start, 0.5, known=lambda p: 1.05 * p.best.value),
     "line_mse": Level(0.05),
     "line_l1": Level(0.05),
     "logistic_cancer": Level(0.05, metric="accuracy", known=logistic_accuracy),

@@ -1,4 +1,4 @@
-"""What the package carries: a phantom that can be made again, little in all, and room for a new problem."""
+"""What the package carries: a phantom that can be made again, little in all. A new problem of a few lines joins it."""
 
 from __future__ import annotations
 

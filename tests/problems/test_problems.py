@@ -7,6 +7,7 @@ import importlib
 import json
 import subprocess
 import sys
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from optbench.core.problem import ORACLES, TRACKS, Problem, fresh, split
 from optbench.problems import PROBLEMS, shared
+from optbench.problems.mlp_regression import concrete_table
 
 
 def build(name: str) -> Problem:
@@ -130,6 +132,28 @@ def test_featurised_on_train_alone(name: str) -> None:
     assert x.mean(0).abs().max() < 1e-4
     assert torch.isclose(deviation, torch.ones(1).double(), atol=1e-4).logical_or(deviation == 0).all()
     assert splits.test[0].flatten(1).mean(0).abs().max() > 1e-3
+
+
+def test_no_mix_of_concrete_is_in_two_splits() -> None:
+    """Not at another age either, nor as the table lists some mixes again, rounded to whole kg/m3."""
+    parts = [part[0].double().numpy()[:, :7] for part in build("mlp_concrete").data() if part is not None]
+    ingredients = concrete_table()[:, :7]
+    assert sum(map(len, parts)) == len(ingredients) == 1005
+    unit = np.ptp(ingredients, axis=0) / np.ptp(np.concatenate(parts), axis=0)  # kg/m3 in one standard deviation
+    for one, other in combinations(parts, 2):
+        apart = np.abs((one[:, None] - other[None]) * unit).max(-1)  # kg/m3 by which the recipes differ
+        assert apart.min() > 1.0
+
+
+def test_groups_are_split_whole_and_reproducibly() -> None:
+    group = np.repeat(np.arange(40), np.arange(40) % 4 + 1)[::-1].copy()
+    parts = shared.split_by_group(group, seed=3)
+    assert sorted(torch.cat(parts).tolist()) == list(range(len(group)))
+    members = [set(group[part]) for part in parts]
+    assert [len(kinds) for kinds in members] == [28, 6, 6]
+    assert not any(one & other for one, other in combinations(members, 2))
+    again = shared.split_by_group(group, seed=3)
+    assert all(torch.equal(one, other) for one, other in zip(parts, again, strict=True))
 
 
 @every

@@ -133,7 +133,8 @@ def test_results_for_programs_say_what_the_page_says(tmp_path: Path, monkeypatch
     data = json.loads((tmp_path / "out" / "report.json").read_text())
     assert data["verdict"] == written.verdict and data["regressions"] == written.regressions
     assert len(written.regressions) == 2 and len(data["comparison"]["cells"]) == 4
-    assert {row["optimizer"] for row in data["ranking"]} == {f"{x} ({y})" for x in "ab" for y in ("before", "after")}
+    assert [row["optimizer"] for row in data["not_ranked"]] == ["a (after)"]  # it reaches no target
+    assert {row["optimizer"] for row in data["ranking"]} == {"a (before)", "b (before)", "b (after)"}
     assert {"problem", "label", "tau", "hits", "passes"} <= data["costs"][0].keys()
     suite = ElementTree.parse(tmp_path / "out" / "junit.xml").getroot()[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "2", "0")

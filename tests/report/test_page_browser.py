@@ -32,7 +32,6 @@ FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1366,900"
 )
-pytestmark = pytest.mark.xdist_group("browser")  # one page and one browser for all
 HOSTILE = "<img src=x onerror=console.error(1)>"
 
 

@@ -124,7 +124,7 @@ def test_where_every_setting_failed_the_optimizer_stays_in_every_denominator(tmp
     rivals, _, _ = chosen(tmp_path, runners)
     assert rivals.no_result[rivals.trials["label"] == "adam (tuned, 2)"].tolist() == [True] * 5
     text = " ".join(report.write([tmp_path]).verdict)
-    assert "adam (tuned, 2) 5" in text and "adam (tuned, 2) has a score of 0" in text
+    assert "adam (tuned, 2) 5" in text and "adam (tuned, 2) is not ranked: it has a score of 0" in text
 
 
 def test_an_interrupted_run_counts_what_is_missing_in_all_settings(tmp_path: Path) -> None:

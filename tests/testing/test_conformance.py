@@ -32,7 +32,7 @@ def checks(name: str) -> dict[str, Callable[[], None]]:
 
 
 def every(names: Iterable[str]) -> Iterator[ParameterSet]:
-    """(name, check) for every check of the names; one worker has all checks of a name."""
+    """(name, check) for every check of the names."""
     for name in names:
         extra = OPTIMIZERS[name].extra if name in OPTIMIZERS else None
         module = (extra or "").partition("==")[0].replace("-", "_")
@@ -40,7 +40,7 @@ def every(names: Iterable[str]) -> Iterator[ParameterSet]:
             yield pytest.param(name, "", marks=pytest.mark.skip(reason=f"needs {extra}"))
             continue
         for title in checks(name):
-            yield pytest.param(name, title, id=f"{name}-{title}", marks=pytest.mark.xdist_group(f"checks of {name}"))
+            yield pytest.param(name, title, id=f"{name}-{title}")
 
 
 @pytest.mark.parametrize(("name", "title"), list(every(OPTIMIZERS)))

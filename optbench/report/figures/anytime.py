@@ -34,7 +34,7 @@ def profile_costs(study: Study, labels: Sequence[str], tau: float) -> Array:
 
 def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     """ECDF over (problem, target, seed); Dolan-More profiles of all; the same for the best two alone."""
-    if not np.isfinite(study.passes_to).any():
+    if not ranking.labels or not np.isfinite(study.passes_to).any():
         return None
     plt = pyplot()
     labels = ranking.order[:MAX_DRAWN]

@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from optbench.report.analysis.tuning import MIN_SETTINGS
 from optbench.report.figures.curves import PAGE, pages
-from optbench.report.figures.style import MAX_DRAWN, PAPER, Style, legend, log, pyplot, short
+from optbench.report.figures.style import GREY, MAX_DRAWN, PAPER, Style, legend, log, pyplot, short
 from optbench.report.figures.style import styles as styles_of
 
 
@@ -62,6 +63,15 @@ def _panels(
     return figure
 
 
+def _cut(panel: Any, values: np.ndarray, at: np.ndarray) -> None:
+    """Cut the axis above most values, and mark what lies beyond: one that blew up does not set the scale."""
+    finite = values[np.isfinite(values)]
+    top = 30 * float(np.quantile(finite, 0.5)) if len(finite) else np.inf
+    if beyond := [float(x) for x, value in zip(at, values, strict=True) if np.isfinite(value) and value > top > 0]:
+        panel.set_ylim(top=top)
+        panel.plot(beyond, [top] * len(beyond), marker=6, color=GREY, linestyle="none", clip_on=False)
+
+
 def _lines(panel: Any, table: pd.DataFrame, styles: Mapping[str, Style], x: str, y: str) -> dict[str, Any]:
     """A line an optimizer; against the learning rate a line joins only settings that are else the same."""
     from matplotlib.ticker import MaxNLocator
@@ -75,6 +85,7 @@ def _lines(panel: Any, table: pd.DataFrame, styles: Mapping[str, Style], x: str,
                 line[x], line[y].replace(math.inf, math.nan), color=style.colour, marker=style.marker,
                 linestyle=style.dash, linewidth=1.2 if x == "k" else 0.6,
             )  # fmt: skip
+    _cut(panel, table[y].to_numpy(dtype=float), table[x].to_numpy(dtype=float))
     if (table[y].replace(math.inf, math.nan) > 0).any():
         log(panel)
         if x == "k":

@@ -68,10 +68,10 @@ def _against_others(ranking: Ranking, leader: str) -> list[str]:
 
 def not_ranked(ranking: Ranking) -> list[str]:
     """Who is not ranked, why, and how it does on the problems that it shares with the leader."""
-    reasons: dict[str, list[str]] = {}
+    out = []
     for label, why in ranking.apart.items():
-        text = f"{label} {why}"
+        text = f"{label} is not ranked: it {why}"
         if ranking.order and why != NO_SCORE and (pair := ranking.pairs[label, ranking.order[0]]).problems:
             text += f", where it is better than {ranking.order[0]} on {pair.wins} and worse on {pair.losses}"
-        reasons.setdefault("all", []).append(text)
-    return [f"Not ranked: {'; '.join(reasons['all'])}."] if reasons else []
+        out.append(f"{text}.")
+    return out
