@@ -159,13 +159,15 @@ def test_the_table_counts_what_was_injected_and_tells_how_to_do_it_again() -> No
     assert failures(outcomes, lambda one: f"--only {one.index}") == "- kill (at 1 s): a / b. Again: `--only 2`\n"
 
 
-def test_requests_that_make_no_sense_are_refused_in_one_line(monkeypatch, capsys) -> None:
+def test_requests_that_make_no_sense_are_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers of the test run stay as they are
     for arguments in (["--kinds", "kil"], ["--hostile", "--kinds", "kil"]):
         assert command.main(arguments) == 2
         told = capsys.readouterr().err
         assert told.count("\n") == 1 and "unknown" in told
-    monkeypatch.setattr(command.os, "name", "nt")
+    monkeypatch.setattr(os, "name", "nt")
     assert command.main(["--faults", "1"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "Unix" in told
