@@ -32,6 +32,7 @@ def run(
     eager: bool = False,
     retry_failed: bool = False,
     add: bool = False,
+    trust: bool = False,
 ) -> list[Record]:
     """Run trials as `optbench run` does and return their records, in the order of the plan; no report is written.
 
@@ -49,6 +50,7 @@ def run(
     device: "cpu", "cuda" or "auto". plugins: Python files with optimizers or problems of your own.
     eager: run every operation as PyTorch does, without tracing. retry_failed: run failed trials again.
     add: let the folder hold another plan, which then is joined with this one.
+    trust: run Python files that the suite file itself names.
 
     Raises optbench.core.trial.RequestError for a bad request, before anything runs, and
     optbench.execution.executor.ExecutorError where worker processes cannot run; what had ended by then is kept.
@@ -63,7 +65,9 @@ def run(
 
     tasks, methods = named(problems), named(optimizers)
     files = (*(str(file) for file in plugins), *tasks.files, *methods.files)
-    request = Request(suite, out, tasks.specs, methods.specs, seeds, passes, tune, timeout, memory, timing)
+    request = Request(
+        suite, out, tasks.specs, methods.specs, seeds, passes, tune, timeout, memory, timing, files, trust
+    )
     options = RunOptions(
         workers=workers,
         lanes=lanes,

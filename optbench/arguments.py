@@ -117,6 +117,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--lanes", type=_lanes, metavar="N", help="trials in one program (default: auto, as many as pay)")
     run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
     run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
+    run.add_argument("--trust", action="store_true", help="run Python files that the suite file itself names")
     run.add_argument("--eager", action="store_true", help="no tracing: every operation as PyTorch runs it")
     run.add_argument("--retry-failed", action="store_true", help="run failed, timed-out and killed trials again")
     run.add_argument("--add", action="store_true", help="join a folder that holds another plan")

@@ -72,6 +72,8 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         tune=options.tune,
         timeout=options.timeout,
         memory=options.memory,
+        files=options.plugin,
+        trust=options.trust,
     )
     suite = request.resolved_suite()
     folder = request.folder(suite)
@@ -86,6 +88,9 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         records = run_suite(suite, folder, how, print if how.verbosity >= 0 else lambda line: None)
     except ExecutorError as error:
         print(f"optbench: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # the folder or its disk, while a run uses it
+        print(f"optbench: {error.strerror or error}; what has ended is kept, the same command goes on", file=sys.stderr)
         return 2
     _say_at_once("writing the report ...", options)
     _write_report([folder], None)

@@ -54,6 +54,7 @@ class Spent(NamedTuple):
     seconds: float  # on the optimizer's own clock: scoring and compiling excluded
     warmup: float  # seconds that compiling took
     refused: int  # calls after the end: an optimizer that goes on has swallowed Stop
+    ended: bool = False  # the budget did not cover what was asked for, so Stop was raised
 
 
 class Meter:
@@ -85,7 +86,7 @@ class Meter:
         seconds = self._seconds + (0.0 if since is None else perf_counter() - since)
         passes = self.units / self.costs.one_pass
         counts = self._forward, self._backward, self._evaluations, self.units
-        return Spent(*counts, passes, seconds, self.warmup, self._refused)
+        return Spent(*counts, passes, seconds, self.warmup, self._refused, self.ended)
 
     def start_clock(self) -> None:
         """Let the clock run from now on: what came before is no training."""

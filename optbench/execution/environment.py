@@ -25,7 +25,10 @@ def environment(plan: Plan, catalog: Catalog, workers: int, options: RunOptions)
     problems = {task.trial.problem: task.problem for task in plan.tasks}
     with machine.threads(WORKER_THREADS):
         ceiling = machine.ceiling(device)
-        facts = {name: problem_facts(name, problem, catalog, device) for name, problem in problems.items()}
+        facts = {}
+        for name, problem in problems.items():
+            with catalog.guarding(type(problem)):
+                facts[name] = problem_facts(name, problem, catalog, device)
     tuned = {"tuning": tuning.facts(suite.tune, plan.competitors)} if suite.tune else {}
     return {
         "format": 1,

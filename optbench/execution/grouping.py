@@ -46,7 +46,7 @@ def lane_groups(tasks: Sequence[Task], width: int | None, eager: bool = False) -
             most = width or worthwhile(first.problem, first.built, trial.passes, trial.device, len(same), eager)
         step = most if width else _even(len(same), most)
         for part in _slices([task.trial for task in same], step):
-            yield LaneGroup(tuple(part), first.third_party)
+            yield LaneGroup(tuple(part), first.third_party, first.files)
 
 
 def _common(task: Task) -> Hashable:

@@ -21,8 +21,9 @@ from optbench.engine.flops import costs
 from optbench.engine.metered import metered
 from optbench.execution import machine
 from optbench.execution.task import resolve
-from optbench.records.schema import Record
+from optbench.records.schema import Record, clean
 from optbench.registry.catalog import Built, Catalog, Optimizer
+from optbench.registry.specs import text_of
 
 
 class Interrupted(BaseException):
@@ -147,11 +148,11 @@ def train(optimizer: Optimizer, f: Objective, seed: int) -> tuple[str, str | Non
         try:
             optimizer.minimise(f)
         except Stop:
-            return "spent", None
+            return ("spent", None) if f.spent.ended else ("failed", "raised Stop itself, with budget left")
         except Inapplicable as reason:
-            return "inapplicable", str(reason)
+            return "inapplicable", clean(text_of(reason))
         except CertificateError as error:
-            return "failed", f"certificate refused: {error}"
+            return "failed", f"certificate refused: {clean(text_of(error))}"
         except (KeyboardInterrupt, Interrupted, torch.OutOfMemoryError):
             raise
         except BaseException as error:  # SystemExit too: a plugin costs its own trial and no other
@@ -180,7 +181,7 @@ def _reason(error: BaseException) -> str:
     """One line: the kind, the text, and the line of code it came from."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename.rsplit('/', 1)[-1]}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}{place}"
+    return f"{type(error).__name__}: {clean(' '.join(text_of(error).split()))[:300]}{place}"
 
 
 def _closed(record: Record, status: str, reason: str | None) -> Record:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optbench.core.trial import Trial, spec
+from optbench.core.trial import RequestError, Trial, spec
 from optbench.execution import tuning
 from optbench.execution.suite import Suite, check_numbers
 from optbench.execution.task import Task
 from optbench.execution.tuning import Competitor
 from optbench.registry.catalog import Catalog
 from optbench.registry.specs import parse
+
+MAX_TRIALS = 1_000_000  # of one plan: 2 GB of records, 500 MB of memory
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
     """The plan of a suite on a device ("cpu" or "cuda"). Raises RequestError for a name, setting or number."""
     check_numbers(suite)
     competitors = tuning.competitors(suite.optimizers, suite.tune, catalog)
+    _check_size(suite, sum(len(one.hypers) for one in competitors))
     compared = {spec(one.name, hyper): one.label for one in competitors for hyper in one.hypers}
     entered = [(one.name, hyper, built) for one in competitors for hyper, built in one.configurations]
     tasks: dict[Trial, Task] = {}
@@ -39,7 +42,11 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
             problem = catalog.problem(wanted)
             passes = float(suite.budgets.get(text, suite.passes or problem.passes))
             sources = {
-                one.name: (catalog.fingerprint(wanted, one.name), catalog.third_party(wanted, one.name))
+                one.name: (
+                    catalog.fingerprint(wanted, one.name),
+                    catalog.third_party(wanted, one.name),
+                    catalog.files_of(wanted, one.name),
+                )
                 for one in competitors
             }
             for optimizer, hyper, built in entered:
@@ -48,3 +55,14 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
                     trial = Trial(wanted, optimizer, tuple(sorted(hyper.items())), seed, passes, device)
                     tasks[trial] = Task(trial, problem, built, *sources[optimizer], compared[label])
     return Plan(suite, tuple(tasks.values()), tuple(competitors))
+
+
+def _check_size(suite: Suite, configurations: int) -> None:
+    """Raises RequestError, before anything is built, for more trials than any folder holds."""
+    problems = sum(len(parse(text)) for text in suite.problems)
+    trials = problems * configurations * suite.seeds
+    if trials > MAX_TRIALS:
+        raise RequestError(
+            f"{problems} problems x {configurations} configurations x {suite.seeds} seeds are {trials} trials, "
+            f"at most {MAX_TRIALS} are run into one folder"
+        )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from optbench.core.trial import RequestError
 from optbench.execution.suite import Suite, read_suite
 from optbench.registry.specs import parse
 
@@ -44,6 +45,8 @@ class Request:
     timeout: float | None = None  # seconds that a trial may take
     memory: float | None = None  # GiB that a worker process may hold
     timing: bool | None = None  # one trial a cell alone at the end, for its clock
+    files: Sequence[str] = ()  # plugin files that are given beside the suite
+    trust: bool = False  # a suite file may name Python files of its own
 
     @property
     def is_own(self) -> bool:
@@ -53,6 +56,8 @@ class Request:
     def resolved_suite(self) -> Suite:
         """The suite with the given parts replaced, or one made of the request itself. Raises RequestError."""
         suite = self._own() if self.is_own else self._changed(read_suite(self.suite or DEFAULT_SUITE))
+        if not self.is_own:
+            self._refuse_code(suite)
         given = {
             "seeds": self.seeds,
             "tune": self.tune,
@@ -66,6 +71,19 @@ class Request:
     def folder(self, suite: Suite) -> Path:
         """Where the results go: `out`, or a folder named after the suite or the request."""
         return Path(self.out) if self.out is not None else Path("results") / suite.name
+
+    def _refuse_code(self, suite: Suite) -> None:
+        """Raises RequestError where the suite's own text, and not the request, names a Python file: it would run it."""
+        given = {Path(file).resolve() for file in self.files}
+        names = () if self.problems else suite.problems
+        names += () if self.optimizers else suite.optimizers
+        for text in () if self.trust else names:
+            file = text.partition("[")[0].rpartition(":")[0].strip()
+            if file.lower().endswith(".py") and Path(file).resolve() not in given:
+                raise RequestError(
+                    f"suite {suite.name} names the Python file {file}, which would run: give it as --plugin {file}, "
+                    "or --trust the suite"
+                )
 
     def _own(self) -> Suite:
         problems = tuple(self.problems) or DEFAULT_PROBLEMS

@@ -34,8 +34,9 @@ from optbench.records.files import (
 )
 from optbench.records.merge import join_environments
 from optbench.records.schema import RECORDS, Record
-from optbench.records.store import Store
+from optbench.records.store import MAX_SHOWN_PATH, Store
 from optbench.registry.catalog import Catalog
+from optbench.registry.process_state import unchanged_process
 
 RETRIED = ("failed", "timeout", "killed")  # statuses that `--retry-failed` runs again
 MAX_REASONS = 10  # reasons of failure that are printed; the report has them all
@@ -48,7 +49,7 @@ def run_suite(suite: Suite, out: Path, options: RunOptions, say: Say = print) ->
     say: told what goes on, a line at a time. Raises RequestError before anything runs for whatever is wrong with the
     request, and ExecutorError where the workers fail; what had ended by then has its records.
     """
-    catalog = Catalog(options.plugins)
+    catalog = Catalog(options.plugins, guarded=True)
     device = machine.device(options.device)
     options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.timing)
     planned = plan(suite, catalog, device)
@@ -57,7 +58,7 @@ def run_suite(suite: Suite, out: Path, options: RunOptions, say: Say = print) ->
     facts = environment(planned, catalog, workers, options)
     with Store(out) as results:
         if results.rejected:
-            say(f"{results.rejected} lines of {out / RECORDS} were no records: kept in {out / REJECTED}")
+            say(f"{results.rejected} lines of {out / RECORDS} were no records, or doubled: kept in {out / REJECTED}")
         _forget_changed(results, planned, say)
         if options.retry_failed:
             _forget_failed(results, planned, say)
@@ -76,6 +77,12 @@ def _previous(out: Path, planned: Plan, add: bool) -> list[dict[str, Any]]:
 
     A plan that contains all of the folder's, with more seeds for instance, is no other plan.
     """
+    try:
+        out.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:  # a name that no file can have
+        raise RequestError(f"cannot write to {str(out)[:MAX_SHOWN_PATH]}: {error.strerror}") from None
     found: dict[str, Any] = {}
     with contextlib.suppress(BrokenEnvironmentError):
         found = read_environment(out)
@@ -144,14 +151,16 @@ class _Coordinator:
 
     def _outcomes(self, shared: Sequence[Task], alone: Sequence[Task], small: bool) -> Iterator[Outcome]:
         """How every lane group ended: those that share the machine, then those that have it to themselves."""
-        with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
+        others = any(task.third_party for task in shared)  # their code is run to choose widths
+        guard = unchanged_process() if others else contextlib.nullcontext()
+        with guard, machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
             # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
             groups = sorted(
                 lane_groups(shared, self._options.lanes, self._options.eager), key=lambda group: group.trials[0].seed
             )
         if groups:
             yield from execute(self._executor(small, min(self._workers, len(groups))), groups)
-        single = [LaneGroup((task.trial,), task.third_party, alone=True) for task in alone]
+        single = [LaneGroup((task.trial,), task.third_party, task.files, alone=True) for task in alone]
         if single:
             yield from execute(self._executor(small, 1), single)
 

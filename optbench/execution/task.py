@@ -21,6 +21,7 @@ class Task:
     built: Built
     fingerprint: str  # of the source of its problem and optimizer
     third_party: tuple[str, ...] = ()  # its classes that are neither optbench's nor torch's
+    files: tuple[str, ...] = ()  # plugin files that its names stand in
     competitor: str = ""  # what a report compares: its label, or the optimizer whose settings are being tuned
 
     @property
@@ -64,7 +65,7 @@ def resolve(trials: Iterable[Trial], catalog: Catalog) -> list[Task]:
         if configuration not in first:
             names = trial.problem, trial.optimizer
             built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
-            sources = catalog.fingerprint(*names), catalog.third_party(*names)
+            sources = catalog.fingerprint(*names), catalog.third_party(*names), catalog.files_of(*names)
             first[configuration] = Task(trial, catalog.problem(trial.problem), built, *sources, trial.label)
         tasks.append(replace(first[configuration], trial=trial))
     return tasks
@@ -76,6 +77,7 @@ class LaneGroup:
 
     trials: tuple[Trial, ...]
     third_party: tuple[str, ...] = ()  # such a group shares its worker process with no group of other classes
+    files: tuple[str, ...] = ()  # the plugin files to import for it; no other is imported in its process
     alone: bool = False  # nothing else may run on the machine meanwhile: its clock counts
     note: str | None = None  # goes into the records: how they were run, where that is not as planned
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import json
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -21,19 +25,24 @@ from optbench.core.scoring import Point
 from optbench.execution.grouping import by_memory
 from optbench.execution.lane_group import run_group
 from optbench.execution.options import RunOptions
-from optbench.execution.task import LaneGroup
-from optbench.records.schema import Record
+from optbench.execution.task import LaneGroup, resolve
+from optbench.records.schema import Record, clean, read_line
 from optbench.registry.catalog import Catalog
+from optbench.registry.process_state import ProcessState
 from optbench.registry.specs import one_line
 
 EXIT_MEMORY, EXIT_IGNORES_STOP, EXIT_ORPHAN = 85, 86, 87  # exit codes that tell the parent why a worker ended
 MAX_CALLS_AFTER_STOP = 1_000  # of an optimizer that goes on after Stop
 MAX_OUTPUT = 400  # characters of a failed trial's output that go into its record
-START_ERROR = "worker_error"  # the file in the spool folder that says why a worker could not start
+MAX_TEXT = 2000  # characters of a reason that the run is told
 
 _catalog: Catalog
 _options: RunOptions
 _objective: Objective | None = None  # of the trial under way
+
+
+class MachineError(RuntimeError):
+    """The machine and not the optimizer has failed: no record is left."""
 
 
 class _Tail(io.TextIOBase):
@@ -76,21 +85,48 @@ def _shifted(on_point: Callable[[int, Point], None], by: int, lane: int, point: 
     on_point(by + lane, point)
 
 
-def prepare(options: RunOptions, parent: int, threads: int, spool: str) -> None:
-    """Once a worker: its threads, its catalog, its silence and its watchdog. parent: the process id of the run."""
-    global _catalog, _options
+def serve(connection: Connection, options: RunOptions, files: tuple[str, ...], parent: int, threads: int) -> None:
+    """A worker's whole life: told one lane group at a time until the run that started it is gone.
+
+    connection: gives (group, file for points, file for records), takes one small JSON object a message. files: the
+    plugin files to import. parent: the process id of the run.
+    """
     try:
-        _options = options
-        torch.set_num_threads(threads)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
-        sys.stdin = open(os.devnull)  # noqa: SIM115  # for as long as the worker lives
-        _catalog = Catalog(options.plugins)
-        threading.Thread(target=_watch, args=(parent, options.memory_bytes), daemon=True).start()
+        _prepare(options, files, parent, threads)
     except BaseException as error:
-        Path(spool, START_ERROR).write_text(one_line(error), encoding="utf-8")
-        raise
+        _tell(connection, "error", text=one_line(error))
+        os._exit(1)
+    _tell(connection, "ready")
+    while True:
+        try:
+            group, points, records = connection.recv()
+        except (EOFError, OSError):
+            os._exit(0)
+        _tell(connection, **_answer(group, Path(points), Path(records)))
+
+
+def _tell(connection: Connection, kind: str, **values: Any) -> None:
+    """Say something to the run; without it there is nothing left to do."""
+    if "text" in values:
+        values["text"] = clean(values["text"])[:MAX_TEXT]
+    try:
+        connection.send_bytes(json.dumps({"kind": kind, **values}).encode())
+    except OSError:
+        os._exit(EXIT_ORPHAN)
+
+
+def _prepare(options: RunOptions, files: tuple[str, ...], parent: int, threads: int) -> None:
+    """Once a worker: its threads, its catalog, its silence and its watchdog."""
+    global _catalog, _options
+    _options = options
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends its workers itself
+    torch.set_num_threads(threads)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    sys.stdin = open(os.devnull)  # noqa: SIM115  # for as long as the worker lives
+    _catalog = Catalog(files)
+    threading.Thread(target=_watch, args=(parent, options.memory_bytes), daemon=True).start()
 
 
 def _watch(parent: int, memory: int) -> None:
@@ -106,31 +142,83 @@ def _watch(parent: int, memory: int) -> None:
         time.sleep(0.1)
 
 
-def work(group: LaneGroup, where: str) -> tuple[list[Record], float, bool]:
+def _answer(group: LaneGroup, points: Path, records: Path) -> dict[str, Any]:
+    """Run one group and say how it ended; its records are in the file `records` then."""
+    global _objective
+    before = _state(group)
+    began = time.monotonic()
+    try:
+        found, full = work(group, points)
+        answer: dict[str, Any] = {"kind": "full" if full else "done"}
+        records.write_text("".join(_line(record) + "\n" for record in found), encoding="utf-8")
+    except MachineError as error:
+        answer = {"kind": "machine", "text": str(error)}
+    except OSError as error:
+        answer = {"kind": "machine", "text": f"cannot write to {records}: {error.strerror}"}
+    except BaseException as error:  # KeyboardInterrupt too: here it is the optimizer's own
+        answer = {"kind": "failed", "text": one_line(error)}
+    _objective = None  # its memory is free again
+    if answer["kind"] == "full":
+        torch.cuda.empty_cache()
+    changed = before is not None and bool(before.changes())
+    return answer | {"seconds": time.monotonic() - began, "changed": changed}
+
+
+def _state(group: LaneGroup) -> ProcessState | None:
+    """The process before a group of other people's code, once that code is imported."""
+    if not group.third_party:
+        return None
+    with contextlib.suppress(Exception):  # what is wrong with it the group itself will say
+        resolve(group.trials, _catalog)
+    return ProcessState()
+
+
+def _line(record: Record) -> str:
+    """A record's line; what cannot be one, because an optimizer put its own things into it, has failed."""
+    try:
+        read_line(record.line())
+    except Exception as error:
+        record.status, record.error = "failed", f"left what is no record: {one_line(error)}"
+        record.certificate, record.curve = None, []
+    return record.line()
+
+
+def work(group: LaneGroup, where: Path) -> tuple[list[Record], bool]:
     """Run one group, each measured point written to the file `where` at once.
 
-    Returns its records, the seconds that it took, and whether the device's memory could not hold it (no records then).
+    Returns its records, and whether the device's memory could not hold it (no records then). Raises MachineError where
+    the file takes no points.
     """
-    global _objective
-    began = time.monotonic()
     printed = _Tail()
-    with open(where, "w", encoding="utf-8") as spool:
+    failure: list[OSError] = []  # not raised where points are measured: the optimizer would be blamed for it
+    with _machine(where), where.open("w", encoding="utf-8") as spool:
 
         def keep(place: int, point: Point) -> None:
-            spool.write(json.dumps([place, point]) + "\n")
-            spool.flush()
+            try:
+                spool.write(json.dumps([place, point]) + "\n")
+                spool.flush()
+            except OSError as error:
+                failure.append(error)
 
         sys.stdout = sys.stderr = printed
         try:
-            records = run_in_parts(group, _catalog, _options, keep, _begin)
-            full = False
+            records, full = run_in_parts(group, _catalog, _options, keep, _begin), False
         except torch.OutOfMemoryError:
             records, full = [], True
-    _objective = None  # its memory is free again
-    if full:
-        torch.cuda.empty_cache()
+        except OSError as error:  # not the spool's: of a problem's data, for instance
+            raise RuntimeError(one_line(error)) from None
+        if failure:
+            raise failure[0]
     add_output(records, printed.text())
-    return records, time.monotonic() - began, full
+    return records, full
+
+
+@contextlib.contextmanager
+def _machine(where: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(f"cannot write to {where}: {error.strerror}") from None
 
 
 def _begin(f: Objective) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from optbench.core.trial import RequestError
+from optbench.records.environment import wrong_part
 from optbench.records.schema import RECORDS, Record, RecordError, lines, read_line
 
 ENVIRONMENT, SUITE, REJECTED = "environment.json", "suite.toml", "rejected.jsonl"
@@ -18,10 +19,10 @@ class BrokenEnvironmentError(RequestError):
 
 
 class Line(NamedTuple):
-    """One stored line: its number from 1, its text, and the record it holds or the reason that it holds none."""
+    """One stored line: its number from 1, its bytes, and the record it holds or the reason that it holds none."""
 
     number: int
-    text: str
+    text: bytes  # as stored, without the newline
     record: Record | None
     reason: str = ""
 
@@ -35,19 +36,19 @@ def stored_lines(folder: Path) -> Iterator[Line]:
         if not text.strip():
             continue
         try:
-            yield Line(number, text, read_line(text))
+            yield Line(number, text.rstrip(b"\r\n"), read_line(text))
         except (RecordError, TypeError) as error:
-            yield Line(number, text, None, str(error))
+            yield Line(number, text.rstrip(b"\r\n"), None, str(error))
 
 
-def read_records(folder: Path) -> tuple[list[Record], list[str]]:
+def read_records(folder: Path) -> tuple[list[Record], list[bytes]]:
     """(records in the order of the file, lines that are no records); two empty lists where nothing was stored."""
     records: list[Record] = []
-    rejected: list[str] = []
+    rejected: list[bytes] = []
     try:
         for line in stored_lines(folder):
             if line.record is None:
-                rejected.append(line.text.rstrip("\n"))
+                rejected.append(line.text)
             else:
                 records.append(line.record)
     except FileNotFoundError:
@@ -62,11 +63,14 @@ def read_environment(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise BrokenEnvironmentError(f"{path} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BrokenEnvironmentError(f"{path} is not a JSON object")
-    return found
+    except (ValueError, RecursionError) as error:
+        raise BrokenEnvironmentError(f"{path} is not JSON: {str(error)[:80]}") from None
+    except OSError as error:
+        raise BrokenEnvironmentError(f"{path} cannot be read: {error.strerror}") from None
+    if wrong := wrong_part(found):
+        raise BrokenEnvironmentError(f"{path}: {wrong}")
+    checked: dict[str, Any] = found
+    return checked
 
 
 def has_results(folder: Path) -> bool:

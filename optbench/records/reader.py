@@ -17,6 +17,7 @@ from optbench.core.trial import RequestError, spec
 from optbench.records.files import BrokenEnvironmentError, has_results, read_environment, stored_lines
 from optbench.records.schema import RECORDS, Record
 
+MAX_FINITE = 1e290  # beyond it a number counts as not finite: no scale, mean or margin of a figure could hold it
 MISSING = "missing"  # the status of a planned trial without a record
 
 _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
@@ -95,7 +96,7 @@ class _Curve:
 
 
 def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
-    """The records and, apart, their curves; the last line of a key stands for its trial; what is no record is noted."""
+    """The records and, apart, their curves; the first line of a key counts; what is no record is noted."""
     found: dict[str, tuple[Record, _Curve]] = {}
     bad: list[str] = []
     again = 0
@@ -105,7 +106,9 @@ def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]
             if record is None:
                 bad.append(f"line {line.number}: {line.reason}")
                 continue
-            again += record.key in found
+            if record.key in found:
+                again += 1
+                continue
             found[record.key] = record, _curve(record.curve)
             record.curve = []  # a million points as dictionaries are a gigabyte
     except FileNotFoundError:
@@ -114,7 +117,7 @@ def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]
         more = f" (and {len(bad) - 3} more)" if len(bad) > 3 else ""
         notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
     if again:
-        notes.append(f"{again} trial(s) were recorded again; the last record of each counts.")
+        notes.append(f"{again} trial(s) were recorded again; the first record of each counts.")
     return [record for record, _ in found.values()], [curve for _, curve in found.values()]
 
 
@@ -128,6 +131,7 @@ def _curve(points: list[dict[str, float]]) -> _Curve:
         values = np.array(rows, dtype=float).reshape(len(rows), len(names))
     except (TypeError, ValueError):  # somebody's metric is no number: the others still are
         values = np.array([[_number(value) for value in row] for row in rows], dtype=float)
+    values[np.abs(values) > MAX_FINITE] = math.nan
     return _Curve(names, values)
 
 

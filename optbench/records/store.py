@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -11,11 +12,19 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from optbench.core.trial import RequestError
-from optbench.records.files import ENVIRONMENT, REJECTED, read_records
+from optbench.records.files import ENVIRONMENT, REJECTED, stored_lines
 from optbench.records.schema import RECORDS, Record
 
 _MIN_FREE_BYTES = 32 * 2**20  # that the disk must have before a run begins
-_LEFTOVERS = (".lock", ".probe", ".spool")  # what a run that was killed at its very start may leave behind
+_LEFTOVERS = (
+    ".lock",
+    ".probe",
+    ".spool",
+    ".report.lock",
+)  # of a run that was killed at its very start
+
+
+MAX_SHOWN_PATH = 200  # characters
 
 
 class FullError(RequestError):
@@ -27,8 +36,9 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rejected = 0  # lines set aside because they are no records
+        self.rejected = 0  # lines set aside: no records, or of a key that has one
         self.records: dict[str, Record] = {}
+        self._stored: dict[str, bytes] = {}  # the line of each, as it stands in the file
         _claim(folder)
         self._lock = FileLock(folder / ".lock")
 
@@ -38,11 +48,7 @@ class Store:
         except Timeout:
             raise RequestError(f"{self.folder} is in use by another run; wait for it or choose another --out") from None
         try:
-            records, rejected = read_records(self.folder)
-            self.rejected = len(rejected)
-            if rejected:
-                _append(self.folder / REJECTED, rejected)
-            self._rewrite(records)
+            self._read()
         except BaseException:
             self._lock.release()
             raise
@@ -53,37 +59,48 @@ class Store:
 
     def append(self, record: Record) -> None:
         """Add one record; it is on the disk when this returns. Raises FullError."""
-        self.records[record.key] = record
-        _append(self.folder / RECORDS, [record.line()])
+        line = record.line().encode()
+        self.records[record.key], self._stored[record.key] = record, line
+        _append(self.folder / RECORDS, [line])
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop the records of these keys; their trials are about to run again."""
         dropped = set(keys) & set(self.records)
+        for key in dropped:
+            del self.records[key], self._stored[key]
         if dropped:
-            self._rewrite([record for key, record in self.records.items() if key not in dropped])
+            self._rewrite()
 
     def write(self, name: str, text: str) -> None:
         """Replace a file of the folder in one go."""
-        _replace(self.folder / name, text)
+        _replace(self.folder / name, text.encode("utf-8", "replace"))
 
-    def _rewrite(self, records: Sequence[Record]) -> None:
-        """Make the file hold just these records, each key once, the later one of a pair."""
-        self.records = {record.key: record for record in records}
-        text = "".join(record.line() + "\n" for record in self.records.values())
+    def _read(self) -> None:
+        """Take over what is stored: the first record of every key; whatever else there is goes aside as it is."""
+        aside: list[bytes] = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in stored_lines(self.folder):
+                if line.record is None or line.record.key in self.records:
+                    aside.append(line.text)
+                else:
+                    self.records[line.record.key], self._stored[line.record.key] = line.record, line.text
+        self.rejected = len(aside)
+        if aside:
+            _append(self.folder / REJECTED, aside)
+        self._rewrite()
+
+    def _rewrite(self) -> None:
+        """Make the file hold just the records that count, each line as it was stored."""
+        stored = b"".join(line + b"\n" for line in self._stored.values())
         path = self.folder / RECORDS
-        if not path.exists() or path.read_bytes() != text.encode():
-            _replace(path, text)
+        if not path.exists() or path.read_bytes() != stored:
+            _replace(path, stored)
 
 
 def _claim(folder: Path) -> None:
     """See that the folder is ours, or can be, before any work."""
-    if folder.exists() and not folder.is_dir():
-        raise RequestError(f"{folder} is a file, --out takes a folder")
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() and os.access(folder, os.R_OK) else set()
-    others = {name for name in found if name not in _LEFTOVERS and not name.endswith(".new")}
-    if others and not found & {RECORDS, f"{RECORDS}.xz", ENVIRONMENT}:
-        raise RequestError(f"{folder} holds other files and no optbench results; choose another --out")
     try:
+        _see_that_it_is_ours(folder)
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
         try:
@@ -91,7 +108,7 @@ def _claim(folder: Path) -> None:
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        raise RequestError(f"cannot write to {folder}: {error.strerror}") from None
+        raise RequestError(f"cannot write to {_short(folder)}: {error.strerror}") from None
     free = shutil.disk_usage(folder).free
     if free < _MIN_FREE_BYTES:
         raise RequestError(
@@ -99,21 +116,36 @@ def _claim(folder: Path) -> None:
         )
 
 
-def _append(path: Path, lines: Sequence[str]) -> None:
+def _see_that_it_is_ours(folder: Path) -> None:
+    """Raises RequestError for a file or a folder of something else, OSError where that cannot be seen."""
+    if folder.exists() and not folder.is_dir():
+        raise RequestError(f"{folder} is a file, --out takes a folder")
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() and os.access(folder, os.R_OK) else set()
+    others = {name for name in found if name not in _LEFTOVERS and not name.endswith(".new")}
+    if others and not found & {RECORDS, f"{RECORDS}.xz", ENVIRONMENT}:
+        raise RequestError(f"{folder} holds other files and no optbench results; choose another --out")
+
+
+def _short(folder: Path) -> str:
+    text = str(folder)
+    return text if len(text) <= MAX_SHOWN_PATH else text[:MAX_SHOWN_PATH] + "..."
+
+
+def _append(path: Path, lines: Sequence[bytes]) -> None:
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write("".join(line + "\n" for line in lines))
+        with path.open("ab") as file:
+            file.write(b"".join(line + b"\n" for line in lines))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise FullError(f"cannot write to {path}: {error.strerror}; free some space and run the same command") from None
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".new")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

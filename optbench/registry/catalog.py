@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
@@ -19,10 +22,12 @@ from optbench.problems import PROBLEMS
 from optbench.problems import Entry as ProblemEntry
 from optbench.registry import fingerprints
 from optbench.registry.plugins import load_file, plugin_name, public_classes
+from optbench.registry.process_state import unchanged_process
 from optbench.registry.settings import adapt, construct
 from optbench.registry.specs import nearest, one_line, parse
 
 OWN_PACKAGES = ("optbench", "torch")  # their optimizers leave nothing behind in a process that others use after them
+_NOT_RUN_BY_A_CALL = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 STANDARD_SPACE: Space = OPTIMIZERS["adam"].space  # of a torch optimizer class with a learning rate, as of Adam and SGD
 
 
@@ -50,7 +55,9 @@ class Catalog:
     Raises RequestError for a plugin file that does not import or holds neither an optimizer nor a problem.
     """
 
-    def __init__(self, files: Iterable[str] = ()) -> None:
+    def __init__(self, files: Iterable[str] = (), guarded: bool = False) -> None:
+        """guarded: what the code of others changes in this process while it is imported or constructed is put back."""
+        self._guard: Callable[[], AbstractContextManager[None]] = unchanged_process if guarded else nullcontext
         self.files = tuple(dict.fromkeys(str(Path(file).resolve()) for file in files))
         self.optimizers: dict[str, Entry] = dict(OPTIMIZERS)
         self.problems: dict[str, ProblemEntry] = dict(PROBLEMS)
@@ -74,7 +81,8 @@ class Catalog:
         cls = self._load(path)
         if not (isinstance(cls, type) and issubclass(cls, Problem)):
             raise RequestError(f"{path} is no subclass of optbench.core.problem.Problem")
-        built: Problem = construct(cls, {**given, **settings}, text)
+        with self.guarding(cls):
+            built: Problem = construct(cls, {**given, **settings}, text)
         if built.track not in TRACKS:
             raise RequestError(f"{text}: track {built.track!r} is none of {', '.join(TRACKS)}")
         return built
@@ -91,11 +99,15 @@ class Catalog:
         if batch not in (None, "full") and not (type(batch) is int and batch > 0):
             raise RequestError(f"{spec(name, hyper)}: batch={batch!r} is neither a positive number nor 'full'")
         if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
-            adapter = adapt(cls, settings, spec(name, hyper))
+            with self.guarding(cls):
+                adapter = adapt(cls, settings, spec(name, hyper))
             return Built(adapter, adapter.needs, adapter.lanes, batch)
         if not hasattr(cls, "minimise"):
             raise RequestError(f"{path} has no minimise(f) and is no torch.optim.Optimizer")
-        built = construct(cls, settings, spec(name, hyper))
+        if any(kind(cls.minimise) for kind in _NOT_RUN_BY_A_CALL):
+            raise RequestError(f"{path}: minimise is a generator or coroutine; a call of it trains nothing")
+        with self.guarding(cls):
+            built = construct(cls, settings, spec(name, hyper))
         needs = getattr(built, "needs", None)
         if needs not in ORACLES:
             raise RequestError(f"{path} must state needs = one of {', '.join(ORACLES)}, not {needs!r}")
@@ -136,13 +148,26 @@ class Catalog:
         names = [f"{cls.__module__}:{cls.__qualname__}" for cls in self._classes_of(problem, optimizer)]
         return tuple(name for name in names if name.split(".")[0] not in OWN_PACKAGES)
 
+    def files_of(self, problem: str, optimizer: str) -> tuple[str, ...]:
+        """The plugin files that a trial's names stand in: all that its process has to import."""
+        entries = self.problems.get(parse(problem)[0][0]), self.optimizers.get(optimizer)
+        heads = [entry.path.rpartition(":")[0] for entry in entries if entry]
+        return tuple(file for file in self.files if file in heads)
+
+    def guarding(self, cls: Any) -> AbstractContextManager[None]:
+        """What surrounds a call into a class: nothing for optbench's and torch's own."""
+        own = getattr(cls, "__module__", "").split(".")[0] in OWN_PACKAGES
+        return nullcontext() if own else self._guard()
+
     def _classes_of(self, problem: str, optimizer: str) -> tuple[Any, Any]:
         name = parse(problem)[0][0]
         entry, tool = self.problems.get(name), self.optimizers.get(optimizer)
         return self._load(entry.path if entry else name), self._load(tool.path if tool else optimizer)
 
     def _add(self, file: str) -> None:
-        classes = [cls for cls in public_classes(load_file(file)) if self._enter(cls, f"{file}:{cls.__name__}")]
+        with self._guard():
+            module = load_file(file)
+        classes = [cls for cls in public_classes(module) if self._enter(cls, f"{file}:{cls.__name__}")]
         if not classes:
             raise RequestError(f"plugin {file}: defines no optimizer (a class with minimise) and no Problem")
 
@@ -165,14 +190,16 @@ class Catalog:
         head, _, attribute = path.rpartition(":")
         if not head:
             raise RequestError(f"{path!r} is no import path, write module:Class")
-        if head.endswith(".py"):
-            module = load_file(head)
-        else:
-            try:
-                module = importlib.import_module(head)
-            except (Exception, SystemExit) as error:
-                raise RequestError(f"cannot import {head!r} for {path!r}: {one_line(error)}") from None
+        with nullcontext() if head.split(".")[0] in OWN_PACKAGES else self._guard():
+            module = load_file(head) if head.endswith(".py") else _imported(head, path)
         if not hasattr(module, attribute):
             raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
         self._classes[path] = getattr(module, attribute)
         return self._classes[path]
+
+
+def _imported(head: str, path: str) -> ModuleType:
+    try:
+        return importlib.import_module(head)
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"cannot import {head!r} for {path!r}: {one_line(error)}") from None

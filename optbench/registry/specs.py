@@ -5,11 +5,14 @@ from __future__ import annotations
 import ast
 import difflib
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from optbench.core.trial import RequestError
+
+MAX_COMBINATIONS = 10_000  # of the values in one spec
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -38,6 +41,9 @@ def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
         if not key:
             raise RequestError(f"{text!r}: {part.strip()!r} has no key, write key=value")
         grid.setdefault(key, []).append(_literal((tail if sign else part).strip()))
+    combinations = math.prod(len(values) for values in grid.values())
+    if combinations > MAX_COMBINATIONS:
+        raise RequestError(f"{name}[...] asks for {combinations} combinations, at most {MAX_COMBINATIONS} are run")
     return [(name, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
 
 
@@ -65,4 +71,12 @@ def snake(name: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """An exception as a message has it: its kind and its text."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{type(error).__name__}: {' '.join(text_of(error).split())}"
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, which need not have one that can be asked for."""
+    try:
+        return str(error)
+    except BaseException as another:  # raised by somebody's __str__
+        return f"its text cannot be read ({type(another).__name__})"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from optbench.core.trial import RequestError
 from optbench.records.reader import Results
 from optbench.report import export, page, results
 from optbench.report.analysis.findings import Findings, findings
@@ -17,6 +22,9 @@ from optbench.report.sections.base import Content, Drawing
 from optbench.report.sections.order import SECTIONS
 from optbench.report.sections.verdict import SECTION as VERDICT
 from optbench.report.sentences import comparison
+
+PAGE = "report.html"
+NEW, LOCK = ".report.new", ".report.lock"  # beside what is there
 
 
 @dataclass(frozen=True)
@@ -29,11 +37,50 @@ class Report:
 
 
 def build_report(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
-    """Write everything into `out` and say where the page is; see `optbench.report.write`."""
+    """Write everything into `out` and say where the page is; see `optbench.report.write`.
+
+    It is written beside and put in place when it is complete, by one process at a time: what was there before is whole
+    until then. Raises RequestError where the folder or its disk takes no files.
+    """
     study = load_study(folders)
     results.check_common(study, require_common)
-    out.mkdir(parents=True, exist_ok=True)
     found = findings(study)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / LOCK), _beside(out) as new:
+            written = _written(found, new)
+            _put_in_place(new, out)
+    except OSError as error:
+        reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+        raise RequestError(f"the report cannot be written into {out}: {reason}; all records are kept") from None
+    return replace(written, html=out / PAGE)
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A new folder in `out` that is gone afterwards; one that a killed process left is removed first."""
+    new = out / NEW
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _put_in_place(new: Path, out: Path) -> None:
+    """Replace the parts of a report one by one, the page last; what an older one had and this one lacks is removed."""
+    old = new / "old"
+    old.mkdir()
+    for name in ("figures", "tables", "junit.xml", "report.md", "report.json", PAGE):
+        if (out / name).exists():
+            (out / name).rename(old / name)
+        if (new / name).exists():
+            (new / name).rename(out / name)
+
+
+def _written(found: Findings, out: Path) -> Report:
+    """Write every part of the report into a folder."""
     contents = {section: section.content(found, _drawing(found)) for section in SECTIONS}
     sections = [(section, content) for section, content in contents.items() if content is not None]
     drawn = export.figures(out / "figures", {k: v for _, content in sections for k, v in content.figures.items()})
@@ -44,7 +91,7 @@ def build_report(folders: Sequence[Results], out: Path, require_common: int = 1)
     parts = [
         page.Part(section.name, section.title, content, _shown(content, pictures)) for section, content in sections
     ]
-    html = out / "report.html"
+    html = out / PAGE
     html.write_text(page.render(values, parts), encoding="utf-8")
     (out / "report.md").write_text(page.markdown(values, parts), encoding="utf-8")
     verdict = contents[VERDICT]

@@ -54,10 +54,26 @@ def tables(folder: Path, data: Mapping[str, pd.DataFrame], texts: Mapping[str, p
     """`data` in full as CSV, `texts` (formatted) as LaTeX and Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in data.items():
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        _as_text(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     for name, table in texts.items():
         (folder / f"{name}.tex").write_text(latex(table), encoding="utf-8")
         (folder / f"{name}.md").write_text(markdown(table), encoding="utf-8")
+
+
+def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with text that no spreadsheet takes for a formula; numbers, also those written as text, stay."""
+    columns = {name: table[name].map(_no_formula) for name in table.columns if table[name].dtype.kind not in "fiub"}
+    return table.assign(**columns).rename(columns=_no_formula) if columns or len(table.columns) else table
+
+
+def _no_formula(value: object) -> object:
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def tidy(folder: Path, trials: pd.DataFrame, points: pd.DataFrame) -> str:

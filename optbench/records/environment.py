@@ -1,0 +1,64 @@
+"""What environment.json must be where the report relies on it. Standard library only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def wrong_part(found: Any) -> str:
+    """What of an environment is not as a run writes it, in a few words; empty where nothing is."""
+    if not isinstance(found, dict):
+        return "is not a JSON object"
+    for name in ("machine", "versions", "problems", "optimizers", "tuning", "ceiling_flops_per_second"):
+        if not isinstance(found.get(name, {}), dict):
+            return f"{name} is not an object"
+    for name in ("problems", "optimizers"):
+        if not all(isinstance(value, dict) for value in found.get(name, {}).values()):
+            return f"an entry of {name} is not an object"
+    return _wrong_plan(found.get("plan", [])) or _wrong_tuning(found.get("tuning", {})) or _wrong_problem(found)
+
+
+def _wrong_plan(plan: Any) -> str:
+    if not isinstance(plan, list):
+        return "plan is not a list"
+    for trial in plan:
+        if not isinstance(trial, dict):
+            return "a planned trial is not an object"
+        for name in ("key", "problem", "optimizer"):
+            if not isinstance(trial.get(name), str):
+                return f"{name} of a planned trial is not text"
+        if type(trial.get("seed", 0)) is not int or not isinstance(trial.get("hyper") or {}, dict):
+            return "seed or hyper of a planned trial is of another type"
+    return ""
+
+
+def _wrong_tuning(tuning: dict[str, Any]) -> str:
+    competitors = tuning.get("competitors", {})
+    if not isinstance(competitors, dict) or not all(isinstance(one, dict) for one in competitors.values()):
+        return "tuning.competitors is not an object of objects"
+    for one in competitors.values():
+        labels, space = one.get("labels", []), one.get("space", {})
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            return "labels of a tuned optimizer are not a list of text"
+        if not isinstance(space, dict) or not all(isinstance(values, list) for values in space.values()):
+            return "the space of a tuned optimizer is not an object of lists"
+    return ""
+
+
+def _wrong_problem(found: dict[str, Any]) -> str:
+    for name, problem in found.get("problems", {}).items():
+        for field in ("dim", "train", "flops_per_pass", "start", "passes"):
+            if not _is_number(problem.get(field, 0)):
+                return f"{field} of problem {name[:40]} is not a number"
+        for field in ("best", "targets"):
+            if not isinstance(problem.get(field, {}), dict):
+                return f"{field} of problem {name[:40]} is not an object"
+        values = [*problem.get("targets", {}).values(), problem.get("best", {}).get("value", 0)]
+        if not all(map(_is_number, values)):
+            return f"a target or the best loss of problem {name[:40]} is not a number"
+    return ""
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is null or a float: not finite where nothing is known, never a whole number that no float holds."""
+    return value is None or type(value) is float or (isinstance(value, int) and abs(value) < 2**63)

@@ -1,0 +1,135 @@
+"""A plugin costs nobody but itself: what its import or its `minimise` does to a process reaches no other trial."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from optbench.core.trial import RequestError
+from optbench.execution.options import RunOptions
+from optbench.execution.runner import run_suite
+from optbench.execution.suite import Suite
+from optbench.records.schema import Record
+from optbench.registry.catalog import Catalog
+from optbench.registry.process_state import ProcessState, unchanged_process
+
+CLASS = """
+import os, random, sys, time, warnings
+from dataclasses import dataclass
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+@dataclass(frozen=True)
+class Rude:
+    needs = "value"
+    def minimise(self, f):
+        MINIMISE
+        while True:
+            f.value(f.start(2))
+"""
+RUDE = {
+    "dtype": "torch.set_default_dtype(torch.float64)",
+    "threads": "torch.set_num_threads(3)",
+    "deterministic": "torch.use_deterministic_algorithms(True)",
+    "losses": "was = F.cross_entropy; F.cross_entropy = lambda *a, **k: 10 * was(*a, **k)",
+    "adam": "torch.optim.Adam.step = lambda self, closure=None: None",
+    "scorer": "import optbench.engine.scorer as s; [setattr(s, n, None) for n in dir(s) if callable(getattr(s, n))]",
+    "environment": "os.environ['OMP_NUM_THREADS'] = '7'",
+    "folder": "os.chdir('/')",
+    "warnings": "warnings.filterwarnings('ignore', 'of nobody')",
+    "numpy": "np.seterr(all='raise')",
+    "generators": "torch.manual_seed(1); random.seed(1); np.random.seed(1)",
+    "gradients": "torch.set_grad_enabled(False)",
+}
+
+
+def quiet(*_: object) -> None:
+    """Say nothing."""
+
+
+def plugin(folder: Path, on_import: str = "", in_minimise: str = "pass") -> str:
+    path = folder / "rude.py"
+    path.write_text(CLASS.replace("MINIMISE", in_minimise) + on_import + "\n")
+    return str(path)
+
+
+def told(records: list[Record]) -> list[tuple[Any, ...]]:
+    """What no clock decides."""
+    points = [[{name: v for name, v in point.items() if name != "seconds"} for point in r.curve] for r in records]
+    return [(r.key, r.status, r.error, r.forward, r.backward, curve) for r, curve in zip(records, points, strict=True)]
+
+
+def state() -> tuple[Any, ...]:
+    generators = torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[index]
+    patched = functional.cross_entropy, torch.optim.Adam.step, [*warnings.filters], np.geterr()
+    process = dict(os.environ), os.getcwd(), torch.get_default_dtype(), torch.get_num_threads()
+    return *generators, *patched, *process, torch.are_deterministic_algorithms_enabled(), torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", RUDE)
+def test_the_process_of_the_run_is_as_it_was_after_a_plugin_is_imported(name: str, tmp_path) -> None:
+    before = state()
+    with unchanged_process():
+        file = plugin(tmp_path, RUDE[name])
+        Catalog([file], guarded=True).optimizer("rude", {})
+        assert state() == before
+
+
+@pytest.mark.parametrize("name", [name for name in RUDE if name != "generators"])
+def test_a_change_of_the_process_is_seen_and_put_back(name: str) -> None:
+    before = ProcessState()
+    assert not before.changes()
+    try:
+        exec(RUDE[name], {"torch": torch, "F": functional, "os": os, "warnings": warnings, "np": np})
+        assert before.changes()
+    finally:
+        before.restore()
+    assert not before.changes()
+
+
+def test_a_plugin_that_is_not_selected_changes_no_record(tmp_path) -> None:
+    suite = Suite("s", ("line_mse", "mlp_iris"), ("adam", "pso"), seeds=2, passes=10, timing=False)
+    clean = run_suite(suite, tmp_path / "clean", RunOptions(workers=1, lanes=2), quiet)
+    everything = "; ".join(RUDE[name] for name in ("dtype", "deterministic", "adam", "numpy"))
+    file = plugin(tmp_path, everything + "\n" + RUDE["losses"])
+    options = RunOptions(workers=1, lanes=2, plugins=(file,))
+    assert told(run_suite(suite, tmp_path / "not_selected", options, quiet)) == told(clean)
+    with_it = Suite("s", suite.problems, ("rude", *suite.optimizers), seeds=2, passes=10, timing=False)
+    beside = run_suite(with_it, tmp_path / "selected", options, quiet)
+    assert told([record for record in beside if record.optimizer != "rude"]) == told(clean)
+
+
+def test_what_a_plugin_does_in_a_trial_does_not_reach_its_own_next_seed(tmp_path) -> None:
+    body = "assert torch.get_default_dtype() == torch.float32, 'changed'; torch.set_default_dtype(torch.float64)"
+    file = plugin(tmp_path, "", body)
+    suite = Suite("s", ("sphere_2d",), ("rude",), seeds=3, passes=5, timing=False)
+    records = run_suite(suite, tmp_path / "out", RunOptions(workers=1, plugins=(file,)), quiet)
+    assert [(record.status, record.error) for record in records] == [("spent", None)] * 3
+
+
+def test_workers_import_the_plugin_files_of_their_own_trials_alone(tmp_path) -> None:
+    mark = tmp_path / "imported"
+    code = f"with open({str(mark)!r}, 'a') as marks: marks.write(f'{{os.getpid()}}\\n')"
+    file = plugin(tmp_path, code)
+    suite = Suite("s", ("sphere_2d",), ("adam",), seeds=2, passes=5, timing=False)
+    run_suite(suite, tmp_path / "out", RunOptions(workers=2, lanes=1, plugins=(file,)), quiet)
+    assert mark.read_text().split() == [str(os.getpid())]
+
+
+@pytest.mark.parametrize("kind", ["generator", "coroutine"])
+def test_a_minimise_that_trains_nothing_when_called_is_refused(kind: str, tmp_path) -> None:
+    path = tmp_path / "lazy.py"
+    code = "class Lazy:\n    needs = 'value'\n    "
+    code += "async def minimise(self, f): pass\n" if kind == "coroutine" else "def minimise(self, f): yield\n"
+    path.write_text(code)
+    with pytest.raises(RequestError, match="generator or coroutine"):
+        Catalog([str(path)]).optimizer("lazy", {})

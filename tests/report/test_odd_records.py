@@ -1,0 +1,172 @@
+"""Odd records, odd environments and odd bytes: set aside, counted and kept, never a traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from optbench.cli import main
+from optbench.core.trial import RequestError
+from optbench.records.files import BrokenEnvironmentError, read_environment, read_records
+from optbench.records.schema import RECORDS, Record, RecordError, read_line
+from optbench.records.store import Store
+from optbench.report import export, write
+
+GOOD = Record("k", "sphere", "adam", {"lr": 0.1}, 0, 10.0, "cpu", "spent", curve=[{"passes": 1.0, "loss": 2.0}])
+ODD: dict[str, Any] = {
+    "key": ["a"],
+    "problem": 3,
+    "optimizer": None,
+    "hyper": [],
+    "seed": "0",
+    "budget": "ten",
+    "device": {},
+    "status": ["spent"],
+    "error": 5,
+    "lanes": None,
+    "alone": "yes",
+    "forward": "many",
+    "flops": 10**400,
+    "passes": [1],
+    "seconds": {},
+    "peak_bytes": "1",
+    "certificate": {"lower": "a"},
+    "fingerprint": 1,
+    "curve": [{}],
+}
+
+
+def odd(**fields: Any) -> str:
+    return json.dumps({**json.loads(GOOD.line()), **fields})
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_field_of_another_type_makes_no_record(name: str) -> None:
+    assert read_line(odd()) == GOOD
+    with pytest.raises(RecordError, match=name):
+        read_line(odd(**{name: ODD[name]}))
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b"\xff\xfe", b'{"key": 1}', b"nan", b'{"key": "\xc3("}', b"{}" * 3])
+def test_bytes_that_are_no_record_are_refused_in_one_line(line: bytes) -> None:
+    with pytest.raises(RecordError) as refused:
+        read_line(line)
+    assert len(str(refused.value)) < 200
+
+
+def test_half_and_control_characters_leave_a_record_as_they_enter_it() -> None:
+    record = Record(**{**vars(GOOD), "error": "a\ud800b\nc\x00d"})
+    for back in (read_line(record.line()), read_line(odd(error="a\ud800b\nc\x00d"))):
+        assert back.error == "a?b c d"
+
+
+def test_odd_lines_go_aside_byte_for_byte_and_good_ones_stay_so(tmp_path: Path) -> None:
+    spaced, other = odd().encode(), odd(key="other").encode()  # with blanks, which we would not write
+    doubled = odd(status="failed").encode()
+    bad = [b"\xff\x00", doubled, b"[" * 100_000, odd(key=["a"]).encode()]
+    (tmp_path / RECORDS).write_bytes(b"\n".join([spaced, *bad, other]) + b"\n")
+    with Store(tmp_path) as store:
+        assert store.rejected == 4 and store.records["k"].status == "spent"
+    assert (tmp_path / RECORDS).read_bytes() == spaced + b"\n" + other + b"\n"
+    assert (tmp_path / "rejected.jsonl").read_bytes() == b"\n".join(bad) + b"\n"
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        [],
+        {"plan": [3]},
+        {"plan": [{"key": ["a"]}]},
+        {"problems": []},
+        {"problems": {"sphere": 3}},
+        {"problems": {"sphere": {"best": 3}}},
+        {"problems": {"sphere": {"targets": {"1": "x"}}}},
+        {"problems": {"sphere": {"dim": "x"}}},
+        {"optimizers": {"adam": []}},
+        {"versions": 3},
+        {"machine": "x"},
+        {"tuning": {"competitors": {"adam": {"labels": 3}}}},
+        {"plan": None},
+    ],
+)
+def test_an_environment_of_another_shape_is_noted_and_the_report_goes_on(environment: Any, tmp_path: Path) -> None:
+    (tmp_path / RECORDS).write_text(GOOD.line() + "\n")
+    (tmp_path / "environment.json").write_text(json.dumps(environment))
+    with pytest.raises(BrokenEnvironmentError):
+        read_environment(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"curve": []},
+        {"curve": [{"loss": 1e308, "passes": 1.0}]},
+        {"hyper": {"a": {"b": [1]}}},
+        {"error": "\ud800|<b>&"},
+    ],
+)
+def test_a_report_of_odd_records_is_written(fields: Any, tmp_path: Path) -> None:
+    lines = [odd(), odd(key="second", seed=1, **fields), odd(key="third", optimizer="sgd", seed=1)]
+    (tmp_path / RECORDS).write_bytes("\n".join(lines).encode() + b"\n\xff\n[[[[\n")
+    (tmp_path / "environment.json").write_text('{"plan": null}')
+    assert main(["report", str(tmp_path)]) == 0
+    assert "2 line(s) of records.jsonl are no records" in (tmp_path / "report.md").read_text().replace("\\", "")
+
+
+def test_a_report_that_cannot_be_written_leaves_the_old_one_whole(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / RECORDS).write_text(GOOD.line() + "\n")
+    write([tmp_path])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("optbench.report.page.markdown", full)
+    with pytest.raises(RequestError, match="No space left"):
+        write([tmp_path])
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert read_records(tmp_path)[0] == [GOOD]
+
+
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:
+    table = pd.DataFrame({"=name": ["=cmd()", "+a", "-b", "@c", "-0.5", "adam"], "value": [-1.0, 2, 3, 4, 5, 6]})
+    export.tables(tmp_path, {"t": table}, {})
+    text = (tmp_path / "t.csv").read_text()
+    assert text == "'=name,value\n'=cmd(),-1.0\n'+a,2.0\n'-b,3.0\n'@c,4.0\n-0.5,5.0\nadam,6.0\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x" * 300], "cannot write to"),
+        (["--seeds", "10000000000"], "10000000000 seeds are"),
+        (["--optimizer", "adam[lr=" + ",".join(map(str, range(1, 20_000))) + "]"], "19999 combinations"),
+    ],
+)
+def test_what_no_folder_holds_is_refused_at_once(arguments: list[str], message: str, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--problem", "sphere_2d", "--optimizer", "adam", "-q", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1 and len(told) < 500
+
+
+def test_a_suite_that_names_a_python_file_runs_nothing_unless_it_is_trusted(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    evil = tmp_path / "evil.py"
+    evil.write_text(
+        "open('ran', 'w').close()\nclass E:\n    needs = 'value'\n    def minimise(self, f): f.value(f.start(2))\n"
+    )
+    suite = f'problems = ["sphere_2d"]\noptimizers = ["{evil}:E"]\nseeds = 1\npasses = 5\ntiming = false\n'
+    (tmp_path / "suite.toml").write_text(suite)
+    assert main(["run", "suite.toml", "--out", "out", "-q"]) == 2
+    assert "names the Python file" in capsys.readouterr().err and not (tmp_path / "ran").exists()
+    from optbench.execution.request import Request
+
+    assert (
+        Request("suite.toml", trust=True).resolved_suite() == Request("suite.toml", files=["evil.py"]).resolved_suite()
+    )
+    assert Request("suite.toml", optimizers=["adam"]).resolved_suite().optimizers == ("adam",)
