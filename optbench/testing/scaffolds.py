@@ -6,12 +6,9 @@ import importlib.util
 import keyword
 from pathlib import Path
 
-import optbench
 from optbench.core.trial import RequestError
 from optbench.optimizers import OPTIMIZERS
 from optbench.problems import PROBLEMS
-
-_PUBLIC = "optbench" if "Problem" in dir(optbench) else "optbench.core.problem"  # where a plugin imports from
 
 _OPTIMIZER = '''"""{name}: a (1+1) evolution strategy with the one-fifth rule (Rechenberg 1973), to start from."""
 
@@ -65,7 +62,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from {public} import Best, Problem, Splits, split
+from optbench import Best, Problem, Splits, split
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def write(kind: str, name: str) -> Path:
         raise RequestError(f"{name!r} is a built-in {kind}; choose another name")
     if importlib.util.find_spec(name):
         raise RequestError(f"{path} would hide the installed module {name!r} from Python; choose another name")
-    text = (_OPTIMIZER if kind == "optimizer" else _PROBLEM).format(name=name, cls=cls, public=_PUBLIC)
+    text = (_OPTIMIZER if kind == "optimizer" else _PROBLEM).format(name=name, cls=cls)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
