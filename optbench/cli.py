@@ -101,9 +101,9 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _say_at_once(text: str, options: argparse.Namespace) -> None:
-    """What goes on, before the seconds in which nothing else can be seen. On stderr: it is no result."""
+    """What goes on, before the seconds in which nothing else can be seen. On stdout: a refusal is one line on stderr."""
     if _verbosity(options) >= 0:
-        print(f"optbench: {text}", file=sys.stderr, flush=True)
+        print(text, flush=True)
 
 
 def _verbosity(options: argparse.Namespace) -> int:
