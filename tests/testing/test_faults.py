@@ -177,8 +177,8 @@ TINY = 'problems = ["sphere_2d"]\noptimizers = ["adam", "sgd"]\nseeds = 2\npasse
 
 
 def test_three_real_faults_are_survived(tmp_path: Path) -> None:
-    """One of a process, one of a folder, and one at rest; each is a run that is disturbed, recovered and verified."""
-    plan = list(enumerate(("kill_parent", "removed", "truncated")))
+    """A kill, an interrupt from the keyboard, and a file that was cut; each run is recovered and verified."""
+    plan = list(enumerate(("kill_parent", "int_all", "truncated")))
     with Launcher() as launcher:
         campaign = Campaign(tmp_path, launcher, seed=3, suite=TINY, lanes=1)
         for outcome in campaign.run(plan, jobs=3):

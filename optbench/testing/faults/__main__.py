@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from optbench.testing.faults.outcome import Outcome
@@ -51,12 +51,10 @@ def _faults(given: argparse.Namespace) -> int:
         kinds = f" --kinds {given.kinds}" if given.kinds else ""
         return f"python -m optbench.testing.faults --seed {given.seed}{kinds} --only {outcome.index}"
 
-    began = time.monotonic()
+    title = f"faults of seed {given.seed}, {given.jobs} at a time"
     with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
-        outcomes = _told(Campaign(Path(work), launcher, given.seed).run(plan, given.jobs), len(plan))
-    took = time.monotonic() - began
-    title = f"{len(plan)} faults of seed {given.seed}, {given.jobs} at a time, in {took / 60:.1f} minutes"
-    return _publish(title, table(outcomes), failures(outcomes, again), given.out)
+        outcomes = Campaign(Path(work), launcher, given.seed).run(plan, given.jobs)
+        return _carry_out(outcomes, len(plan), title, "recovery", again, given.out)
 
 
 def _hostile(given: argparse.Namespace) -> int:
@@ -67,35 +65,40 @@ def _hostile(given: argparse.Namespace) -> int:
     asked = given.kinds.split(",") if given.kinds else list(PLUGINS)
     if unknown := [name for name in asked if name not in PLUGINS]:
         return _refuse(f"unknown plugin {unknown[0]!r}; known: {', '.join(PLUGINS)}")
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
-        outcomes = _told(HostileCampaign(Path(work), launcher).run(asked, given.jobs), len(asked))
-    took = time.monotonic() - began
-    title = f"{len(asked)} hostile plugins, each beside adam, pso and sgd, in {took / 60:.1f} minutes"
 
     def again(outcome: Outcome) -> str:
         return f"python -m optbench.testing.faults --hostile --kinds {outcome.kind}"
 
-    return _publish(title, table(outcomes, "the run"), failures(outcomes, again), given.out)
+    title = "hostile plugins, each beside adam, pso and sgd"
+    with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
+        outcomes = HostileCampaign(Path(work), launcher).run(asked, given.jobs)
+        return _carry_out(outcomes, len(asked), title, "the run", again, given.out)
 
 
-def _told(outcomes: Iterable[Outcome], total: int) -> list[Outcome]:
-    """All outcomes, each told as it comes."""
-    found = []
+def _carry_out(
+    outcomes: Iterable[Outcome],
+    total: int,
+    title: str,
+    seconds: str,
+    again: Callable[[Outcome], str],
+    out: Path | None,
+) -> int:
+    """Tell each outcome as it comes and the table at the end; the exit code.
+
+    The table is written at every outcome, so that a campaign that is stopped leaves what it has found.
+    """
+    began, found, text = time.monotonic(), list[Outcome](), ""
     for outcome in outcomes:
         found.append(outcome)
         state = "not injected" if not outcome.injected else "; ".join(outcome.failures) or "survived"
         print(f"{len(found)}/{total} {outcome.kind} ({outcome.detail}): {state}", file=sys.stderr, flush=True)
-    return found
-
-
-def _publish(title: str, counts: str, failed: str, out: Path | None) -> int:
-    """Print the table and write it; the exit code."""
-    text = f"{title}.\n\n{counts}\n{failed}".rstrip() + "\n"
+        found.sort(key=lambda one: one.index)
+        head = f"{len(found)} of {total} {title}, in {(time.monotonic() - began) / 60:.1f} minutes."
+        text = f"{head}\n\n{table(found, seconds)}\n{failures(found, again)}".rstrip() + "\n"
+        if out:
+            out.write_text(text, encoding="utf-8")
     print(text, end="")
-    if out:
-        out.write_text(text, encoding="utf-8")
-    return int(bool(failed))
+    return int(any(outcome.failures for outcome in found if outcome.injected))
 
 
 def _refuse(reason: str) -> int:

@@ -7,15 +7,15 @@ import random
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from optbench.testing.faults import files, processes
 from optbench.testing.faults.ending import failures_of
 from optbench.testing.faults.launch import Launcher
-from optbench.testing.faults.outcome import Outcome
+from optbench.testing.faults.outcome import Outcome, as_they_end
 from optbench.testing.faults.scene import ENDINGS, Kind, Scene, sleep_within, unmount
 from optbench.testing.faults.verify import (
     check_folder,
@@ -59,9 +59,8 @@ class Campaign:
         self._reference = self._undisturbed()
 
     def run(self, plan: Sequence[tuple[int, str]], jobs: int) -> Iterator[Outcome]:
-        """The outcomes of (index, kind) in the order they were asked for; `jobs` faults are under way at a time."""
-        with ThreadPoolExecutor(jobs) as pool:
-            yield from pool.map(lambda one: self.fault(*one), plan)
+        """The outcomes of (index, kind) as they end; `jobs` faults are under way at a time."""
+        return as_they_end([partial(self.fault, *one) for one in plan], jobs)
 
     def fault(self, index: int, name: str) -> Outcome:
         """Disturb one run, recover and verify."""

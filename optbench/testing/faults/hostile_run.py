@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from optbench.testing.faults.ending import failures_of
 from optbench.testing.faults.hostile import AFTERWARDS, FOLDER, HONEST, NAME, PLUGINS, Hostile, write
 from optbench.testing.faults.launch import Launcher
-from optbench.testing.faults.outcome import Outcome
+from optbench.testing.faults.outcome import Outcome, as_they_end
 from optbench.testing.faults.verify import check_folder, check_records, differences, parse, read_records, whole_lines
 
 SUITE = """description = "a hostile plugin beside honest optimizers"
@@ -40,9 +40,8 @@ class HostileCampaign:
         self._clean = read_records(folder)
 
     def run(self, names: Sequence[str], jobs: int) -> Iterator[Outcome]:
-        """The outcome of each plugin, in their order; `jobs` runs are under way at a time."""
-        with ThreadPoolExecutor(jobs) as pool:
-            yield from pool.map(self._outcome, names)
+        """The outcome of each plugin as its run ends; `jobs` runs are under way at a time."""
+        return as_they_end([partial(self._outcome, name) for name in names], jobs)
 
     def _outcome(self, name: str) -> Outcome:
         plugin = PLUGINS[name]

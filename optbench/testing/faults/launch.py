@@ -125,6 +125,9 @@ class Launcher:
         except subprocess.TimeoutExpired:
             self._warm.kill()
             self._warm.wait()
+        self._reader.join(GRACE)
+        if self._warm.stdout:
+            self._warm.stdout.close()
 
     def start(
         self, arguments: Sequence[str], logs: Path, cold: bool = False, environment: Mapping[str, str] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 
@@ -15,3 +17,14 @@ class Outcome:
     seconds: float = 0.0  # that the same command took afterwards, to its end; of a plugin, that its run took
     detail: str = ""  # what exactly was done
     failures: list[str] = field(default_factory=list)
+
+
+def as_they_end(calls: Iterable[Callable[[], Outcome]], jobs: int) -> Iterator[Outcome]:
+    """The outcomes of calls as each of them ends; `jobs` are under way at a time."""
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(call) for call in calls]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
