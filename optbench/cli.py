@@ -101,7 +101,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _say_at_once(text: str, options: argparse.Namespace) -> None:
-    """What goes on, before the seconds in which nothing else can be seen. On stdout: a refusal is one line on stderr."""
+    """What goes on, before seconds in which nothing else can be seen. On stdout: a refusal is one line on stderr."""
     if _verbosity(options) >= 0:
         print(text, flush=True)
 

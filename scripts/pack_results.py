@@ -45,7 +45,9 @@ def pack(folder: Path, out: Path) -> None:
     with TemporaryDirectory() as scratch:
         write([out], Path(scratch))
         for name in PICTURES:
-            shutil.copy(Path(scratch) / "figures" / name, out / "figures" / name)
+            drawn = Path(scratch) / "figures" / name  # few optimizers or problems have no diagram of ranks
+            if drawn.exists():
+                shutil.copy(drawn, out / "figures" / name)
 
 
 def _rounded(record: Record) -> Record:

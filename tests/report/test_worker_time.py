@@ -13,6 +13,7 @@ from helpers.synthetic import Runner, make
 from optbench.core.trial import RequestError
 from optbench.records.reader import read
 from optbench.records.schema import RECORDS, lines
+from optbench.report import write
 from optbench.report.analysis import time_spent
 from optbench.report.analysis.load import load_study
 from optbench.report.sections.speed import spent_by_problem, spent_sentence
@@ -65,9 +66,10 @@ def test_packed_results_make_the_same_report(tmp_path: Path) -> None:
     for name in one.points:
         assert other.points[name].to_numpy() == pytest.approx(one.points[name].to_numpy(), rel=6e-4, nan_ok=True)
     assert other.points["loss"].to_numpy() == pytest.approx(one.points["loss"].to_numpy(), rel=1e-7, nan_ok=True)
-    text = (tmp_path / "packed" / "report.md").read_text()
-    assert "Of 30 planned trials" in text and (tmp_path / "packed" / "report.html").exists()
-    with pytest.raises(SystemExit, match="is not whole"):
+    assert (tmp_path / "packed" / "figures" / "scores.png").exists()
+    write([tmp_path / "packed"], tmp_path / "report")
+    assert "Of 30 planned trials" in (tmp_path / "report" / "report.md").read_text()
+    with pytest.raises(SystemExit, match="is not complete"):
         make(tmp_path / "part", {"a": Runner()}, keep=3)
         script().pack(tmp_path / "part", tmp_path / "out")
 
