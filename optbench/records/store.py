@@ -48,6 +48,7 @@ class Store:
         except Timeout:
             raise RequestError(f"{self.folder} is in use by another run; wait for it or choose another --out") from None
         try:
+            self._tidy()
             self._read()
         except BaseException:
             self._lock.release()
@@ -74,6 +75,13 @@ class Store:
     def write(self, name: str, text: str) -> None:
         """Replace a file of the folder in one go."""
         _replace(self.folder / name, text.encode("utf-8", "replace"))
+
+    def _tidy(self) -> None:
+        """Remove what a run that was killed left half done: the folder is ours alone now."""
+        shutil.rmtree(self.folder / ".spool", ignore_errors=True)
+        for half in self.folder.glob("*.new"):
+            if half.is_file():
+                half.unlink(missing_ok=True)
 
     def _read(self) -> None:
         """Take over what is stored: the first record of every key; whatever else there is goes aside as it is."""

@@ -189,7 +189,7 @@ def test_three_real_faults_are_survived(tmp_path: Path) -> None:
 @pytest.mark.campaign
 def test_thirty_faults_are_survived(tmp_path: Path) -> None:
     with Launcher() as launcher:
-        campaign = Campaign(tmp_path, launcher, seed=0)
+        campaign = Campaign(tmp_path, launcher, seed=0, suite=TINY, lanes=1)
         possible = [name for name, kind in KINDS.items() if not kind.mounts and not kind.linux]
         plan = [(index, possible[index % len(possible)]) for index in range(30)]
         failed = [outcome for outcome in campaign.run(plan, os.cpu_count() or 1) if outcome.failures]

@@ -1,0 +1,25 @@
+"""The folder of a run: what a killed run left half done goes, what was measured stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optbench.records.schema import RECORDS, Record
+from optbench.records.store import Store
+
+
+def record(key: str) -> Record:
+    return Record(key, "sphere", "adam", {}, 0, 10.0, "cpu", "spent", curve=[{"passes": 0.0, "loss": 1.0}])
+
+
+def test_what_a_killed_run_left_half_done_is_removed_and_records_stay_byte_for_byte(tmp_path: Path) -> None:
+    with Store(tmp_path / "run") as store:
+        store.append(record("a" * 16))
+    before = (tmp_path / "run" / RECORDS).read_bytes()
+    (tmp_path / "run" / ".spool").mkdir()
+    (tmp_path / "run" / ".spool" / "1.points").write_text("[0, {}]\n")
+    (tmp_path / "run" / f"{RECORDS}.new").write_text("half a")
+    with Store(tmp_path / "run") as store:
+        assert list(store.records) == ["a" * 16]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock") == [RECORDS]
+    assert (tmp_path / "run" / RECORDS).read_bytes() == before
