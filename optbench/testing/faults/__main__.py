@@ -1,4 +1,4 @@
-"""The command: python -m optbench.testing.faults --faults N --seed S [--kinds a,b] [--out FILE], or --hostile."""
+"""The command: python -m optbench.testing.faults --faults N --seed S --kinds a,b --out FILE, or --hostile."""
 
 from __future__ import annotations
 
