@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sklearn.datasets import load_diabetes
 from torch import nn
 
 from optbench.core.losses import L1, MSE
 from optbench.core.problem import Best, Problem, Splits
 from optbench.problems.shared import regression
+from optbench.problems.sklearn_tables import sklearn_table
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ class LineL1(Line):
 @cache
 def _data() -> Splits:
     """309 / 67 / 66 people: body mass index (N, 1) and progression (N, 1), both standardised on train."""
-    table = load_diabetes(scaled=False)
-    return regression(table.data[:, [2]], table.target)
+    people, progression = sklearn_table("diabetes")
+    return regression(people[:, [2]], progression)

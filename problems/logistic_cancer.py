@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
 from optbench.core.losses import BCE, Loss, logit_accuracy
 from optbench.core.problem import Best, Problem, Splits
 from optbench.problems.shared import classification
+from optbench.problems.sklearn_tables import sklearn_table
 
 PENALTY = 1e-3  # on half the squared weights: without it the classes separate and no optimum exists
 
@@ -56,5 +56,4 @@ class LogisticCancer(Problem):
 @cache
 def _data() -> Splits:
     """398 / 86 / 85 tumours, (N, 30); 1 is benign."""
-    table = load_breast_cancer()
-    return classification(table.data, table.target)
+    return classification(*sklearn_table("breast_cancer"))

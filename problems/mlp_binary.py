@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from sklearn.datasets import load_breast_cancer
 from torch import Tensor, nn
 
 from optbench.core.losses import BCE, logit_accuracy
 from optbench.core.problem import Known, Problem, Splits
 from optbench.problems.shared import arrays, classification, stated
+from optbench.problems.sklearn_tables import sklearn_table
 
 FEATURES = {"cancer": 30, "alzheimer": 135, "parkinson": 751}
 # (table, hidden): start
@@ -59,8 +59,7 @@ def auc(score: Tensor, y: Tensor) -> Tensor:
 def _data(table: str) -> Splits:
     """cancer 398/86/85 (1 benign), alzheimer 233/50/50 (1 impaired), parkinson 176/38/38 (1 Parkinson's)."""
     if table == "cancer":
-        source = load_breast_cancer()
-        return classification(source.data, source.target)
+        return classification(*sklearn_table("breast_cancer"))
     if table == "parkinson":
         archive = arrays("pd_speech.npz")
         return classification(archive["X"].astype(np.float64), archive["y"])

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from sklearn.datasets import load_iris, load_wine
 from torch import nn
 
 from optbench.core.losses import CROSS_ENTROPY
 from optbench.core.problem import Known, Problem, Splits
 from optbench.problems.shared import classification, stated
+from optbench.problems.sklearn_tables import sklearn_table
 
 FEATURES = {"iris": 4, "wine": 13}
 STATED = {("iris", 8): Known(1.11588), ("wine", 8): Known(1.13557)}  # (table, hidden): start
@@ -45,7 +45,6 @@ class MlpClasses(Problem):
 @cache
 def _data(table: str) -> Splits:
     """iris: 4 lengths of 150 flowers, one of them a duplicate that is left out; wine: 13 measurements of 178 wines."""
-    source = load_iris() if table == "iris" else load_wine()
-    x, y = source.data, source.target
+    x, y = sklearn_table(table)
     keep = [i for i in range(len(x)) if not any((x[i] == x[j]).all() and y[i] == y[j] for j in range(i))]
     return classification(x[keep], y[keep])

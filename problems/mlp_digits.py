@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from optbench.core.losses import CROSS_ENTROPY
 from optbench.core.problem import Batch, Known, Problem, Splits, split
+from optbench.problems.sklearn_tables import sklearn_table
 
 STATED = {32: Known(2.315)}  # hidden width: start
 
@@ -41,6 +41,6 @@ class MlpDigits(Problem):
 @cache
 def digits() -> list[Batch]:
     """1258 / 269 / 270 pictures as rows (N, 64) of grey levels in [0, 1], labels 0 to 9."""
-    table = load_digits()
-    x, y = torch.as_tensor(table.data / 16, dtype=torch.float32), torch.as_tensor(table.target)
+    pixels, labels = sklearn_table("digits")
+    x, y = torch.as_tensor(pixels / 16, dtype=torch.float32), torch.as_tensor(labels)
     return [(x[part], y[part]) for part in split(len(x))]

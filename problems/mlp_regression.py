@@ -8,13 +8,12 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
-from sklearn.datasets import load_diabetes
 from torch import nn
 
 from optbench.core.losses import MSE, r2
 from optbench.core.problem import Known, Problem, Splits
 from optbench.problems.shared import read, regression, stated
+from optbench.problems.sklearn_tables import sklearn_table
 
 FEATURES = {"diabetes": 10, "concrete": 8}
 INGREDIENTS = 7  # the first columns of the concrete table
@@ -58,8 +57,7 @@ class MlpRegression(Problem):
 @cache
 def _diabetes() -> Splits:
     """309 / 67 / 66 people, 10 measurements; disease progression after a year."""
-    table = load_diabetes(scaled=False)
-    return regression(table.data, table.target)
+    return regression(*sklearn_table("diabetes"))
 
 
 @cache
@@ -82,6 +80,8 @@ def concrete_table() -> NDArray[np.float64]:
 
 def mixes(table: NDArray[np.float64]) -> NDArray[np.int32]:
     """(N,) the mix of each row, as a number: rows are of one mix where no ingredient differs by more than `SAME`."""
+    from scipy.sparse.csgraph import connected_components  # here, for it takes long to import
+
     recipes, member = np.unique(table[:, :INGREDIENTS], axis=0, return_inverse=True)
     near = np.abs(recipes[:, None] - recipes[None]).max(-1) <= SAME
     return np.asarray(connected_components(near)[1][member.ravel()])

@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 
 from optbench.core.layers import Step
 from optbench.core.losses import CROSS_ENTROPY, L1
 from optbench.core.problem import Best, Problem, Splits
+from optbench.problems.sklearn_tables import sklearn_table
 
 KS = (2, 4, 8, 16)  # for which the optimum is stated
 LEAST_L1 = (0.664109813050989, 0.635170325975461, 0.617483451640976, 0.586516731460666)
@@ -75,8 +75,8 @@ class StepBmiClasses(StepBmi):
 
 @cache
 def _table() -> tuple[Tensor, Tensor]:
-    table = load_diabetes(scaled=False)
-    columns = np.stack([table.data[:, 2], table.target])  # (2, 442)
+    people, progression = sklearn_table("diabetes")
+    columns = np.stack([people[:, 2], progression])  # (2, 442)
     columns = (columns - columns.mean(1, keepdims=True)) / columns.std(1, keepdims=True)
     x, y = torch.from_numpy(columns)[..., None]
     return x, y

@@ -7,11 +7,11 @@ from functools import cache
 from itertools import pairwise
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from optbench.core.losses import MSE
 from optbench.core.problem import Best, Problem, Splits, generator
+from optbench.problems.sklearn_tables import sklearn_table
 
 SAMPLES = 256  # for training, and as many again for validation and for test
 
@@ -56,7 +56,7 @@ class Teacher(Problem):
 def _data(features: int, hidden: int, depth: int) -> Splits:
     """Three times 256 samples: x (N, features) and y (N, 1), scaled by what the training samples show."""
     stream = generator(0, "teacher")
-    table = torch.as_tensor(load_digits().data, dtype=torch.float64)
+    table = torch.as_tensor(sklearn_table("digits")[0], dtype=torch.float64)
     table = table[torch.randperm(len(table), generator=stream)[: 3 * SAMPLES]]
     known = table[:SAMPLES]
     centred = table - known.mean(0)

@@ -317,9 +317,9 @@ print(footprint(trials, catalog).of(lanes) / took)
         (("mlp_parkinson", "adam", 256, 20.0), (0.75, 1.25)),
         (("mlp_parkinson", "pso", 32, 60.0), (0.75, 1.25)),
         # A process keeps freed memory, tens of MB that its next group takes for nothing: 0.78 to 1.01 seen.
-        (("mlp_digits", "adam", 128, 20.0), (0.6, 1.6)),
+        pytest.param(("mlp_digits", "adam", 128, 20.0), (0.6, 1.6), marks=pytest.mark.campaign),
         # Lanes end their histories at different lengths, too: 0.85 to 1.27 seen.
-        (("mlp_digits", "lbfgs", 64, 200.0), (0.6, 1.6)),
+        pytest.param(("mlp_digits", "lbfgs", 64, 200.0), (0.6, 1.6), marks=pytest.mark.campaign),
     ],
     ids=["adam", "pso", "adam traced", "lbfgs"],
 )

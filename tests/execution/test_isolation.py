@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.plugins import quiet
 from torch.nn import functional
 
 from optbench.core.trial import RequestError
@@ -50,10 +51,6 @@ RUDE = {
     "generators": "torch.manual_seed(1); random.seed(1); np.random.seed(1)",
     "gradients": "torch.set_grad_enabled(False)",
 }
-
-
-def quiet(*_: object) -> None:
-    """Say nothing."""
 
 
 def plugin(folder: Path, on_import: str = "", in_minimise: str = "pass") -> str:

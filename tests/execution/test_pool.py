@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from helpers.plugins import quiet
 
 from optbench.core.trial import Trial
 from optbench.execution import worker
@@ -30,10 +31,6 @@ from optbench.registry.catalog import Catalog
 HEAD = "import os\nfrom dataclasses import dataclass\n\n\n@dataclass(frozen=True)\nclass Odd:\n    needs = 'value'\n\n"
 SUITE = Suite("s", ("sphere_2d",), ("adam", "sgd"), seeds=2, passes=20, timing=False)
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of a Unix system")
-
-
-def quiet(*_: object) -> None:
-    """Say nothing."""
 
 
 def odd(tmp_path: Path, body: str, **suite: Any) -> list[Record]:

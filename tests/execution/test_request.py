@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.plugins import quiet
 
 from optbench.core.trial import RequestError, Trial
 from optbench.execution.executor import execute
@@ -22,10 +23,6 @@ from optbench.registry.catalog import Catalog
 
 HERE = RunOptions(own_process=True)  # small runs stay in this process
 SUITE = Suite("s", ("sphere",), ("random_search",), seeds=1, passes=10, timing=False)
-
-
-def quiet(*_: object) -> None:
-    """Say nothing."""
 
 
 def test_a_request_of_its_own_takes_nothing_from_quick() -> None:

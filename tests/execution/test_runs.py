@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers.plugins import HEAD, quiet
 
 import optbench
 from optbench.cli import main
@@ -22,85 +21,6 @@ from optbench.records import store
 from optbench.records.files import read_environment, read_records
 from optbench.records.merge import merge
 from optbench.records.schema import Record
-
-HEAD = """
-import math, os, sys, time
-from dataclasses import dataclass
-from typing import ClassVar
-import torch
-
-class Base:
-    needs: ClassVar[str] = "value"
-    lanes: ClassVar[bool] = True
-"""
-EVIL = {
-    "raises": ("raise RuntimeError('no luck')", "failed", "RuntimeError: no luck"),
-    "returns_nan": ("\n        while True: f.value(f.start(3) * math.nan)", "spent", None),
-    "advises_nan": ("\n        f.value(f.start(3)); f.recommend(f.start() * math.nan)", "diverged", "loss was nan"),
-    "never_returns": ("\n        f.value(f.start(3))\n        while True: time.sleep(0.01)", "timeout", "within 10 s"),
-    "exits": ("\n        f.value(f.start(3)); os._exit(7)", "killed", "code 7"),
-    "asks_to_exit": ("\n        f.value(f.start(3)); sys.exit(3)", "failed", "SystemExit: 3"),
-    "kills_itself": ("os.kill(os.getpid(), 9)", "killed", "signal 9"),
-    "allocates": (
-        "\n        held = []\n        while True: held.append(torch.ones(2**24)); time.sleep(0.001)",
-        "killed",
-        "more than 1 GiB",
-    ),
-    "ignores_budget": (
-        "\n        while True:\n            try: f.value(f.start(3))\n            except BaseException: pass",
-        "killed",
-        "ignored the budget",
-    ),
-    "prints": ("\n        for _ in range(10**6): print('spam')\n        raise ValueError('done')", "failed", "spam"),
-    "works": ("\n        while True: f.value(f.start(3))", "spent", None),
-}
-
-
-def write_evil(path: Path) -> Path:
-    parts = [
-        f"@dataclass(frozen=True)\nclass {''.join(p.capitalize() for p in name.split('_'))}(Base):\n"
-        f"    name: ClassVar[str] = {name!r}\n    def minimise(self, f):\n        {body.lstrip()}\n"
-        for name, (body, _, _) in EVIL.items()
-    ]
-    path.write_text(HEAD + "\n".join(parts))
-    return path
-
-
-def quiet(*_: object) -> None:
-    """Say nothing."""
-
-
-@pytest.fixture(scope="module")
-def evil_records(tmp_path_factory) -> dict[str, list[Record]]:
-    folder = tmp_path_factory.mktemp("evil")
-    plugin = write_evil(folder / "evil.py")
-    suite = Suite("evil", ("sphere",), tuple(EVIL), seeds=2, passes=50, timeout=10, memory=1)
-    records = run_suite(suite, folder / "out", RunOptions(workers=2, plugins=(str(plugin),)), quiet)
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(record.optimizer, []).append(record)
-    kept, wrong = read_records(folder / "out")
-    assert len(kept) == 2 * len(EVIL) and not wrong and {r.key for r in kept} == {r.key for r in records}
-    assert not (folder / "out" / ".spool").exists()
-    return found
-
-
-@pytest.mark.parametrize("name", EVIL)
-def test_a_plugin_that_misbehaves_costs_its_own_trials_only(name: str, evil_records) -> None:
-    _, status, reason = EVIL[name]
-    for record in evil_records[name]:
-        assert record.status == status, record.error
-        if reason:
-            assert reason in record.error and "\n" not in record.error
-        else:
-            assert record.error is None
-
-
-def test_what_was_measured_before_the_end_is_kept(evil_records) -> None:
-    for name in ("never_returns", "exits", "ignores_budget"):
-        for record in evil_records[name]:
-            assert record.curve and record.curve[0]["passes"] == 0, name
-    assert all(record.nonfinite == 50 for record in evil_records["returns_nan"])
 
 
 def test_a_group_with_one_bad_lane_is_run_again_lane_by_lane(tmp_path) -> None:
@@ -157,62 +77,6 @@ def test_lines_that_are_no_records_are_kept_aside_and_their_trials_run(tmp_path)
     assert "2 lines" in said[0] and "rejected.jsonl" in said[0]
     assert (tmp_path / "rejected.jsonl").read_text().splitlines() == ["hello", lines[2][:50]]
     assert len(records) == 3 and len(read_records(tmp_path)[0]) == 3 and not read_records(tmp_path)[1]
-
-
-def results(folder: Path) -> dict[str, tuple]:
-    records, wrong = read_records(folder)
-    assert not wrong and len({record.key for record in records}) == len(records)
-    return {r.key: (r.status, r.forward, r.backward, [{**point, "seconds": 0.0} for point in r.curve]) for r in records}
-
-
-MAX_LOSS = 5.0  # on the validation set that is compared; a fresh network on mlp_iris has 1.1
-
-
-def alike(one: dict[str, tuple], two: dict[str, tuple]) -> bool:
-    """The same trials, statuses and counts; scores but for rounding, for a group resumed half-way has another width.
-
-    Where L-BFGS overfits, its losses off the training set run into the thousands and magnify rounding without limit:
-    2,130 and 4,886 were seen in groups of 1 and of 6. Of points with such a loss the training loss is compared.
-    """
-
-    def scores(point: dict[str, float], other: dict[str, float]) -> list[float]:
-        wild = max(point.get("valid_loss", 0.0), other.get("valid_loss", 0.0)) > MAX_LOSS
-        return [value for key, value in point.items() if not wild or key.partition("_")[0] not in ("valid", "test")]
-
-    return one.keys() == two.keys() and all(
-        one[key][:3] == two[key][:3]
-        and all(
-            a.keys() == b.keys() and scores(a, b) == pytest.approx(scores(b, a), rel=2e-2, abs=1e-3)
-            for a, b in zip(one[key][3], two[key][3], strict=True)
-        )
-        for key in one
-    )
-
-
-@pytest.mark.parametrize("kills", [(9,), pytest.param((1, 9, 20), marks=pytest.mark.campaign)], ids=["once", "thrice"])
-def test_a_run_killed_at_random_moments_ends_as_an_undisturbed_one(kills: tuple[int, ...], tmp_path) -> None:
-    arguments = [sys.executable, "-m", "optbench", "run", "--seeds", "6"]
-    arguments += ["--problem", "sphere", "--problem", "mlp_iris"]
-    for name in ("adam", "pso", "lbfgs"):
-        arguments += ["--optimizer", name]
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run([*arguments, "--out", str(whole)], check=True, capture_output=True)
-    before: dict[str, tuple] = {}
-    for least in kills:
-        run = subprocess.Popen([*arguments, "--out", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        records = broken / "records.jsonl"
-        while time.monotonic() < deadline and run.poll() is None:
-            if records.exists() and records.read_bytes().count(b"\n") >= least:
-                break
-            time.sleep(0.02)
-        run.send_signal(signal.SIGKILL)
-        run.wait()
-        now = {r.key: r.status for r in read_records(broken)[0]}
-        assert len(now) >= least and set(before) <= set(now)
-        before = dict.fromkeys(now, ())
-    subprocess.run([*arguments, "--out", str(broken)], check=True, capture_output=True)
-    assert alike(results(broken), results(whole)) and len(results(whole)) == 36
 
 
 def test_a_folder_in_use_is_refused_and_free_again_afterwards(tmp_path) -> None:
@@ -372,29 +236,3 @@ def test_new_files_run_and_pass_their_checks(tmp_path) -> None:
     done = run("run", *both, "my_method", "--seeds", "1", "--passes", "20", "--out", "out", "--strict")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
-
-
-VANDALS = {
-    "default_type": "torch.set_default_dtype(torch.float64)",
-    "default_device": "torch.set_default_device('meta')",
-    "working_directory": "os.chdir('/')",
-    "every_module": "torch.nn.modules.module.register_module_forward_hook(lambda m, i, o: o * 2)",
-    "someone_elses_class": "torch.optim.Adam.step = lambda self, closure=None: closure()",
-    "data": "f._data.train[0].zero_()",
-}
-
-
-def test_a_plugin_that_leaves_its_process_changed_harms_no_other_trial(tmp_path) -> None:
-    plugin = tmp_path / "vandals.py"
-    parts = [
-        f"@dataclass(frozen=True)\nclass {''.join(p.capitalize() for p in name.split('_'))}(Base):\n"
-        f"    name: ClassVar[str] = {name!r}\n    def minimise(self, f):\n        {body}\n        f.value(f.start(2))\n"
-        for name, body in VANDALS.items()
-    ]
-    plugin.write_text(HEAD + "\n".join(parts))
-    plain = run_suite(
-        Suite("s", ("mlp_iris",), ("adam", "pso"), seeds=2, passes=20), tmp_path / "a", RunOptions(workers=1), quiet
-    )
-    suite = Suite("s", ("mlp_iris",), (*VANDALS, "adam", "pso"), seeds=2, passes=20)
-    run_suite(suite, tmp_path / "b", RunOptions(workers=1, plugins=(str(plugin),)), quiet)
-    assert {key: results(tmp_path / "b")[key] for key in (r.key for r in plain)} == results(tmp_path / "a")

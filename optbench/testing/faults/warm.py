@@ -23,7 +23,7 @@ from typing import Any
 import optbench
 
 PACKAGES = ("core", "engine", "registry", "execution", "records", "report")  # what a run imports sooner or later
-LATER = ("torch._dynamo", "torch.fx.experimental.proxy_tensor", "sklearn.datasets")  # and what it imports in functions
+LATER = ("torch._dynamo", "torch.fx.experimental.proxy_tensor")  # and what it imports in functions
 POLL = 0.01  # seconds between two looks at whether a run has ended
 
 
