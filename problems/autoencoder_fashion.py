@@ -26,7 +26,7 @@ class AutoencoderFashion(Problem):
     passes = 60.0
     bound = 0.0
     batch = 64
-    taus = (0.5, 0.1)
+    taus = (0.9, 0.5, 0.1)
 
     @property
     def known(self) -> Known | None:

@@ -47,6 +47,7 @@ class CartPole(Problem):
     track = "reinforcement"
     loss_name = "reward"
     passes = 200.0
+    taus = (0.9, 0.5, 0.1, 1e-2)
 
     @property
     def known(self) -> Known | None:

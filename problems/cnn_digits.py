@@ -26,7 +26,7 @@ class CnnDigits(Problem):
     batch = 128
     stochastic = True
     bound = 0.0
-    taus = (0.5, 0.1)
+    taus = (0.95, 0.5, 0.1)
 
     @property
     def known(self) -> Known | None:

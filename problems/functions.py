@@ -40,6 +40,7 @@ class Function(Problem):
     box: ClassVar[tuple[float, float]]
     minimiser: ClassVar[float] = 0.0  # every coordinate of the point where the optimum lies
     starts: ClassVar[Mapping[int, float]]  # dim: start
+    levels: ClassVar[Mapping[int, tuple[float, ...]]] = {}  # dim: taus
     fewest: ClassVar[int] = 1  # dimensions that the formula needs
 
     def __post_init__(self) -> None:
@@ -49,6 +50,11 @@ class Function(Problem):
     @property
     def known(self) -> Known | None:
         return Known(self.starts[self.dim]) if self.dim in self.starts else None
+
+    @property
+    def taus(self) -> tuple[float, ...]:
+        """Points drawn at random differ by orders of magnitude, so no target is one that a lucky draw meets."""
+        return self.levels.get(self.dim, (0.1, 1e-2, 1e-3))
 
     def network(self) -> nn.Module:
         return Point(self.dim, *self.box)
@@ -76,6 +82,7 @@ class Sphere(Function):
     passes = 300.0
     box = (-5.0, 5.0)
     starts: ClassVar[Mapping[int, float]] = {10: 72.554, 2: 16.1759}
+    levels: ClassVar[Mapping[int, tuple[float, ...]]] = {2: (1e-3, 1e-4, 1e-6)}
 
     def formula(self, x: Tensor) -> Tensor:
         return x.square().sum()
@@ -89,6 +96,7 @@ class Ellipsoid(Function):
     passes = 2000.0
     box = (-5.0, 5.0)
     starts: ClassVar[Mapping[int, float]] = {10: 4854200.0, 2: 5366390.0}
+    levels: ClassVar[Mapping[int, tuple[float, ...]]] = {10: (1e-2, 1e-3, 1e-4), 2: (1e-6, 1e-7, 1e-8)}
 
     def formula(self, x: Tensor) -> Tensor:
         return (torch.logspace(0, 6, len(x), dtype=x.dtype, device=x.device) * x.square()).sum()
@@ -104,6 +112,7 @@ class Rosenbrock(Function):
     fewest = 2
     minimiser = 1.0
     starts: ClassVar[Mapping[int, float]] = {10: 3485.27601, 2: 307.61984}
+    levels: ClassVar[Mapping[int, tuple[float, ...]]] = {2: (1e-5, 1e-6, 1e-8)}
 
     def formula(self, x: Tensor) -> Tensor:
         return (100 * (x[1:] - x[:-1].square()).square() + (1 - x[:-1]).square()).sum()
@@ -117,10 +126,7 @@ class Rastrigin(Function):
     passes = 3000.0
     box = (-5.12, 5.12)
     starts: ClassVar[Mapping[int, float]] = {10: 180.073924, 2: 36.888153}
-
-    @property
-    def taus(self) -> tuple[float, ...]:
-        return (0.5, 0.1) if self.dim > 2 else super().taus
+    levels: ClassVar[Mapping[int, tuple[float, ...]]] = {10: (0.4, 0.2)}  # everything comes half-way, little further
 
     def formula(self, x: Tensor) -> Tensor:
         return (10 + x.square() - 10 * torch.cos(2 * math.pi * x)).sum()
@@ -134,6 +140,7 @@ class Ackley(Function):
     passes = 2000.0
     box = (-32.768, 32.768)
     starts: ClassVar[Mapping[int, float]] = {10: 21.1694, 2: 20.862}
+    levels: ClassVar[Mapping[int, tuple[float, ...]]] = {10: (0.5, 0.1, 1e-2, 1e-3)}
 
     def formula(self, x: Tensor) -> Tensor:
         radius = x.square().mean().sqrt()
@@ -148,6 +155,7 @@ class Griewank(Function):
     passes = 2000.0
     box = (-600.0, 600.0)
     starts: ClassVar[Mapping[int, float]] = {10: 262.195, 2: 59.3473}
+    levels: ClassVar[Mapping[int, tuple[float, ...]]] = {2: (3e-3, 1e-3)}
 
     def formula(self, x: Tensor) -> Tensor:
         index = torch.arange(1, len(x) + 1, dtype=x.dtype, device=x.device)

@@ -26,6 +26,7 @@ class MlpDigits(Problem):
     passes = 200.0
     batch = 128
     bound = 0.0
+    taus = (0.9, 0.5, 0.1, 1e-2)  # half of the optimizers come no further than the first
 
     @property
     def known(self) -> Known | None:

@@ -65,7 +65,7 @@ class MriSyntheticSeverityMse(MriSyntheticSeverity):
     objective_loss = MSE
     start = 0.325321
     best = Best(0.00201326, "best known")  # the same
-    taus = (0.5, 0.2)
+    taus = (0.4, 0.2)
 
 
 @dataclass(frozen=True)

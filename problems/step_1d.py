@@ -68,6 +68,7 @@ class Step1d(Problem):
     objective_loss = MSE
     gives = frozenset({"value", "grad", "exact"})
     passes = 2000.0
+    taus = (0.7, 0.5, 0.1, 1e-2)  # the last two are dp_step's alone
     dtype = torch.float64
 
     def __post_init__(self) -> None:

@@ -36,6 +36,7 @@ class Universal(Problem):
     objective_loss = MSE.with_metrics(largest_error=largest_error)
     passes = 3000.0
     bound = 0.0
+    taus = (0.8, 0.5, 0.1, 1e-2)
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.depth < 1:

@@ -55,6 +55,8 @@ class Spent(NamedTuple):
     warmup: float  # seconds that compiling took
     refused: int  # calls after the end: an optimizer that goes on has swallowed Stop
     ended: bool = False  # the budget did not cover what was asked for, so Stop was raised
+    own_flops: int = 0  # of the optimizer itself, between its calls
+    own_seconds: float = 0.0  # of the group, on the optimizer's clock, without the problem's
 
 
 class Meter:
@@ -118,8 +120,12 @@ class Meter:
         self.calls += 1
 
     def exclude(self, seconds: float) -> None:
-        """Take seconds that were no training, such as those of compiling, off the clock."""
+        """Take seconds that compiling took off the clock."""
         self.warmup += seconds
+        self.take_off(seconds)
+
+    def take_off(self, seconds: float) -> None:
+        """Let the clock show so many seconds less."""
         self._seconds -= seconds
 
     @contextmanager

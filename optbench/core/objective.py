@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from optbench.core.meter import Meter, Spent, Stop
 from optbench.core.minibatches import Minibatches
 from optbench.core.model import Model
 from optbench.core.outcome import Answer, Outcome
+from optbench.core.own_work import OwnWork
 from optbench.core.parameters import ManyLanes, OneLane
 from optbench.core.problem import Problem, Splits
 from optbench.core.scoring import Point, Scoring
@@ -33,8 +35,8 @@ class Objective:
 
     `engine.metered.metered` builds one. It has more than ten public methods, for it is all that optimizers of four
     kinds see: value (zeroth order), value_and_grad (first order), parameters, parameters_of, closure and next_step
-    (torch.optim), structure, charge and certify (exact methods); start, rand, randn and recommend serve all of them.
-    The runner begins with start_clock and ends with finish.
+    (torch.optim), structure, charge and certify (exact methods); start, rand, randn, recommend and charge_own serve all
+    of them. The runner begins with start_clock and counting_own_work, and ends with finish.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Objective:
         self._draws = LaneDraws(problem, self._seeds, device)
         self._parameters = OneLane(model) if self.lanes == 1 else ManyLanes(model)
         self._answer = Answer(model.matrix, batches.full)
+        self._own = OwnWork(self.lanes, meter.take_off)
         self._scoring = Scoring(model, data, meter.limit, meter.costs.one_pass, on_point)
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._certificates: list[dict[str, Any] | None] = [None] * self.lanes
@@ -96,41 +99,43 @@ class Objective:
         candidates, those are evaluated, and then Stop is raised. Raises ValueError for points of another shape.
         """
         self._check(x, (self.lanes, None, self.dim))
-        self._enter()
-        costs, wanted = self._meter.costs, x.shape[1]
-        count = min(wanted, self._meter.affordable(costs.forward))
-        if count < 1:
-            self._meter.stop()
-        batch, index = self._batches.current()
-        try:
-            with self._parameters.spared():
-                losses = self._model.values(x[:, :count].detach(), batch, index, self._meter.calls)
-        finally:  # work that ends in an exception is work too
-            self._meter.spend(count * costs.batch, 0, count * costs.forward, count)
-        finite = losses.isfinite()
-        self._nonfinite += (~finite).sum(1)
-        losses = torch.where(finite, losses, math.inf)
-        self._remember(x, losses)
-        if count < wanted:
-            self._meter.stop()
-        return losses
+        with self._own:
+            self._enter()
+            costs, wanted = self._meter.costs, x.shape[1]
+            count = min(wanted, self._meter.affordable(costs.forward))
+            if count < 1:
+                self._meter.stop()
+            batch, index = self._batches.current()
+            try:
+                with self._parameters.spared():
+                    losses = self._model.values(x[:, :count].detach(), batch, index, self._meter.calls)
+            finally:  # work that ends in an exception is work too
+                self._meter.spend(count * costs.batch, 0, count * costs.forward, count)
+            finite = losses.isfinite()
+            self._nonfinite += (~finite).sum(1)
+            losses = torch.where(finite, losses, math.inf)
+            self._remember(x, losses)
+            if count < wanted:
+                self._meter.stop()
+            return losses
 
     def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Losses (B,) and gradients (B, D) at points (B, D). Raises ValueError for points of another shape."""
         self._check(x, (self.lanes, self.dim))
-        self._enter()
-        costs = self._meter.costs
-        self._meter.afford(costs.gradient)
-        batch, index = self._batches.current()
-        try:
-            with self._parameters.spared():
-                losses, gradients = self._model.value_and_grad(x.detach(), batch, index, self._meter.calls)
-        finally:
-            self._spend_gradient()
-        finite = losses.isfinite()
-        self._nonfinite += ~finite
-        self._remember(x[:, None], torch.where(finite, losses, math.inf)[:, None])
-        return losses, gradients
+        with self._own:
+            self._enter()
+            costs = self._meter.costs
+            self._meter.afford(costs.gradient)
+            batch, index = self._batches.current()
+            try:
+                with self._parameters.spared():
+                    losses, gradients = self._model.value_and_grad(x.detach(), batch, index, self._meter.calls)
+            finally:
+                self._spend_gradient()
+            finite = losses.isfinite()
+            self._nonfinite += ~finite
+            self._remember(x[:, None], torch.where(finite, losses, math.inf)[:, None])
+            return losses, gradients
 
     def parameters(self, lanes: slice = slice(None)) -> list[nn.Parameter]:
         """What a torch optimizer trains. One lane: the network's own parameters, in its own shapes. More lanes: one
@@ -148,13 +153,14 @@ class Objective:
 
         What torch's `optimizer.step(closure)` asks for. Calls between two `next_step` see one minibatch.
         """
-        self._enter()
-        self._meter.afford(self._meter.costs.gradient)
-        batch, index = self._batches.current()
-        try:
-            return self._parameters.losses(batch, index, self._meter.calls)
-        finally:
-            self._spend_gradient()
+        with self._own:
+            self._enter()
+            self._meter.afford(self._meter.costs.gradient)
+            batch, index = self._batches.current()
+            try:
+                return self._parameters.losses(batch, index, self._meter.calls)
+            finally:
+                self._spend_gradient()
 
     def next_step(self, lane: int | None = None) -> None:
         """Draw a minibatch and keep it until the next call: for steps that evaluate several times, as LBFGS does.
@@ -162,7 +168,8 @@ class Objective:
         lane: only this lane goes on, for lanes whose steps take different numbers of evaluations.
         """
         if not self._meter.ended:
-            self._batches.next_step(lane)
+            with self._own:
+                self._batches.next_step(lane)
 
     # What exact methods and averaging methods say
 
@@ -171,12 +178,27 @@ class Objective:
 
         Raises Stop where the budget does not cover it, ValueError for a negative number.
         """
-        self._enter()
-        if forward < 0 or backward < 0:
-            raise ValueError(f"a charge of {forward} samples forward and {backward} backward: nothing is given back")
-        cost = self._meter.costs.of(forward, backward)
-        self._meter.afford(cost)
-        self._meter.spend(forward, backward, cost, 0)
+        with self._own:
+            self._enter()
+            if forward < 0 or backward < 0:
+                text = f"a charge of {forward} samples forward and {backward} backward: nothing is given back"
+                raise ValueError(text)
+            cost = self._meter.costs.of(forward, backward)
+            self._meter.afford(cost)
+            self._meter.spend(forward, backward, cost, 0)
+            self._own.leave_out(cost * self.lanes)  # what is seen of it is the problem's work, not the optimizer's own
+
+    def charge_own(self, flops: float) -> None:
+        """State work of the optimizer's own that is not done in torch, in FLOPs of all lanes together.
+
+        What is done in torch is counted as it runs. Own work is recorded beside the problem's and does not end a trial.
+        Raises ValueError for a negative number.
+        """
+        self._own.charge(flops)
+
+    def counting_own_work(self) -> AbstractContextManager[None]:
+        """A context for the whole of an optimizer's work: what it computes between its calls is counted."""
+        return self._own.counting()
 
     def structure(self) -> Structure:
         """The problem's pieces, for methods that declare `needs = "exact"`. Raises Inapplicable where it has none."""
@@ -198,7 +220,7 @@ class Objective:
         check_finite(upper)
         self._meter.enter()
         self.recommend(x)
-        with self._meter.paused(), torch.no_grad():
+        with self._own, self._meter.paused(), torch.no_grad():
             loss = self._model.score(x, self._data._replace(valid=None, test=None))[0]["loss"]
         costs = self._meter.costs
         self._meter.spend(costs.samples, 0, costs.one_pass, 1)
@@ -210,8 +232,8 @@ class Objective:
 
     @property
     def spent(self) -> Spent:
-        """Counts, passes and seconds so far, a snapshot."""
-        return self._meter.spent
+        """Counts, passes, seconds and own work so far, a snapshot."""
+        return self._meter.spent._replace(own_flops=round(self._own.flops), own_seconds=self._own.seconds)
 
     def start_clock(self) -> None:
         """Let the clock run from now on: what came before is no training."""
@@ -224,17 +246,18 @@ class Objective:
         """
         if self._outcome is None:
             self._meter.end()
-            self._scoring.forget(self._meter.spent.passes)
+            self._scoring.forget(self.spent.passes)
             points = self._score(final=True)
             self._outcome = Outcome(
-                spent=self._meter.spent,
+                spent=self.spent,
                 curves=self._scoring.curves,
                 diverged=self._scoring.diverged,
                 nonfinite=[int(count) for count in self._nonfinite],
                 certificates=self._certificates,
                 points=points.clone(),
+                charged_own=self._own.charged,
             )
-        return replace(self._outcome, spent=self._meter.spent)  # refused calls are counted after the end
+        return replace(self._outcome, spent=self.spent)  # refused calls are counted after the end
 
     def _enter(self) -> None:
         self._meter.enter()
@@ -261,7 +284,7 @@ class Objective:
         if training:
             self._parameters.collect()
         points = self._model.matrix if training and not self._answer.recommended else self._answer.points
-        spent = self._meter.spent
+        spent = self.spent
         # A population may still find a finite point; parameters in training that are not finite stay so.
         self._scoring.add(points, spent, for_good=(training or final) and spent.forward > 0)
         return points

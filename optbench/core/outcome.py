@@ -23,6 +23,7 @@ class Outcome:
     nonfinite: list[int]  # losses that were not finite
     certificates: list[dict[str, Any] | None]
     points: Tensor  # (B, D): the answers
+    charged_own: bool  # the optimizer has stated work of its own
 
 
 class Answer:

@@ -151,14 +151,15 @@ def dimension(problem: Problem) -> int:
 
 
 @cache
-def measured_start(problem: Problem) -> float:
-    """The median training loss of fresh networks over seeds 0 to 8, in eval mode: what `start` states, by definition.
+def measured_start(problem: Problem, split: str = "train") -> float:
+    """The median loss of fresh networks over seeds 0 to 8, in eval mode: of the training data, what `start` states.
 
-    A problem is a frozen dataclass, so each is measured once a process.
+    split: "train", "valid" or "test", which the problem must have. A problem is a frozen dataclass, so each is measured
+    once a process.
     """
-    train = problem.data().train
+    batch = getattr(problem.data(), split)
     with torch.no_grad():
-        losses = [problem.loss(fresh(problem, seed)[0].eval(), train).item() for seed in range(9)]
+        losses = [problem.loss(fresh(problem, seed)[0].eval(), batch).item() for seed in range(9)]
     return float(np.median(losses))
 
 

@@ -14,7 +14,9 @@ from optbench.core.problem import Splits
 
 MAX_CHECKPOINTS = 40  # scored costs between the first thousandth of the budget and its end
 MIN_CHECKPOINTS = 8  # of them; in between no more than the budget has passes, for a score costs more than one
-Point = dict[str, float]  # of a curve: passes, forward, backward, seconds, loss and the metrics of every split
+Point = dict[
+    str, float
+]  # of a curve: passes, forward, backward, seconds, own_flops, loss and the metrics of every split
 
 
 class Scoring:
@@ -47,6 +49,7 @@ class Scoring:
                 "forward": spent.forward,
                 "backward": spent.backward,
                 "seconds": spent.seconds,
+                "own_flops": spent.own_flops,
             }
             for lane, scores in enumerate(self._scores(points)):
                 if self.diverged[lane] is None:

@@ -6,7 +6,7 @@ import datetime
 from dataclasses import asdict
 from typing import Any
 
-from optbench.core.problem import Problem
+from optbench.core.problem import Best, Problem, measured_start
 from optbench.core.trial import RequestError
 from optbench.engine.data import splits
 from optbench.engine.flops import flops
@@ -14,8 +14,10 @@ from optbench.engine.model import BatchedModel
 from optbench.execution import machine, tuning
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan
+from optbench.problems.validation import LOWEST
 from optbench.registry.catalog import Catalog
 
+VALIDATION_TAUS = (0.3, 0.2, 0.1, 0.05)  # what is left of the way from the start to the lowest validation loss
 WORKER_THREADS = 1  # of a worker process, and of everything that is measured for its sake
 
 
@@ -34,6 +36,7 @@ def environment(plan: Plan, catalog: Catalog, workers: int, options: RunOptions)
         "format": 1,
         "optbench": machine.VERSION,
         "suite": suite.name,
+        "groups": {name: list(members) for name, members in suite.groups.items()},
         "command": options.command,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(),
@@ -67,6 +70,7 @@ def problem_facts(name: str, problem: Problem, catalog: Catalog, device: str) ->
         samples = len(data.train[0])
         cost = flops(problem, samples, device)[0]
         best, targets, start = problem.best, problem.targets, problem.start
+        validation = validation_goal(name, problem) if data.valid else {}
     except Exception as error:
         raise RequestError(f"problem {name}: {type(error).__name__}: {' '.join(str(error).split())}") from None
     entry = catalog.problems.get(name.partition("[")[0])
@@ -85,4 +89,22 @@ def problem_facts(name: str, problem: Problem, catalog: Catalog, device: str) ->
         "start": start,
         "best": {"value": best.value, "source": best.source},
         "targets": {f"{tau:g}": value for tau, value in targets.items()},
+        **({"validation": validation} if validation else {}),
+    }
+
+
+def validation_goal(name: str, problem: Problem) -> dict[str, Any]:
+    """Where the validation loss begins, the lowest known, and targets between them; fixed, whoever takes part.
+
+    Of a problem that is not in `problems/validation.py` the lowest training loss known stands in for the lowest
+    validation loss: a model can hardly do better on data that it has not seen.
+    """
+    if name in LOWEST:
+        start, best = LOWEST[name][0], Best(LOWEST[name][1], "lowest reached")
+    else:
+        start, best = measured_start(problem, "valid"), problem.best
+    return {
+        "start": start,
+        "best": {"value": best.value, "source": best.source},
+        "targets": {f"{tau:g}": best.value + tau * (start - best.value) for tau in VALIDATION_TAUS},
     }

@@ -78,6 +78,8 @@ def run_group(
     outcome = f.finish()
     for lane, record in enumerate(records):
         _fill(record, outcome, lane, status, error_text)
+        if built.optimizer.needs != "exact" or outcome.charged_own:  # else it had the data and says nothing of its work
+            record.own_flops, record.own_seconds = outcome.spent.own_flops, outcome.spent.own_seconds
         record.lanes, record.peak_bytes = len(trials), memory.peak()
         record.warmup_seconds = warmup + outcome.spent.warmup
         record.alone, record.utilisation, record.joules = alone, utilisation, joules
@@ -146,7 +148,8 @@ def train(optimizer: Optimizer, f: Objective, seed: int) -> tuple[str, str | Non
     with torch.random.fork_rng(), _seeded(seed), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other people's libraries, a million times over
         try:
-            optimizer.minimise(f)
+            with f.counting_own_work():
+                optimizer.minimise(f)
         except Stop:
             return ("spent", None) if f.spent.ended else ("failed", "raised Stop itself, with budget left")
         except Inapplicable as reason:

@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Suite:
     tune: int = 0  # configurations tried of every optimizer with a search space; 0: all run as they come
     passes: float | None = None  # the budget; None: each problem's own
     budgets: dict[str, float] = field(default_factory=dict)  # passes of single problems
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # near-duplicates, which count as one problem
     timeout: float = 120.0  # seconds a trial may take before it is stopped
     memory: float = 4.0  # GiB a worker may hold before it is stopped
     description: str = ""
@@ -41,6 +43,8 @@ class Suite:
                 rows.append(f"{item.name} = {_toml(value)}")
         if self.budgets:
             rows += ["", "[budgets]", *(f"{_toml(key)} = {_toml(value)}" for key, value in self.budgets.items())]
+        if self.groups:
+            rows += ["", "[groups]", *(f"{_toml(key)} = {_toml(value)}" for key, value in self.groups.items())]
         return "\n".join(rows) + "\n"
 
 
@@ -84,6 +88,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "timing": (bool,),
     "passes": (int, float),
     "budgets": (dict,),
+    "groups": (dict,),
     "timeout": (int, float),
     "memory": (int, float),
     "description": (str,),
@@ -115,9 +120,25 @@ def _checked(path: Path, text: str, data: dict[str, Any]) -> Suite:
             raise RequestError(f"{at(key)}: the budget of {key!r} is {value!r}, it must be a number of passes")
         if key not in data["problems"]:
             raise RequestError(f"{at(key)}: a budget for {key!r}, which is none of the suite's problems")
+    data["groups"] = _groups(data.get("groups", {}), data["problems"], at)
     if not 0 <= data.get("tune", 0) <= MAX_CONFIGURATIONS:
         raise RequestError(f"{at('tune')}: {_untunable(data['tune'])}")
     return Suite(name=path.stem, **data)
+
+
+def _groups(given: dict[str, Any], problems: tuple[str, ...], at: Callable[[str], str]) -> dict[str, tuple[str, ...]]:
+    """The groups of a suite: lists of its own problems, none in two of them. Raises RequestError."""
+    seen: dict[str, str] = {}
+    for name, members in given.items():
+        if not isinstance(members, list) or len(members) < 2:
+            raise RequestError(f"{at(name)}: the group {name!r} must list two problems or more")
+        for member in members:
+            if member not in problems:
+                raise RequestError(f"{at(name)}: {member!r} of the group {name!r} is none of the suite's problems")
+            if member in seen:
+                raise RequestError(f"{at(name)}: {member!r} is in the groups {seen[member]!r} and {name!r}")
+            seen[member] = name
+    return {name: tuple(members) for name, members in given.items()}
 
 
 def _untunable(count: int) -> str:

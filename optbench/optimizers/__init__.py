@@ -12,6 +12,7 @@ Space = Mapping[str, tuple[Any, ...]]
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _LR: Space = MappingProxyType({"lr": (1e-4, 1.0, "log"), "schedule": ("constant", "cosine")})
 _LR_MOMENTUM: Space = MappingProxyType({**_LR, "momentum": (0.5, 0.99, "linear")})
+_LR_DECAY: Space = MappingProxyType({**_LR, "weight_decay": (1e-4, 0.1, "log")})
 _SIGMA: Space = MappingProxyType({"sigma": (0.05, 2.0, "log")})
 _SPREAD: Space = MappingProxyType({"spread": (0.05, 2.0, "log"), "population": (10, 80, "log")})
 _CMA = "optbench.optimizers.evolution.cma_es:CMAES"
@@ -36,7 +37,11 @@ OPTIMIZERS: dict[str, Entry] = {
     ),
     "adam": Entry("torch.optim:Adam", "gradient", "Adam (Kingma & Ba 2015)", {"lr": 0.01}, _LR),
     "adamw": Entry(
-        "torch.optim:AdamW", "gradient", "Adam, weight decay decoupled (Loshchilov & Hutter 2019)", {"lr": 0.01}, _LR
+        "torch.optim:AdamW",
+        "gradient",
+        "Adam, weight decay decoupled (Loshchilov & Hutter 2019)",
+        {"lr": 0.01},
+        _LR_DECAY,
     ),
     "rmsprop": Entry("torch.optim:RMSprop", "gradient", "RMSprop (Tieleman & Hinton 2012)", {"lr": 0.003}, _LR),
     "lbfgs": Entry(
@@ -44,11 +49,13 @@ OPTIMIZERS: dict[str, Entry] = {
         "quasi-Newton",
         "limited-memory BFGS with a strong Wolfe line search, full batch",
         {"lr": 1.0, "line_search_fn": "strong_wolfe", "batch": "full"},
+        {"lr": (0.1, 1.0, "log"), "history_size": (5, 50, "log")},
     ),
     "scipy_lbfgsb": Entry(
         "optbench.optimizers.quasi_newton.scipy_lbfgsb:LBFGSB",
         "quasi-Newton",
         "scipy's L-BFGS-B (Byrd et al. 1995), full batch",
+        space={"memory": (3, 30, "log")},
     ),
     "nelder_mead": Entry(
         "optbench.optimizers.direct.nelder_mead:NelderMead",
@@ -103,7 +110,13 @@ OPTIMIZERS: dict[str, Entry] = {
         "simultaneous perturbation (Spall 1992)",
         space={"step": (1e-4, 0.1, "log"), "c": (1e-3, 0.1, "log")},
     ),
-    "cma_es": Entry(_CMA, "evolution", "CMA-ES (Hansen & Ostermeier 2001)", space=_SIGMA, extra="cma"),
+    "cma_es": Entry(
+        _CMA,
+        "evolution",
+        "CMA-ES, restarted with twice the population (Auger & Hansen 2005)",
+        space=_SIGMA,
+        extra="cma",
+    ),
     "sep_cma_es": Entry(
         _CMA, "evolution", "CMA-ES with variances alone (Ros & Hansen 2008)", {"diagonal": True}, _SIGMA, "cma"
     ),
@@ -169,5 +182,6 @@ OPTIMIZERS: dict[str, Entry] = {
         "optbench.optimizers.direct.random_search:RandomSearch",
         "random",
         "the floor: fresh draws of the initialisation",
+        space={"scale": (0.3, 3.0, "log")},
     ),
 }

@@ -30,31 +30,37 @@ def stack(points: Sequence[Array]) -> Array:
     return np.stack(points)
 
 
-def values(f: Objective) -> Callable[[Array], Array]:
-    """A function (P, D) -> (P,) for libraries that evaluate a whole population."""
+def values(f: Objective, own: float = 0.0) -> Callable[[Array], Array]:
+    """A function (P, D) -> (P,) for libraries that evaluate a whole population.
+
+    own: FLOPs that the library itself spends on each point.
+    """
 
     def losses(x: Array) -> Array:
+        f.charge_own(own * len(x))
         return f.value(_tensor(f, x)[None])[0].double().cpu().numpy()
 
     return losses
 
 
-def value(f: Objective) -> Callable[[Array], float]:
-    """A function (D,) -> float for libraries that evaluate point by point."""
-    losses = values(f)
+def value(f: Objective, own: float = 0.0) -> Callable[[Array], float]:
+    """A function (D,) -> float for libraries that evaluate point by point, each at `own` FLOPs of theirs."""
+    losses = values(f, own)
     return lambda x: float(losses(x[None])[0])
 
 
-def value_and_grad(f: Objective) -> Callable[[Array], tuple[float, Array]]:
+def value_and_grad(f: Objective, own: float = 0.0) -> Callable[[Array], tuple[float, Array]]:
     """A function (D,) -> (loss, gradient (D,)).
 
     A loss that is not finite comes back as a wall somewhat above the worst one seen, without a slope: a line search
-    interpolates its next step from the value, and from an infinite one it gets a step of nothing.
+    interpolates its next step from the value, and from an infinite one it gets a step of nothing. own: FLOPs that the
+    library itself spends on each point.
     """
     worst = -math.inf
 
     def both(x: Array) -> tuple[float, Array]:
         nonlocal worst
+        f.charge_own(own)
         losses, gradient = f.value_and_grad(_tensor(f, x)[None])
         loss = float(losses[0])
         if not math.isfinite(loss):

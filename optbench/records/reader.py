@@ -23,10 +23,10 @@ MISSING = "missing"  # the status of a planned trial without a record
 _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
 _WHO = ("key", "problem", "optimizer", "label", "seed", "budget", "device")
 _CLOCKS = ("seconds", "warmup_seconds", "wall_seconds")
-_SPENT = ("passes", *_CLOCKS, "peak_bytes", "samples_per_second", "utilisation", "joules")
+_SPENT = ("passes", *_CLOCKS, "own_flops", "own_seconds", "peak_bytes", "samples_per_second", "utilisation", "joules")
 _FIELDS = (*_WHO, "status", "error", "note", "lanes", "alone", *_COUNTS, *_SPENT, "fingerprint")
 _FLOATS = ("budget", *_SPENT)
-_AXES = ("passes", "forward", "backward", "seconds", "loss")
+_AXES = ("passes", "forward", "backward", "seconds", "own_flops", "loss")
 
 
 @dataclass

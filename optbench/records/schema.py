@@ -45,7 +45,9 @@ class Record:
     nonfinite: int = 0  # evaluations that gave NaN or infinity
     flops: int = 0
     passes: float = 0.0
+    own_flops: int | None = None  # what the optimizer computed by itself; null where nobody counted it
     seconds: float = 0.0
+    own_seconds: float | None = None  # of `seconds`, those between the calls of the oracle; of the whole group
     warmup_seconds: float = 0.0  # first calls and compilation, outside `seconds`
     wall_seconds: float = 0.0  # its share of the time that a worker gave its group, with all scoring and setting up
     peak_bytes: int | None = None  # memory above what the process held when the trial began
@@ -114,10 +116,12 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "status": (lambda value: isinstance(value, str) and value in STATUSES, f"one of {', '.join(STATUSES)}"),
     **dict.fromkeys(("error", "note"), (_or_null(_is_text), "text or null")),
     **dict.fromkeys(("lanes", "forward", "backward", "evaluations", "nonfinite", "flops"), (_is_count, "a count")),
+    "own_flops": (_or_null(_is_count), "a count or null"),
     "alone": (lambda value: isinstance(value, bool), "true or false"),
     **dict.fromkeys(_NUMBERS, (_or_null(is_number), "a number or null")),
     **dict.fromkeys(
-        ("peak_bytes", "samples_per_second", "utilisation", "joules"), (_or_null(is_number), "a number or null")
+        ("own_seconds", "peak_bytes", "samples_per_second", "utilisation", "joules"),
+        (_or_null(is_number), "a number or null"),
     ),
     "certificate": (lambda value: value is None or _is_certificate(value), "a certificate"),
     "curve": (lambda value: isinstance(value, list) and all(map(is_point, value)), "a list of points of numbers"),

@@ -34,7 +34,7 @@ class DualAnnealing:
     def minimise(self, f: Objective) -> None:
         low, high = box(f, self.reach)
         dual_annealing(
-            arrays.value(f),
+            arrays.value(f, own=20 * f.dim),  # a draw of the heavy-tailed visiting distribution, folded into the box
             Bounds(low, high),
             x0=np.clip(arrays.start(f), low, high),
             initial_temp=self.temperature,

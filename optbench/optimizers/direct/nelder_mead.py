@@ -38,6 +38,7 @@ class NelderMead:
                 f"a simplex in D = {f.dim} takes {size / 2**30:.1f} GiB, {MAX_SIMPLEX / 2**30:.0f} at most: "
                 "use pso or spsa"
             )
+        own = f.dim**2 + 4 * f.dim  # the centroid of D corners, and a point on the line through it
         options: Any = {"adaptive": self.adaptive, "xatol": self.xatol, "fatol": self.fatol}
         options |= {"maxiter": UNLIMITED, "maxfev": UNLIMITED}
-        minimize(arrays.value(f), arrays.start(f), method="Nelder-Mead", options=options)
+        minimize(arrays.value(f, own), arrays.start(f), method="Nelder-Mead", options=options)

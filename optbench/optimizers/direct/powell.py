@@ -30,4 +30,4 @@ class Powell:
 
     def minimise(self, f: Objective) -> None:
         options: Any = {"xtol": self.xtol, "ftol": self.ftol, "maxiter": UNLIMITED, "maxfev": UNLIMITED}
-        minimize(arrays.value(f), arrays.start(f), method="Powell", options=options)
+        minimize(arrays.value(f, own=2 * f.dim), arrays.start(f), method="Powell", options=options)

@@ -32,7 +32,7 @@ class DifferentialEvolution:
         check_positive("reach", self.reach)
 
     def minimise(self, f: Objective) -> None:
-        losses = arrays.values(f)
+        losses = arrays.values(f, own=6 * f.dim)  # a difference, its step, the sum, a draw and a choice, the box
         low, high = box(f, self.reach)
 
         def columns(x: Any) -> Any:

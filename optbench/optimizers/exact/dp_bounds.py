@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import logit
 
 from optbench.optimizers.exact.dp_merge import Array
+from optbench.optimizers.exact.work import did
 
 
 class Loss(Protocol):
@@ -50,11 +51,13 @@ class Squared:
         self.turned = Reach(units @ self.axes, biases @ self.axes)
 
     def value(self, z: Array) -> Array:
+        did(3 * z.size)
         found: Array = ((z - self.y) ** 2).mean(-1)
         return found
 
     def bound(self, s: Array, left: int) -> Array:
         missing = self.y - s
+        did(s.size + 2 * s.size * len(self.y))
         return np.maximum(box_bound(missing, self.plain, left), box_bound(missing @ self.axes, self.turned, left))
 
 
@@ -66,6 +69,7 @@ def _axes(units: Array) -> Array:
 def box_bound(missing: Array, reach: Reach, left: int) -> Array:
     """(M, n) what is missing to the targets -> (M,) mean squared distance of it to what can still be added."""
     low, high = reach.box(left)
+    did(5 * missing.size)
     apart = missing - np.clip(missing, low, high)
     found: Array = (apart**2).mean(1)
     return found
@@ -80,9 +84,11 @@ class Binary:
         self.reach = Reach(units, biases)
 
     def value(self, z: Array) -> Array:
+        did(8 * z.size)
         found: Array = (np.maximum(z, 0.0) - z * self.y + np.log1p(np.exp(-np.abs(z)))).mean(-1)
         return found
 
     def bound(self, s: Array, left: int) -> Array:
         low, high = self.reach.box(left)
+        did(4 * s.size)
         return self.value(np.clip(self.best, s + low, s + high))

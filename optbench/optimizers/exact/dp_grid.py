@@ -21,6 +21,7 @@ from optbench.optimizers.exact.chain import Chain, read
 from optbench.optimizers.exact.dp_layers import Net, train
 from optbench.optimizers.exact.dp_merge import Array
 from optbench.optimizers.exact.dp_weights import Grid
+from optbench.optimizers.exact.work import collected
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class DPGrid:
     sum |w|^power the minimum of loss + R is found; the certificate then is the loss there, which no network on the grid
     with no greater R undercuts. With a beam the certificate is an interval.
 
-    Charged: one forward pass for the certificate. The tables evaluate no network and count no FLOPs: their price is
-    wall-clock and memory.
+    Charged: one forward pass for the certificate. Own work: every number that the tables add, multiply or compare
+    (`work.did`).
     """
 
     grid: Any = None  # a tuple of values for every weight and bias, as (-1, 0, 1); None takes the problem's own
@@ -68,7 +69,9 @@ class DPGrid:
         cost = self.penalty * np.where(values == 0, 0.0, np.abs(values) ** self.power)
         grid = Grid(values, cost, self.cap, torch.finfo(f.dtype).eps)
         x, y = (tensor.double().cpu().numpy() for tensor in (chain.inputs, chain.targets))
-        found = train(x, y, _net(chain), grid, self.beam, self.middle)
+        with collected() as work:
+            found = train(x, y, _net(chain), grid, self.beam, self.middle)
+        f.charge_own(work.flops)
         row = structure.pack(_tensors(chain, found.weights, chain.inputs))[None].to(f.dtype)
         spent = sum(float(self._penalties(layer).sum()) for layer in found.weights)
         loss = found.value - spent

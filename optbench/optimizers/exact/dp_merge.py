@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optbench.core.objective import Inapplicable
+from optbench.optimizers.exact.work import did
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -27,12 +28,14 @@ def quantum(largest: float) -> float:
 
 def keys(rows: Array, spacing: float) -> Ints:
     """(M, n) -> (M, n) whole numbers, equal for equal rows."""
+    did(2 * rows.size)
     return np.rint(rows / spacing).astype(np.int64)
 
 
 def merge(rows: Ints, cost: Array) -> Ints:
     """Which of the keyed rows (M, n) to keep, (M',): of equal ones the cheapest, of equally cheap ones the first."""
     hashed = _hash(rows)
+    did(2 * rows.size + len(rows) * math.log2(max(2, len(rows))))
     order = np.lexsort((cost, hashed))
     ordered = hashed[order]
     first = np.ones(len(rows), bool)

@@ -18,6 +18,8 @@ MAX_LOGIT = 30.0  # of logits on pure segments, where the best one is infinite
 
 
 class Segments(Protocol):
+    work: float  # operations an entry of a column
+
     def column(self, j: int) -> Array:
         """(j,) costs C(0, j) to C(j - 1, j), summed over outputs and not divided by anything."""
 
@@ -34,6 +36,7 @@ class Squared:
     def __init__(self, y: Array, ends: Ints) -> None:
         """y: (N, O) targets; ends: (G + 1,) where each group begins in y, then N."""
         self.y, self.ends = y, ends
+        self.work: float = 6 + 3 * (y.shape[1] - 1)
         centred = y - y.mean(0)
         self.count = ends.astype(float)  # (G + 1,)
         self.first = _prefix(centred, ends)  # (O, G + 1)
@@ -63,6 +66,7 @@ class Absolute:
     def __init__(self, y: Array, ends: Ints) -> None:
         self.y, self.ends = y, ends
         self.outputs = [self._tables(column, ends) for column in y.T]
+        self.work: float = sum(6 * len(values).bit_length() + 10 for values, _, _ in self.outputs)
 
     @staticmethod
     def memory(y: Array, groups: int) -> int:
@@ -112,6 +116,7 @@ class Binary:
 
     def __init__(self, y: Array, ends: Ints) -> None:
         self.y, self.ends = y, ends
+        self.work: float = 1 + 11 * y.shape[1]  # three times x log x an output
         self.count = ends.astype(float)
         self.ones = _prefix(y, ends)  # (O, G + 1)
 
@@ -140,6 +145,7 @@ class Labels:
     def __init__(self, y: Ints, ends: Ints, classes: int) -> None:
         """y: (N,) labels in 0..classes - 1."""
         self.ends = ends
+        self.work: float = 1 + 2 * classes
         self.counts = _prefix(y[:, None] == np.arange(classes), ends).astype(np.int64)  # (O, G + 1)
         sizes = np.arange(ends[-1] + 1.0)
         self.entropy = xlogy(sizes, sizes)  # n log n for every n there can be

@@ -35,8 +35,8 @@ class DPStep:
     with steep slopes, which is an upper bound only; its lower bound is what no function of the input can undercut,
     the spread of targets at equal inputs.
 
-    Charged: one forward pass for the certificate, one more on a sigmoid or tanh network. The table itself evaluates no
-    network and counts no FLOPs: its price is wall-clock.
+    Charged: one forward pass for the certificate, one more on a sigmoid or tanh network. Own work: the entries of the
+    table (`table_work`).
     """
 
     points: int = 5000  # distinct inputs at most, since the table takes K G^2 operations
@@ -63,6 +63,7 @@ class DPStep:
         ends = np.concatenate([[0], counts.cumsum(0).cpu().numpy()])
         segments = self._segments(chain, order, ends, outputs)
         breaks = segment(segments, len(x), hidden)
+        f.charge_own(table_work(segments, len(x), hidden))
         levels = np.stack([segments.level(i, j) for i, j in _spans(breaks, len(x))])  # (breaks + 1, O)
         thresholds = _thresholds(x, breaks)
         weights = _weights(chain, x, thresholds, torch.as_tensor(levels).to(x))
@@ -119,6 +120,11 @@ def segment(segments: Segments, groups: int, breaks: int) -> list[int]:
         j = int((table[layer - 1, :j] + segments.column(j)).argmin())
         found.append(j)
     return found[::-1]
+
+
+def table_work(segments: Segments, groups: int, breaks: int) -> float:
+    """Operations of `segment`: each of the G (G + 1) / 2 costs C(i, j), added and compared once for every break."""
+    return groups * (groups + 1) / 2 * (segments.work + 2 * min(breaks, groups - 1))
 
 
 def _spans(breaks: list[int], groups: int) -> list[tuple[int, int]]:

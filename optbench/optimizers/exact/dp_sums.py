@@ -17,6 +17,7 @@ import numpy as np
 from optbench.optimizers.exact.dp_bounds import Loss
 from optbench.optimizers.exact.dp_merge import MAX_BLOCK, Array, Ints, keys, merge, quantum
 from optbench.optimizers.exact.dp_weights import Responses
+from optbench.optimizers.exact.work import did
 
 SLACK = 1e-12  # relative: a state is dropped only if its bound is above the best by more than rounding
 
@@ -87,6 +88,7 @@ def _sums(units: Units, stage: Stage, ordered: bool) -> Iterator[Stage]:
         first = int(stage.choice[index[0]]) if ordered else 0
         rows = stage.rows[index, None] + choices[None, first:]
         cost = stage.cost[index, None] + units.choices.cost[None, first:]
+        did(rows.size + cost.size)
         parent, choice = np.meshgrid(index, np.arange(first, len(choices)), indexing="ij")
         part = Stage(rows.reshape(-1, samples), cost.ravel(), parent.ravel(), choice.ravel())
         if ordered:

@@ -17,6 +17,7 @@ from optbench.optimizers.exact.dp_bounds import Binary, Loss, Squared
 from optbench.optimizers.exact.dp_merge import MAX_BLOCK, Array, Ints, check_memory
 from optbench.optimizers.exact.dp_sums import SLACK, Stage, Units, bound, empty, extend, pick, trace
 from optbench.optimizers.exact.dp_weights import Responses
+from optbench.optimizers.exact.work import did
 
 
 @dataclass
@@ -118,6 +119,7 @@ def _match(units: Units, stages: list[Stage], half: int, found: Found) -> None:
     missing = (units.loss.y - units.biases.rows[0] - first.rows) @ span  # (M, n')
     own = (missing**2).sum(1) + n * (first.cost + units.biases.cost.min())
     rest = second.rows @ span  # (M', n')
+    did(2 * (missing.size + rest.size) * n)
     tail = np.concatenate([2 * rest, -(rest**2).sum(1)[:, None] - n * second.cost[:, None]], 1)
     head = np.concatenate([missing, np.ones((len(missing), 1))], 1)
     rounding = 1e-13 * float(own.max() + np.abs(tail[:, -1]).max())
@@ -129,6 +131,7 @@ def _match(units: Units, stages: list[Stage], half: int, found: Found) -> None:
         for a in range(0, len(order), tall):
             index = order[a : a + tall]
             gain = head[index] @ part  # own - gain is n times a lower bound on the value
+            did((2 * len(part) + 2) * gain.size)
             limit = own[index] - n * found.value - rounding
             reached = np.flatnonzero(gain.max(1) >= limit)
             i, j = np.nonzero(gain[reached] >= limit[reached, None])
@@ -156,6 +159,7 @@ def _try_pairs(units: Units, stages: list[Stage], half: int, pairs: Ints, least:
         i, j = pairs[:, order[begin : begin + step]]
         z = (first.rows[i] + second.rows[j])[:, None] + units.biases.rows  # (T, C, n)
         values = units.loss.value(z) + (first.cost[i] + second.cost[j])[:, None] + units.biases.cost
+        did(2 * z.size + 3 * values.size)
         at, bias = np.unravel_index(int(values.argmin()), values.shape)
         if values[at, bias] < found.value:
             found.value, found.bias = float(values[at, bias]), int(bias)
@@ -172,6 +176,7 @@ def _stream(units: Units, stages: list[Stage], found: Found, ordered: bool = Tru
         for bias, (row, cost) in enumerate(zip(units.biases.rows, units.biases.cost, strict=True)):
             z = stage.rows[index, None] + row + units.choices.rows[None, begin:]
             values = units.loss.value(z) + stage.cost[index, None] + units.choices.cost[begin:] + cost
+            did(2 * z.size + 4 * values.size)
             i, choice = np.unravel_index(int(values.argmin()), values.shape)
             if values[i, choice] < found.value:
                 found.value, found.bias = float(values[i, choice]), bias

@@ -13,6 +13,7 @@ import numpy as np
 
 from optbench.core.objective import Inapplicable
 from optbench.optimizers.exact.dp_merge import Array, Ints, check_memory, keys, merge, quantum
+from optbench.optimizers.exact.work import did
 
 STEPPED = ("step", "sign")
 WAY_OUT = "use a coarser grid, fewer samples, a narrower layer or a larger cap"
@@ -56,6 +57,7 @@ def _sums(columns: Array, grid: Grid, bias: bool) -> Responses:
         check_memory(size, samples + inputs + 1, grid.cap, "the responses of a unit", WAY_OUT)
         rows = (found.rows[:, None] + grid.values[:, None] * part).reshape(size, samples)
         cost = (found.cost[:, None] + grid.cost).ravel()
+        did(2 * rows.size + cost.size)
         kept = merge(keys(rows, spacing), cost)
         before, level = np.divmod(kept, levels)
         weights = np.concatenate([found.weights[before], grid.values[level, None]], 1)
@@ -73,6 +75,7 @@ def ordered(found: Responses) -> Responses:
 
 def activate(z: Array, name: str) -> Array:
     """The activation's values; steps and signs are 1 at 0, as `optbench.core.layers` has them."""
+    did(z.size)
     if name == "identity":
         return z
     if name == "relu":
@@ -126,6 +129,7 @@ def actions(units: Responses, grid: Grid, outputs: int) -> Responses:
     check_memory(size, samples * outputs + outputs + 1, grid.cap, "the contributions of a unit", WAY_OUT)
     rows = (units.rows[:, None, :, None] * values[:, None, :]).reshape(size, samples * outputs)
     unit, combination = np.divmod(np.arange(size), len(values))
+    did(rows.size + size)
     weights = np.concatenate([unit[:, None], values[combination]], 1)
     return ordered(Responses(rows, weights, units.cost[unit] + cost[combination]))
 

@@ -31,6 +31,7 @@ class LBFGSB:
         check_positive("gtol", self.gtol, zero=True)
 
     def minimise(self, f: Objective) -> None:
+        own = 12 * self.memory * f.dim + 8 * self.memory**3  # updates, Cauchy point and subspace (section 6)
         options: Any = {"maxcor": self.memory, "ftol": self.ftol, "gtol": self.gtol}
         options |= {"maxiter": UNLIMITED, "maxfun": UNLIMITED}
-        minimize(arrays.value_and_grad(f), arrays.start(f), jac=True, method="L-BFGS-B", options=options)
+        minimize(arrays.value_and_grad(f, own), arrays.start(f), jac=True, method="L-BFGS-B", options=options)

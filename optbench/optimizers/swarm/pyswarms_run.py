@@ -35,7 +35,7 @@ def run_swarm(f: Objective, kind: str, particles: int, options: Mapping[str, flo
         single = import_module("pyswarms.single")  # importing it configures logging, and so does each of its objects
         swarm = getattr(single, kind)(particles, f.dim, dict(options), init_pos=arrays.start(f, particles))
         swarm._populate_history = _ignore  # the library has no switch for it
-        swarm.optimize(arrays.values(f), iters=sys.maxsize, verbose=False)
+        swarm.optimize(arrays.values(f, own=12 * f.dim), iters=sys.maxsize, verbose=False)
 
 
 @contextmanager

@@ -1,0 +1,181 @@
+"""What an optimizer computes by itself, between the calls of its oracle: FLOPs and seconds.
+
+Operations of torch are counted as they run: matrix products and convolutions by torch's own formulas, every other
+operation by the numbers that it reads or writes, whichever are more, times what a number costs. To watch every
+operation would slow the optimizer down, so some stretches between two calls are watched, and the others are taken to
+cost what the latest watched ones did on average. Code that is not torch says what it does: `Objective.charge_own`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+FIRST = 20  # stretches that are watched at the beginning, and again each time that `GROWTH` times as many have passed
+GROWTH = 4
+# FLOPs a number of the operations that do more than one; torch's fused steps as their unfused code adds up
+COST = {
+    "addcmul": 3, "addcdiv": 3, "lerp": 3,
+    "_fused_adam": 13, "_fused_adamw": 14, "_fused_adagrad": 8,
+}  # fmt: skip
+# cubic operations, which torch's counter does not know, by their textbook counts for an n x n (m x n) matrix
+CUBIC: dict[str, Callable[[int, int], float]] = {
+    "linalg_cholesky_ex": lambda m, n: n**3 / 3,
+    "cholesky_inverse": lambda m, n: 2 * n**3 / 3,
+    "linalg_eigh": lambda m, n: 9 * n**3,
+    "_linalg_eigh": lambda m, n: 9 * n**3,
+    "_linalg_svd": lambda m, n: 4 * max(m, n) * min(m, n) ** 2 + 22 * min(m, n) ** 3,
+    "linalg_qr": lambda m, n: 4 * max(m, n) * min(m, n) ** 2 - 4 * min(m, n) ** 3 / 3,
+    "linalg_inv_ex": lambda m, n: 2 * n**3,
+    "_linalg_solve_ex": lambda m, n: 2 * n**3 / 3,
+    "linalg_lu_factor_ex": lambda m, n: 2 * n**3 / 3,
+    "linalg_solve_triangular": lambda m, n: float(m * n * n),
+}
+FREE = """
+    detach view _unsafe_view expand t transpose permute slice select split split_with_sizes unbind reshape alias squeeze
+    unsqueeze as_strided diagonal unfold lift_fresh empty empty_like new_empty empty_strided zeros zeros_like new_zeros
+    ones ones_like full full_like fill fill_ zero_ arange scalar_tensor copy_ clone _to_copy contiguous stack cat repeat
+    index index_select gather scatter index_put index_put_ _local_scalar_dense
+"""  # they move or make numbers and compute none
+_FREE = frozenset(FREE.split())
+
+
+class OwnWork:
+    """The own work of a lane group; all its lanes share it alike. A context: inside, the oracle answers.
+
+    `counting` covers the whole of the optimizer's work. Outside of it nothing is counted.
+    """
+
+    def __init__(self, lanes: int, take_off: Callable[[float], None]) -> None:
+        """take_off: takes seconds off the clock of the trial, those that watching adds."""
+        self._lanes, self._take_off = lanes, take_off
+        self._on = False
+        self._watch: _Watch | None = None
+        self._since: float | None = None  # when the stretch under way began
+        self._total = self._charged = self._left_out = 0.0
+        self._latest: list[float] = []  # what the latest watched stretches cost
+        self._stretches = self._from = 0  # how many there were, and at which of them the latest watching began
+        self._unwatched = 0  # of those that were not watched, how many there were
+        self._seconds = 0.0  # and what they took
+        self._owed: list[float] = []  # seconds that watched stretches took, whose usual time is not yet on the clock
+
+    @property
+    def flops(self) -> float:
+        """Of one lane, so far."""
+        return max(0.0, self._total + self._charged - self._left_out) / self._lanes
+
+    @property
+    def charged(self) -> bool:
+        """Whether the optimizer has said itself what it did with the data: as own work, or as the problem's."""
+        return self._charged > 0 or self._left_out > 0
+
+    @property
+    def seconds(self) -> float:
+        """Of the group, so far: a watched stretch is taken to last as long as the others do on average."""
+        return self._usual * self._stretches if self._unwatched else sum(self._owed)
+
+    @property
+    def _usual(self) -> float:
+        return self._seconds / self._unwatched
+
+    def charge(self, flops: float) -> None:
+        """Work of the whole group that is not torch's. Raises ValueError for a negative number."""
+        if flops < 0:
+            raise ValueError(f"a charge of {flops} FLOPs: nothing is given back")
+        self._charged += flops
+
+    def leave_out(self, flops: float) -> None:
+        """Work of the group that is charged elsewhere, and would be counted here too."""
+        self._left_out += flops
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what happens outside the oracle until the end."""
+        self._on = True
+        self._begin()
+        try:
+            yield
+        finally:
+            self._end()
+            self._on = False
+            if not self._unwatched:
+                self._take_off(-sum(self._owed))
+
+    def __enter__(self) -> None:
+        if self._on:
+            self._end()
+
+    def __exit__(self, *_: object) -> None:
+        if self._on:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._stretches >= self._from + FIRST and self._stretches >= GROWTH * max(self._from, FIRST):
+            self._from, self._latest = self._stretches, []
+        if self._stretches < self._from + FIRST:
+            self._watch = _Watch()
+            self._watch.__enter__()
+        self._since = perf_counter()
+
+    def _end(self) -> None:
+        if self._since is None:
+            return
+        took, self._since = perf_counter() - self._since, None
+        self._stretches += 1
+        if self._watch is not None:
+            self._watch.__exit__(None, None, None)
+            self._total += self._watch.flops
+            self._latest.append(self._watch.flops)
+            self._owed.append(took)
+            self._take_off(took)
+            self._watch = None
+            return
+        self._total += sum(self._latest) / len(self._latest)
+        self._seconds += took
+        self._unwatched += 1
+        if self._owed:
+            self._take_off(-self._usual * len(self._owed))
+            self._owed.clear()
+
+
+class _Watch(TorchDispatchMode):
+    """Adds up what the operations of torch cost while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0.0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.flops += cost_of(func, args, kwargs or {}, out)
+        return out
+
+
+def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> float:
+    """FLOPs of one call of an operation of torch."""
+    packet = func._overloadpacket
+    name = packet.__name__
+    if name in _FREE:
+        return 0.0
+    if packet in flop_registry:
+        return float(flop_registry[packet](*args, **kwargs, out_val=out))
+    if name in CUBIC:
+        shape = next(leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))
+        return prod(shape[:-2]) * CUBIC[name](shape[-2], shape[-1])
+    if name.startswith("_fused_"):  # lists of parameters, gradients and states: a parameter is one number
+        plain_sgd = 4 if kwargs.get("momentum") else 2
+        return float(COST.get(name.rstrip("_"), plain_sgd) * sum(p.numel() for p in args[0]))
+    read = sum(leaf.numel() for leaf in tree_leaves(args[:1]) if isinstance(leaf, torch.Tensor))
+    written = sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+    each = COST.get(name.removeprefix("_foreach_").rstrip("_"), 1)
+    return float(max(read, written) * (each + (kwargs.get("alpha", 1) != 1)))  # a + alpha b is two operations
