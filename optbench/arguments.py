@@ -140,6 +140,13 @@ def _add_report(commands: Any) -> None:
         metavar="N",
         help="exit 2 when fewer cells are in all (default: 1)",
     )
+    report.add_argument(
+        "--axis",
+        choices=("total", "oracle"),
+        default="total",
+        help="what a pass counts: all work, or the problem's alone (default: total)",
+    )
+    report.add_argument("--mixed", action="store_true", help="rank tuned and untuned optimizers together")
 
 
 def _add_list(commands: Any) -> None:

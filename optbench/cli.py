@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from optbench.arguments import parser
 from optbench.core.trial import FAILED, RequestError
@@ -112,13 +113,14 @@ def _verbosity(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace, given: list[str]) -> int:
     folders = [Path(name) for name in options.folder]
-    return _write_report(folders, options.out and Path(options.out), options.require_common)
+    view = {"require_common": options.require_common, "axis": options.axis, "mixed": options.mixed}
+    return _write_report(folders, options.out and Path(options.out), **view)
 
 
-def _write_report(folders: list[Path], out: Path | None, require_common: int = 1) -> int:
+def _write_report(folders: list[Path], out: Path | None, **view: Any) -> int:
     """Write the report and print its verdict; 1 where a comparison found a cell that got worse.
 
-    require_common: cells that every later folder must share with the first; else RequestError.
+    view: what `optbench.report.View` takes.
     """
     from optbench import report
 
@@ -127,7 +129,7 @@ def _write_report(folders: list[Path], out: Path | None, require_common: int = 1
             raise RequestError(f"{folder} is no results folder; `python -m optbench run --out {folder}` makes one")
     if out and out.exists() and not out.is_dir():
         raise RequestError(f"--out {out} is a file, not a folder to write the report into")
-    written = report.write(folders, out, require_common)
+    written = report.write(folders, out, report.View(**view))
     for sentence in written.verdict:
         print(sentence)
     print(f"report: {written.html}")

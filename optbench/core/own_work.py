@@ -42,8 +42,8 @@ CUBIC: dict[str, Callable[[int, int], float]] = {
 FREE = """
     detach view _unsafe_view expand t transpose permute slice select split split_with_sizes unbind reshape alias squeeze
     unsqueeze as_strided diagonal unfold lift_fresh empty empty_like new_empty empty_strided zeros zeros_like new_zeros
-    ones ones_like full full_like fill fill_ zero_ arange scalar_tensor copy_ clone _to_copy contiguous stack cat repeat
-    index index_select gather scatter index_put index_put_ _local_scalar_dense
+    ones ones_like new_full full full_like fill fill_ zero_ arange scalar_tensor copy_ clone _to_copy contiguous
+    stack cat repeat index index_select gather scatter index_put index_put_ _local_scalar_dense
 """  # they move or make numbers and compute none
 _FREE = frozenset(FREE.split())
 
@@ -104,8 +104,9 @@ class OwnWork:
         try:
             yield
         finally:
-            self._end()
-            self._on = False
+            if self._watch is not None:
+                self._end()  # what follows the last answer of the oracle, a Stop as a rule, is no whole stretch
+            self._on, self._since = False, None
             if not self._unwatched:
                 self._take_off(-sum(self._owed))
 
@@ -138,7 +139,8 @@ class OwnWork:
             self._take_off(took)
             self._watch = None
             return
-        self._total += sum(self._latest) / len(self._latest)
+        settled = self._latest[len(self._latest) // 2 :]  # the first of all also set up what the others use
+        self._total += sum(settled) / len(settled)
         self._seconds += took
         self._unwatched += 1
         if self._owed:

@@ -9,23 +9,23 @@ from pathlib import Path
 
 from optbench.core.trial import RequestError
 from optbench.records.reader import read
-from optbench.report.build import Report, build_report
+from optbench.report.build import Report, View, build_report
 
-__all__ = ["Report", "write"]
+__all__ = ["Report", "View", "write"]
 
 
-def write(folders: Sequence[str | Path], out: str | Path | None = None, require_common: int = 1) -> Report:
+def write(folders: Sequence[str | Path], out: str | Path | None = None, view: View = View()) -> Report:  # noqa: B008
     """Write report.html, report.md, report.json, figures/ and tables/ into `out`, or into the first of `folders`.
 
     Several folders are compared: the first is what the others are measured against, and junit.xml has a test case for
     each cell they share. Works on a running or interrupted folder and says what is missing. Raises RequestError for a
-    folder without results, and for a later folder that shares fewer than `require_common` cells with the first.
+    folder without results, and for a later folder that shares too few cells with the first (`View`).
     """
     if not folders:
         raise RequestError("report needs a result folder: `python -m optbench report DIR`")
     with _uncollected():
         where = Path(out) if out is not None else Path(folders[0])
-        return build_report([read(folder) for folder in folders], where, require_common)
+        return build_report([read(folder) for folder in folders], where, view)
 
 
 @contextmanager

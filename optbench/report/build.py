@@ -16,15 +16,29 @@ from optbench.records.reader import Results
 from optbench.report import export, page, results
 from optbench.report.analysis.findings import Findings, findings
 from optbench.report.analysis.load import load_study
+from optbench.report.analysis.study import TOTAL
 from optbench.report.figures.style import MAX_DRAWN, styles
 from optbench.report.format import listed, plural
 from optbench.report.sections.base import Content, Drawing
 from optbench.report.sections.order import SECTIONS
-from optbench.report.sections.verdict import SECTION as VERDICT
 from optbench.report.sentences import comparison
+from optbench.report.sentences.verdict import verdict
 
 PAGE = "report.html"
 NEW, LOCK = ".report.new", ".report.lock"  # beside what is there
+
+
+@dataclass(frozen=True)
+class View:
+    """How results are looked at.
+
+    require_common: cells that every later folder must share with the first. axis: "total", the problem's work and the
+    optimizer's own, or "oracle", the problem's alone. mixed: tuned and untuned optimizers are ranked together.
+    """
+
+    require_common: int = 1
+    axis: str = TOTAL
+    mixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,15 +50,15 @@ class Report:
     regressions: list[str] = field(default_factory=list)
 
 
-def build_report(folders: Sequence[Results], out: Path, require_common: int = 1) -> Report:
+def build_report(folders: Sequence[Results], out: Path, view: View) -> Report:
     """Write everything into `out` and say where the page is; see `optbench.report.write`.
 
     It is written beside and put in place when it is complete, by one process at a time: what was there before is whole
     until then. Raises RequestError where the folder or its disk takes no files.
     """
-    study = load_study(folders)
-    results.check_common(study, require_common)
-    found = findings(study)
+    study = load_study(folders, view.axis)
+    results.check_common(study, view.require_common)
+    found = findings(study, view.mixed)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with FileLock(out / LOCK), _beside(out) as new:
@@ -94,8 +108,7 @@ def _written(found: Findings, out: Path) -> Report:
     html = out / PAGE
     html.write_text(page.render(values, parts), encoding="utf-8")
     (out / "report.md").write_text(page.markdown(values, parts), encoding="utf-8")
-    verdict = contents[VERDICT]
-    sentences: list[str] = verdict.values["sentences"] if verdict else []
+    sentences = verdict(found)
     (out / "report.json").write_text(results.report_json(found, sentences), encoding="utf-8")
     if found.comparison:
         (out / "junit.xml").write_text(results.junit(found.comparison), encoding="utf-8")

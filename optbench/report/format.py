@@ -55,9 +55,9 @@ def percent(share: float) -> str:
     return DASH if not math.isfinite(share) else f"{100 * share:.3g} %"
 
 
-def target_name(tau: float) -> str:
+def target_name(tau: float, kind: str = "target") -> str:
     """ "1 % target": what is still to go of the way from the start down to the best loss known."""
-    return f"{100 * tau:g} % target"
+    return f"{100 * tau:g} % {kind}"
 
 
 def listed(items: Sequence[str], last: str = "and", maximum: int = 12) -> str:

@@ -35,10 +35,18 @@ class Runner:
     rates: Mapping[str, float] = field(default_factory=dict)  # by problem, where they differ
     valid: float = 1.1  # validation loss over training loss
     test: float = 1.2  # test loss over training loss
+    own: float | None = None  # passes that it computes by itself for each pass of the problem's work
 
 
-def problem_facts(best: float = 0.0, start: float = 2.0, source: str = "optimum", dim: int = 100) -> dict[str, Any]:
-    """One entry of environment.json's "problems"."""
+def problem_facts(
+    best: float = 0.0, start: float = 2.0, source: str = "optimum", dim: int = 100, validation: bool = False
+) -> dict[str, Any]:
+    """One entry of environment.json's "problems"; if asked with targets on validation, the same ones."""
+    goal = {
+        "start": start,
+        "best": {"value": best, "source": source},
+        "targets": {f"{tau:g}": best + tau * (start - best) for tau in TAUS},
+    }
     return {
         "summary": "a synthetic problem",
         "track": "supervised",
@@ -51,9 +59,8 @@ def problem_facts(best: float = 0.0, start: float = 2.0, source: str = "optimum"
         "batch": None,
         "passes": 100.0,
         "dtype": "float32",
-        "start": start,
-        "best": {"value": best, "source": source},
-        "targets": {f"{tau:g}": best + tau * (start - best) for tau in TAUS},
+        **goal,
+        **({"validation": goal} if validation else {}),
     }
 
 
@@ -148,10 +155,14 @@ def _record(
         point["loss"] = float(loss[k])
         if metrics:
             point |= {"valid_loss": float(runner.valid * loss[k]), "test_loss": float(runner.test * loss[k])}
+        if runner.own is not None:
+            point["own_flops"] = float(runner.own * at * fact["flops_per_pass"])
         record.curve.append(point)
     record.passes, record.seconds = float(passes[-1]), 0.01 * float(passes[-1])
     record.forward = record.backward = int(samples[-1])
     record.evaluations, record.flops = len(passes) * 10, int(passes[-1] * fact["flops_per_pass"])
+    if runner.own is not None:
+        record.own_flops = int(runner.own * passes[-1] * fact["flops_per_pass"])
     record.peak_bytes, record.alone = 10_000_000, alone
     record.samples_per_second = 2 * float(samples[-1]) / record.seconds
     record.certificate = dict(runner.certificate) if runner.certificate else None

@@ -9,8 +9,8 @@ import make_universal
 import pandas as pd
 import pytest
 import torch
-from helpers.synthetic import Runner, make, problem_facts
 
+from optbench.core.problem import fresh
 from optbench.execution.suite import read_suite
 from optbench.problems import PROBLEMS
 from optbench.problems.universal import Universal
@@ -41,42 +41,26 @@ def test_the_page_has_every_problem_with_the_targets_it_states() -> None:
         assert stated == pytest.approx(problem.targets, rel=1e-3), name
 
 
-def test_no_target_on_the_page_is_reached_by_all_or_none() -> None:
-    """Of the problems that a run has had: a new one needs none, and says so."""
-    for name, row in cells("## Difficulty").items():
-        assert row[5], f"{name}: write the page anew, `python scripts/make_problem_table.py results/reference`"
-        if row[5] == make_problem_table.NOT_COUNTED:
-            continue
-        for text in row[5].split(";"):
-            there, tried = map(int, text.split(":")[1].split("/"))
-            assert 0 < there < tried, f"{name} {text}"
+def test_the_budgets_of_standard_tell_optimizers_apart() -> None:
+    """Most methods reach some target, all reach none of the others, and somebody reaches more than the first."""
+    rows = cells("## In the suite `standard`")
+    assert tuple(rows) == read_suite("standard").problems
+    for name, row in rows.items():
+        counts = [tuple(map(int, text.split(":")[1].split("/"))) for text in row[3].split(";")]
+        easiest, tried = counts[0]
+        assert 2 * easiest >= tried, f"{name}: {row[3]}"
+        assert all(there < tried for there, tried in counts[1:]) and counts[1][0] > 0, f"{name}: {row[3]}"
+        assert int(row[1]) >= 7, f"{name}: scored {row[1]} times"
 
 
-def test_only_default_settings_at_the_default_budget_are_counted(tmp_path: Path) -> None:
-    problem = Catalog().problem("line_mse")  # its targets are 1 % and 0.1 % of the way
-    facts = {"line_mse": problem_facts(problem.best.value, problem.start)}
-    runners = {
-        "adam": Runner(rate=2.5, noise=0.01),  # 0.3 % of the way is left
-        "adam[lr=0.1]": Runner(rate=6.0, name="adam", hyper={"lr": 0.1}),
-        "pso": Runner(rate=4.0, noise=0.01),
-        "sgd": Runner(rate=6.0, fails=(0, 1, 2)),  # three of five diverge
-        "random_search": Runner(rate=0.5, noise=0.01),
-        "dp_step": Runner(refuses=("line_mse",)),
-    }
-    make(tmp_path / "a", runners, facts)
-    make(tmp_path / "b", {"lbfgs": Runner(rate=9.0)}, facts, budget=1000.0)
-    make(tmp_path / "c", {"lbfgs": Runner(rate=9.0)}, ["somebody_elses"])
-    found = make_problem_table.reached([str(tmp_path / name) for name in "abc"])
-    assert found.counts == {"line_mse": {0.01: (2, 4), 0.001: (1, 4)}}
-    assert found.origin == "From 20 trials of 4 optimizers, up to 5 seeds."
-    assert sorted(found.left_out.values()) == [5] * 4
-    again = make_problem_table.reached([str(tmp_path / "a")] * 2)
-    assert again.counts == found.counts and again.origin == found.origin
-
-
-def test_a_problem_that_no_run_has_had_is_not_counted_yet() -> None:
-    row = make_problem_table.hard("line_mse", Catalog().problem("line_mse"), {})
-    assert row.split(" | ")[-1] == f"{make_problem_table.NOT_COUNTED} |"
+@pytest.mark.parametrize("name", read_suite("standard").problems)
+def test_no_fresh_network_meets_a_target_of_standard(name: str) -> None:
+    problem = Catalog().problem(name)
+    train = problem.data().train
+    draws = 100 if len(train[0]) < 500 and problem.track != "reinforcement" else 6
+    with torch.no_grad():
+        lowest = min(problem.loss(fresh(problem, seed)[0].eval(), train).item() for seed in range(draws))
+    assert lowest > max(problem.targets.values())
 
 
 def test_difficulty_of_a_known_quadratic_and_of_a_step_network() -> None:

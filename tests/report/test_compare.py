@@ -122,7 +122,7 @@ def test_folders_without_a_common_cell_are_refused_in_one_line(tmp_path: Path) -
     assert not (tmp_path / "out").exists()
     make(tmp_path / "same", {"a": Runner(name="adam", hyper={"lr": 0.1})}, ["p", "q"], points=6)
     with pytest.raises(RequestError, match=r"share 1 cell .* fewer than the 2 required"):
-        report.write([tmp_path / "before", tmp_path / "same"], tmp_path / "out", require_common=2)
+        report.write([tmp_path / "before", tmp_path / "same"], tmp_path / "out", report.View(require_common=2))
 
 
 def test_results_for_programs_say_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

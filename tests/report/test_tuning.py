@@ -8,13 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.synthetic import Runner, make
+from helpers.synthetic import Runner, make, problem_facts
 
 from optbench import report
 from optbench.records.reader import read
+from optbench.report.analysis.findings import findings
 from optbench.report.analysis.load import load_study
+from optbench.report.analysis.question import TRAINING, VALIDATION
 from optbench.report.analysis.selection import Selection, select
 from optbench.report.analysis.tuning import best_of_k, settings
+from optbench.report.sentences.verdict import answers, verdict
 
 SIX = [f"p{k}" for k in range(6)]
 
@@ -23,13 +26,16 @@ def setting(lr: float, rate: float = 3.0, **more) -> Runner:
     return Runner(rate=rate, name="adam", hyper={"lr": lr}, **more)
 
 
-def chosen(folder: Path, runners: dict[str, Runner], problems=("p",), tuned=None, **more) -> Selection:
+def chosen(
+    folder: Path, runners: dict[str, Runner], problems=("p",), tuned=None, question=TRAINING, **more
+) -> Selection:
     keys = [key for key, runner in runners.items() if runner.name == "adam"]
-    make(folder, runners, problems, tuned={"adam": keys} if tuned is None else tuned, **more)
-    return select(load_study([read(folder)]))
+    facts = {name: problem_facts(validation=True) for name in problems}
+    make(folder, runners, facts, tuned={"adam": keys} if tuned is None else tuned, **more)
+    return select(load_study([read(folder)]).asked(question))
 
 
-def test_a_tuned_optimizer_is_one_competitor_with_the_setting_that_validates_best(tmp_path: Path) -> None:
+def test_a_tuned_optimizer_is_one_competitor_with_the_setting_that_does_best(tmp_path: Path) -> None:
     runners = {"slow": setting(0.001, 1.0), "good": setting(0.01, 4.0), "fair": setting(0.1, 2.0), "other": Runner()}
     rivals, table, _ = chosen(tmp_path, runners, SIX)
     assert sorted(rivals.labels) == ["adam (tuned, 3)", "other"]
@@ -54,16 +60,34 @@ def test_test_data_choose_nothing(tmp_path: Path) -> None:
     """The best on validation is the worst on test, and stays chosen whatever the test loss."""
     for k, test in enumerate((0.01, 1.0, 100.0)):
         runners = {"a": setting(0.01, 4.0, test=test), "b": setting(0.1, 3.0, test=0.001), "c": Runner()}
-        _, table, _ = chosen(tmp_path / str(k), runners)
+        _, table, _ = chosen(tmp_path / str(k), runners, question=VALIDATION)
         assert table["chosen"].tolist() == ["lr=0.01"]
-        assert table["test_loss"].iloc[0] == pytest.approx(test * table["final"].iloc[0])
+        assert table["test_loss"].iloc[0] == pytest.approx(test * table["training_loss"].iloc[0])
         assert table["selected_on"].iloc[0] == "validation"
 
 
-def test_validation_chooses_not_training(tmp_path: Path) -> None:
-    runners = {"fits": setting(0.01, 4.0, valid=1000.0), "holds": setting(0.1, 3.0, valid=1.0)}
-    _, table, _ = chosen(tmp_path, runners, tuned={"adam": ["fits", "holds"]})
-    assert table["chosen"].tolist() == ["lr=0.1"]
+def test_a_setting_is_chosen_on_what_it_is_scored_on(tmp_path: Path) -> None:
+    """One setting fits fast and overfits, the other holds: each question chooses its own and scores its own."""
+    runners = {"fits": setting(0.01, 4.0, valid=1000.0), "holds": setting(0.1, 3.0, valid=1.0), "rival": Runner(3.5)}
+    fast, by_training, _ = chosen(tmp_path / "a", runners, SIX)
+    _, by_validation, _ = chosen(tmp_path / "b", runners, SIX, question=VALIDATION)
+    assert set(by_training["chosen"]) == {"lr=0.01"} and set(by_training["selected_on"]) == {"training"}
+    assert set(by_validation["chosen"]) == {"lr=0.1"} and set(by_validation["selected_on"]) == {"validation"}
+    mean = {name: float(fast.score[fast.trials["label"] == name].mean()) for name in fast.labels}
+    assert mean["adam (tuned, 2)"] > mean["rival"]  # chosen on validation it would have come second
+    found = findings(load_study([read(tmp_path / "a")]))
+    second = found.generalising
+    assert second is not None and found.study.trials["setting"].unique().tolist()[0] == "adam[lr=0.01]"
+    assert second.study.target("p0", 0.01) == 0.02 and np.isfinite(second.study.passes_to).any()
+    text = [sentence for answer in answers(found) for sentence in answer.sentences]
+    assert "adam (tuned, 2) has the highest score in minimising, rival in generalising." in text
+
+
+def test_without_targets_on_validation_the_second_question_is_not_answered(tmp_path: Path) -> None:
+    make(tmp_path, {"a": Runner(), "b": Runner()}, SIX)
+    found = findings(load_study([read(tmp_path)]))
+    assert found.generalising is None
+    assert "This folder states no targets on validation" in " ".join(verdict(found))
 
 
 def test_without_validation_the_training_loss_chooses_and_speed_tells_solvers_apart(tmp_path: Path) -> None:
@@ -100,7 +124,10 @@ def test_each_seed_is_reported_with_the_choice_of_the_others(tmp_path: Path) -> 
         known = 0.9 if record.label == "adam[lr=0.01]" else 0.5
         record.curve[-1]["valid_loss"] = valid.get((record.label, record.seed), known)
     (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
-    rivals, table, _ = select(load_study([read(tmp_path)]))
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    environment["problems"] = {"p": problem_facts(validation=True)}
+    (tmp_path / "environment.json").write_text(json.dumps(environment))
+    rivals, table, _ = select(load_study([read(tmp_path)]).asked(VALIDATION))
     # seed 0: medians 0.9 and 0.5; seed 1 and 2: (0.0 + 0.9) / 2 = 0.45 against (1.0 + 0.5) / 2 = 0.75
     assert rivals.trials.sort_values("seed")["setting"].tolist() == ["adam[lr=0.1]", "adam[lr=0.01]", "adam[lr=0.01]"]
     assert table["chosen"].iloc[0] == "lr=0.01 (2); lr=0.1 (1)"
@@ -124,7 +151,7 @@ def test_where_every_setting_failed_the_optimizer_stays_in_every_denominator(tmp
     rivals, _, _ = chosen(tmp_path, runners)
     assert rivals.no_result[rivals.trials["label"] == "adam (tuned, 2)"].tolist() == [True] * 5
     text = " ".join(report.write([tmp_path]).verdict)
-    assert "adam (tuned, 2) 5" in text and "adam (tuned, 2) is not ranked: it has a score of 0" in text
+    assert "adam (tuned, 2) 5" in text and "adam (tuned, 2) is not ranked, for a score of 0." in text
 
 
 def test_an_interrupted_run_counts_what_is_missing_in_all_settings(tmp_path: Path) -> None:
@@ -181,7 +208,7 @@ def test_the_report_says_what_was_tuned_and_what_it_cost(tmp_path: Path) -> None
     written = report.write([tmp_path])
     text = " ".join(written.verdict)
     assert "1 optimizer tuned: each seed is reported with the one of 3 settings" in text
-    assert "never chosen on test" in text and "30 trials with other settings" in text
+    assert "lowest training loss on the other seeds" in text and "30 trials with other settings" in text
     assert "Untuned, as they are (no search space declared): plain." in text
     page = written.html.read_text()
     assert (

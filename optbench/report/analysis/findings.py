@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis import cells, certificates, comparison, seeds, selection, time_spent, tuning
+from optbench.report.analysis.question import TRAINING, VALIDATION
 from optbench.report.analysis.ranking import Ranking
 from optbench.report.analysis.study import Study
 
@@ -19,6 +20,7 @@ class Findings:
 
     study: a label a competitor. settings: a label a setting that was tried; the same study where nothing was tuned.
     choices: a row a (problem, tuned optimizer). chosen: which trials of `settings` are reported, where it was tuned.
+    mixed: tuned and untuned optimizers are ranked together.
     More than ten public names, for each table of the page is one.
     """
 
@@ -27,10 +29,20 @@ class Findings:
     choices: pd.DataFrame
     chosen: np.ndarray | None
 
+    mixed: bool = False
+
     @cached_property
     def ranking(self) -> Ranking:
         """Who is better than whom."""
-        return Ranking(self.study)
+        return Ranking(self.study, self.mixed)
+
+    @cached_property
+    def generalising(self) -> Findings | None:
+        """The other question: chosen and scored on validation. None where no problem states targets on validation."""
+        if self.study.question != TRAINING:
+            return None
+        asked = self.settings.asked(VALIDATION)
+        return findings(asked, self.mixed) if len(asked.trials) else None
 
     @cached_property
     def one_problem(self) -> seeds.OneProblem | None:
@@ -83,7 +95,7 @@ class Findings:
         return tuning.best_of_k(self.tried)
 
 
-def findings(settings: Study) -> Findings:
+def findings(settings: Study, mixed: bool = False) -> Findings:
     """Choose the settings of tuned optimizers; everything else is computed on demand."""
     chosen = selection.select(settings)
-    return Findings(chosen.study, settings, chosen.table, chosen.chosen)
+    return Findings(chosen.study, settings, chosen.table, chosen.chosen, mixed)

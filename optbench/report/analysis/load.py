@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from optbench.records.reader import Results
 from optbench.report.analysis import timings
-from optbench.report.analysis.study import Study, best_of_fact, bounds_of, has_no_result, number
+from optbench.report.analysis.question import TRAINING
+from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of, outcomes
 
 
-def load_study(folders: Sequence[Results]) -> Study:
+def load_study(folders: Sequence[Results], axis: str = TOTAL) -> Study:
     """Put folders side by side. With several, a label carries its folder's name, so that none are pooled.
 
-    folders: what `optbench.records.reader.read` returned, at least one. The first is the base of a comparison.
+    folders: what `optbench.records.reader.read` returned, at least one. The first is the base of a comparison. axis:
+    what a pass counts; without any record of own work it is the problem's work alone, whatever is asked for.
     """
     names = _names(folders)
     notes: list[str] = []
@@ -37,9 +38,9 @@ def load_study(folders: Sequence[Results]) -> Study:
         trials["given"] = trials["plain"].isin(whys) & trials["plain"].isin(tuned)
         for label, plain, competitor in trials[["label", "plain", "competitor"]].drop_duplicates().to_numpy():
             if plain in whys:
-                marks[label] = f"untuned: {whys[plain]}"
+                marks[label] = f"{UNTUNED}: {whys[plain]}"
             if competitor != label:
-                marks[competitor] = "tuned"
+                marks[competitor] = TUNED
         kinds = results.environment.get("optimizers") or {}
         for label, optimizer in zip(trials["label"], trials["optimizer"], strict=True):
             families.setdefault(label, str((kinds.get(optimizer) or {}).get("family", "plugin")))
@@ -52,11 +53,29 @@ def load_study(folders: Sequence[Results]) -> Study:
         tables.append(trials)
         points.append(rest)
     table, curves = pd.concat(tables, ignore_index=True), pd.concat(points, ignore_index=True)
-    for column, values in _outcomes(table, curves, facts).items():
+    if "own_flops" not in curves or curves["own_flops"].isna().all():
+        axis = ORACLE
+    if axis == TOTAL:
+        _add_own_work(table, curves, facts)
+    for column, values in outcomes(table, curves, facts, TRAINING).items():
         table[column] = values
     curves["clock"], table["comparable"] = timings.clock(table, curves, bounds_of(curves, len(table)))
     environments = [results.environment for results in folders]
-    return Study(names, table, curves, facts, families, environments, tuple(notes), marks)
+    groups = {name: members for one in environments for name, members in (one.get("groups") or {}).items()}
+    return Study(names, table, curves, facts, families, environments, tuple(notes), marks, axis=axis, groups=groups)
+
+
+def _add_own_work(trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str, dict[str, Any]]) -> None:
+    """Let `passes` count the optimizer's own work too, where a pass is FLOPs and not an evaluation.
+
+    An evaluation of a test function stands for something expensive, so there nothing is added. A trial without a count
+    of its own work keeps what the problem was asked for.
+    """
+    cost = {name: float(fact.get("flops_per_pass") or 0) for name, fact in facts.items()}
+    counted = {name for name, fact in facts.items() if cost[name] > float(fact.get("train") or 0)}
+    a_pass = np.array([cost[name] if name in counted else np.inf for name in trials["problem"]], dtype=float)
+    trials["passes"] += (trials["own_flops"] / a_pass).fillna(0.0)
+    points["passes"] += (points["own_flops"] / a_pass[points["trial"].to_numpy()]).fillna(0.0)
 
 
 def _tuned(environment: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
@@ -101,20 +120,3 @@ def _unique(results: Results, mark: str, notes: list[str]) -> tuple[pd.DataFrame
     points = results.points[results.points["trial"].isin(keep)].copy()
     points["trial"] = points["trial"].map(new).astype(int)
     return trials.loc[keep].reset_index(drop=True), points
-
-
-def _outcomes(
-    trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str, dict[str, Any]]
-) -> dict[str, npt.NDArray[np.float64]]:
-    """The columns `final`, `lowest`, `gap` and `left` of the trials, (trials,) each; see `Study`."""
-    n = len(trials)
-    loss, owner = points["loss"].to_numpy(), points["trial"].to_numpy()
-    final, lowest = np.full(n, np.inf), np.full(n, np.inf)
-    final[owner] = loss  # points are sorted, so the last one stays
-    np.fmin.at(lowest, owner, loss)
-    final[np.isnan(final)] = np.inf
-    final[has_no_result(trials)] = np.inf
-    best = np.array([best_of_fact(facts.get(name, {}))[0] for name in trials["problem"]], dtype=float)
-    start = np.array([number(facts.get(name, {}).get("start")) for name in trials["problem"]], dtype=float)
-    left = (final - best) / np.where(start > best, start - best, np.nan)
-    return {"final": final, "lowest": lowest, "gap": final - best, "left": left}

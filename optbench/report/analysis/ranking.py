@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -24,7 +24,7 @@ from optbench.report.analysis.statistics import (
     signed_rank_posterior,
     superiority,
 )
-from optbench.report.analysis.study import Study
+from optbench.report.analysis.study import FREE, TOTAL, TUNED, UNTUNED, Study
 
 ROPE = 0.02  # of the anytime score: about 10 % of the cost of every target, at a budget of 100 passes
 MIN_POSTERIOR = 0.95  # the posterior probability that a claim needs
@@ -32,6 +32,8 @@ ALPHA = 0.05  # of the signed-rank test that a claim must pass too, for the post
 MIN_PROBLEMS = 6  # problems below which no signed-rank test can pass at that level
 DRAWS = 4000
 NO_SCORE = "has a score of 0"  # why an optimizer that applies is not ranked
+NOT_TUNED = "was not tuned, and others were"
+NOT_COUNTED = "does not say what it computed from the data"
 MIN_APPLIES = 0.5  # share of the problems that an optimizer must apply to in order to be ranked
 MAX_INTERVALS = 16  # optimizers up to which probabilities of improvement of all pairs get intervals
 
@@ -61,16 +63,28 @@ class Pair:
 class Ranking:
     """The optimizers of a study against one another, by anytime score: higher is better, no result scores 0.
 
-    labels: those that are ranked. apart: {one that is not: why}; it applies to few problems, or has a score of 0.
+    labels: those that are ranked. apart: {one that is not: why}; it applies to few problems, has a score of 0, was not
+    tuned where others were, or does not say what it computed from the data. units: {name: its problems}:
+    near-duplicates are one unit, all others stand for themselves.
     More than ten public names, nearly all of them results that are computed once, when a section first asks for them.
     """
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, study: Study, mixed: bool = False) -> None:
+        """mixed: tuned and untuned optimizers are ranked together."""
+        self.study, self.mixed = study, mixed
         scored = [p for p in study.problems if any(np.isfinite(study.target(p, tau)) for tau in study.taus)]
-        self.problems = scored
-        self.scores = {
+        self.units = units(scored, study.groups)
+        self.problems = [*self.units]
+        alone = {
             label: {p: study.score[rows] for p in scored if (rows := study.cells.get((p, label))) is not None}
+            for label in study.labels
+        }
+        self.scores = {
+            label: {
+                unit: _mean_by_seed([alone[label][p] for p in members if p in alone[label]])
+                for unit, members in self.units.items()
+                if any(p in alone[label] for p in members)
+            }
             for label in study.labels
         }
         scoring = [label for label in study.labels if self.scores[label]]
@@ -80,20 +94,34 @@ class Ranking:
 
     def _why_apart(self, label: str) -> str:
         """Why an optimizer is not ranked; empty for one that is."""
-        planned = [*self.scores[label]]
+        planned = [p for members in self.units.values() for p in members if (p, label) in self.study.cells]
         applies = sum(self.study.applies(p, label) for p in planned)
         if applies < MIN_APPLIES * len(planned):
             return f"applies to {applies} of {len(planned)} problems"
+        if self.study.axis == TOTAL and self._silent(label):
+            return NOT_COUNTED
+        mark = self.study.marks.get(label, "")
+        if not self.mixed and mark.startswith(UNTUNED) and TUNED in self.study.marks.values() and FREE in mark:
+            return NOT_TUNED
         return "" if any(values.any() for values in self.scores[label].values()) else NO_SCORE
+
+    def _silent(self, label: str) -> bool:
+        """Whether an optimizer does not say what it computed by itself."""
+        trials = self.study.trials[self.study.trials["label"] == label]
+        ended = trials[trials["status"].isin(["spent", "finished"])]
+        return bool(len(ended)) and bool(ended["own_flops"].isna().all())
 
     @cached_property
     def means(self) -> pd.DataFrame:
         """Mean score over seeds: a row a problem, a column an optimizer; NaN where not planned or not applicable."""
         rows = {
-            label: {p: float(v.mean()) for p, v in self.scores[label].items() if self.study.applies(p, label)}
+            label: {p: float(v.mean()) for p, v in self.scores[label].items() if self._applies(p, label)}
             for label in [*self.labels, *self.apart]
         }
         return pd.DataFrame(rows, index=self.problems, columns=[*rows], dtype=float)
+
+    def _applies(self, unit: str, label: str) -> bool:
+        return any(self.study.applies(problem, label) for problem in self.units[unit])
 
     @cached_property
     def iqm(self) -> dict[str, Interval]:
@@ -136,8 +164,15 @@ class Ranking:
         return ranked or [other for other, why in self.apart.items() if why == NO_SCORE]
 
     def group(self, leader: str, claim: str) -> list[str]:
-        """The ranked others to which the leader is as `claim` says."""
-        return [other for other in self.order if other != leader and self.pairs[leader, other].claim == claim]
+        """The ranked others to which the leader is as `claim` says, corrected for all pairs."""
+        return [other for other in self.order if other != leader and self.claim(leader, other) == claim]
+
+    def claim(self, first: str, second: str) -> str:
+        """What is claimed of a pair among all: a difference has to survive Holm's correction for all ranked pairs."""
+        found = self.pairs[first, second].claim
+        if found in ("better", "worse") and not self.adjusted.get((first, second), 1.0) < ALPHA:
+            return "open"
+        return found
 
     @cached_property
     def complete(self) -> pd.DataFrame:
@@ -218,11 +253,27 @@ class Ranking:
                     {"first": a, "second": b, "problems": pair.problems, "wins": pair.wins, "losses": pair.losses}
                     | {"p_better": pair.posterior.better, "p_same": pair.posterior.same}
                     | {"p_worse": pair.posterior.worse, "signed_rank_p": pair.p}
-                    | {"holm_p": self.adjusted.get((a, b), np.nan), "claim": pair.claim}
+                    | {"holm_p": self.adjusted.get((a, b), np.nan), "claim": self.claim(a, b)}
                     | {"p_improvement": chance.estimate, "p_improvement_low": chance.low}
                     | {"p_improvement_high": chance.high}
                 )
         return pd.DataFrame(rows)
+
+
+def units(problems: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """{name: its problems}: a group with two problems or more here under its name, every other problem by itself."""
+    member = {problem: name for name, members in groups.items() for problem in members}
+    found: dict[str, list[str]] = {}
+    for problem in problems:
+        found.setdefault(member.get(problem, problem), []).append(problem)
+    return {name if len(members) > 1 else members[0]: members for name, members in found.items()}
+
+
+def _mean_by_seed(scores: Sequence[Array]) -> Array:
+    """(seeds,) the mean over problems, seed by seed, over the seeds that all of them have."""
+    seeds = min(map(len, scores))
+    mean: Array = np.mean([values[:seeds] for values in scores], axis=0)
+    return mean
 
 
 @cache

@@ -1,22 +1,22 @@
-"""From the settings that were tried to one competitor an optimizer: chosen on validation, seed by seed."""
+"""From the settings that were tried to one competitor an optimizer: chosen on what is scored, seed by seed."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from optbench.report.analysis.question import TRAINING
 from optbench.report.analysis.statistics import Array, cell_median
 from optbench.report.analysis.study import Study
 
 SAME = 1e-6  # of the way from start to best: training losses that differ by less are told apart by the anytime score
 _COLUMNS = (
-    *("problem", "label", "tried", "chosen", "seeds", "selected_on", "select", "test_loss", "final"),
+    *("problem", "label", "tried", "chosen", "seeds", "selected_on", "select", "test_loss", "training_loss"),
     *("no_result", "trials", "passes", "times"),
 )
 
@@ -49,35 +49,33 @@ def select(study: Study) -> Selection:
     for (problem, label), rows in study.cells.items():
         entered.setdefault((problem, names[rows[0]]), {})[label] = rows
     kept, labels, table = [], [], []
-    made_on = {problem: criterion(study, problem) for problem in study.problems}
+    by = merit(study)
     for (problem, name), by_label in entered.items():
         alone = name in by_label
         every = [*by_label.values()]
-        rows = np.concatenate(every) if alone else _chosen(study, made_on[problem][1], every)
+        rows = np.concatenate(every) if alone else _chosen(study, by, every)
         kept.append(rows)
         labels += [name] * len(rows)
         if not alone:
-            table.append({"problem": problem, "label": name} | _row(study, made_on[problem], every, rows))
+            table.append({"problem": problem, "label": name} | _row(study, every, rows))
             for label, cell in by_label.items():
                 if given & set(cell):  # a setting that was asked for by itself, too
                     kept.append(cell)
                     labels += [label] * len(cell)
     rows = np.concatenate(kept)
     reported = np.isin(np.arange(len(study.trials)), rows)
-    return Selection(_of_rows(study, rows, labels), pd.DataFrame(table, columns=[*_COLUMNS]), reported)
+    return Selection(study.of(rows, labels), pd.DataFrame(table, columns=[*_COLUMNS]), reported)
 
 
-def criterion(study: Study, problem: str) -> tuple[str, Array]:
-    """What the choice on a problem is made on, and its value for every trial; infinite without a result."""
-    valid = study.last.get("valid_loss")
-    if valid is not None and not np.isnan(valid[(study.trials["problem"] == problem).to_numpy()]).all():
-        return "validation", np.where(np.isnan(valid) | study.no_result, np.inf, valid)
+def merit(study: Study) -> Array:
+    """What a setting is chosen by, (trials,), the lower the better: the loss that the question scores, at the end."""
     left = study.trials["left"].to_numpy(dtype=float)
     final = study.trials["final"].to_numpy(dtype=float)
-    return "training", np.where(np.isnan(left), final, np.where(left < SAME, SAME, left))
+    floor = SAME if study.question == TRAINING else -np.inf
+    return np.where(np.isnan(left), final, np.where(left < floor, floor, left))
 
 
-def _chosen(study: Study, merit: Array, settings: Sequence[np.ndarray]) -> np.ndarray:
+def _chosen(study: Study, by: Array, settings: Sequence[np.ndarray]) -> np.ndarray:
     """A row of `trials` a seed, from the rows of each setting."""
     seeds = study.trials["seed"].to_numpy()
     score = np.nan_to_num(study.score)
@@ -88,16 +86,15 @@ def _chosen(study: Study, merit: Array, settings: Sequence[np.ndarray]) -> np.nd
             own = rows[seeds[rows] == seed]
             rest = rows[seeds[rows] != seed] if len(rows) > len(own) else rows
             if len(own) and len(rest):
-                rank = (float(np.median(merit[rest])), -float(score[rest].mean()), int(own[0]))
+                rank = (float(np.median(by[rest])), -float(score[rest].mean()), int(own[0]))
                 best = rank if best is None or rank[:2] < best[:2] else best
         if best is not None:
             found.append(best[2])
     return np.array(found, dtype=int)
 
 
-def _row(study: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
+def _row(study: Study, settings: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
     """What was tried, what was chosen how often, what that reached and what the trying cost."""
-    on, merit = made_on
     final = study.trials["final"].to_numpy(dtype=float)
     tried = np.concatenate(settings)
     names = (str(name) for name in study.trials["plain"].to_numpy()[rows])
@@ -112,10 +109,10 @@ def _row(study: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray
             f"{label} ({count})" if len(counts) > 1 else label for label, count in counts.most_common()
         ),
         "seeds": len(rows),
-        "selected_on": on,
-        "select": float(np.median((final if on == "training" else merit)[rows])),
+        "selected_on": study.question.name,
+        "select": float(np.median(final[rows])),
         "test_loss": math.nan if test is None else _test_median(test[rows], study.no_result[rows]),
-        "final": float(np.median(final[rows])),
+        "training_loss": float(np.median(np.where(study.no_result, np.inf, study.last["loss"])[rows])),
         "no_result": int(study.no_result[tried].sum()),
         "trials": len(tried),
         "passes": total,
@@ -126,13 +123,3 @@ def _row(study: Study, made_on: tuple[str, Array], settings: Sequence[np.ndarray
 def _test_median(values: Array, no_result: np.ndarray) -> float:
     """The median over seeds; NaN where the problem has no such value."""
     return math.nan if np.isnan(values[~no_result]).all() else cell_median(values, no_result)
-
-
-def _of_rows(study: Study, rows: np.ndarray, labels: Sequence[str]) -> Study:
-    """A study of some rows under the labels they compete under."""
-    trials = study.trials.iloc[rows].reset_index(drop=True)
-    families = {name: study.families[label] for name, label in zip(labels, trials["label"], strict=True)}
-    trials["setting"], trials["label"] = trials["label"], labels
-    points = study.points.iloc[study.places(rows)].reset_index(drop=True)
-    points["trial"] = np.repeat(np.arange(len(rows)), study.bounds[rows + 1] - study.bounds[rows])
-    return replace(study, trials=trials, points=points, families=families)

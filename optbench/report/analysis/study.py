@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,9 +14,13 @@ import pandas as pd
 
 from optbench.core.trial import FAILED
 from optbench.records.reader import MISSING
+from optbench.report.analysis.question import TRAINING, Question
 from optbench.report.analysis.statistics import Array, anytime_score
 
 INAPPLICABLE = "inapplicable"
+TOTAL, ORACLE = "total", "oracle"  # the axes
+TUNED, UNTUNED = "tuned", "untuned"  # how the mark of an optimizer begins where the suite tunes
+FREE = "fixes"  # in the mark of an untuned optimizer that has settings which others of its kind were tuned in
 NO_RESULT = (*FAILED, MISSING, INAPPLICABLE)  # statuses with infinite cost and infinite loss, whatever the curve says
 FAMILIES = (
     "gradient",
@@ -36,12 +40,13 @@ class Study:
     """What every figure and table is computed from. Never changed once `load_study` has built it.
 
     names: the folders' short names. facts: what environment.json states of each problem.
-    trials: a row a trial, unique in (problem, label, seed). On top of the record: `final` (training loss of the
-    returned point; infinite for a trial without a result), `lowest` (of the curve), `gap` (`final` above the best known
-    loss), `left` (the share of the way from the start down to the best known loss that is still to go: 0 is solved,
-    1 is no progress), `comparable` (its clock may be compared), `competitor` (the label, or the tuned optimizer whose
-    setting this is), `given` (a setting of a tuned optimizer that also takes part by itself).
-    points: the curves, sorted by trial; column `trial` is the row in `trials`, `clock` the seconds to compare.
+    trials: a row a trial, unique in (problem, label, seed). On top of the record: `final` (the loss that the question
+    scores, of the returned point; infinite for a trial without a result), `lowest` (of the curve), `gap` (`final` above
+    the best known loss), `left` (the share of the way from the start down to the best known loss that is still to go: 0
+    is solved, 1 is no progress), `comparable` (its clock may be compared), `competitor` (the label, or the tuned
+    optimizer whose setting this is), `given` (a setting of a tuned optimizer that also takes part by itself).
+    points: the curves, sorted by trial; column `trial` is the row in `trials`, `clock` the seconds to compare, `passes`
+    what is paid for on `axis`.
     labels, problems: in the order of every table and legend.
     More than ten public names, nearly all of them columns that are computed once, when a table first asks for them.
     """
@@ -54,6 +59,9 @@ class Study:
     environments: Sequence[dict[str, Any]]
     notes: Sequence[str] = ()
     marks: Mapping[str, str] = field(default_factory=dict)  # by label: whether and how it was tuned, if the suite tunes
+    question: Question = TRAINING
+    axis: str = ORACLE  # what a pass counts: the problem's work and the optimizer's own, or the problem's alone
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # near-duplicates that count as one problem
 
     @cached_property
     def labels(self) -> list[str]:
@@ -72,7 +80,7 @@ class Study:
     @cached_property
     def taus(self) -> list[float]:
         """The targets of all problems, easiest first."""
-        keys = {float(tau) for fact in self.facts.values() for tau in fact.get("targets") or {}}
+        keys = {float(tau) for fact in self.facts.values() for tau in self.question.goal(fact).get("targets") or {}}
         return sorted(keys, reverse=True)
 
     @cached_property
@@ -124,14 +132,21 @@ class Study:
         return self._columns[name]
 
     def costs(self, axis: str = "passes") -> Array:
-        """(trials, taus) cost on `axis` of the first curve point at or below each target; infinite where none is."""
-        loss, cost = self._column("loss"), self._column(axis)
+        """(trials, taus) cost on `axis` of the first curve point at or below each target; infinite where none is.
+
+        What is reached after the budget is spent, own work included, is not reached.
+        """
+        if self.question.loss not in self._columns:
+            return np.full((len(self.trials), len(self.taus)), np.inf)
+        loss, cost = self._column(self.question.loss), self._column(axis)
         owner = self.points["trial"].to_numpy()
         out = np.full((len(self.trials), len(self.taus)), np.inf)
+        limit = self.trials["budget"].to_numpy(dtype=float)[owner] * (1 + 1e-9)
+        within = (self._column("passes") <= limit) | (self.axis == ORACLE)
         for k, tau in enumerate(self.taus):
             goals = {name: self.target(name, tau) for name in self.problems}
             goal = np.array([goals[name] for name in self.trials["problem"]], dtype=float)
-            hit = loss <= goal[owner]  # NaN on either side is no hit
+            hit = (loss <= goal[owner]) & within  # NaN on either side is no hit
             np.minimum.at(out[:, k], owner[hit], cost[hit])
         out[self.no_result] = np.inf
         return out
@@ -156,12 +171,30 @@ class Study:
 
     def target(self, problem: str, tau: float) -> float:
         """The loss to reach, or NaN where the problem states no such target."""
-        targets = self.facts.get(problem, {}).get("targets") or {}
+        targets = self.question.goal(self.facts.get(problem, {})).get("targets") or {}
         return next((number(value) for key, value in targets.items() if float(key) == tau), math.nan)
 
     def best(self, problem: str) -> tuple[float, str]:
         """The lowest loss known and its source; (NaN, "unknown") where the folder does not say."""
-        return best_of_fact(self.facts.get(problem, {}))
+        return best_of_fact(self.question.goal(self.facts.get(problem, {})))
+
+    def asked(self, question: Question) -> Study:
+        """The same trials, on the problems that state targets for another question, scored by it."""
+        stated = [name for name in self.problems if question.goal(self.facts.get(name, {})).get("targets")]
+        study = self.of(np.flatnonzero(self.trials["problem"].isin(stated).to_numpy()))
+        trials = study.trials.assign(**outcomes(study.trials, study.points, self.facts, question))
+        return replace(study, trials=trials, question=question)
+
+    def of(self, rows: np.ndarray, labels: Sequence[str] | None = None) -> Study:
+        """A study of some rows of `trials`, under other labels if given, with the families of the old ones."""
+        trials = self.trials.iloc[rows].reset_index(drop=True)
+        families = self.families
+        if labels is not None:
+            families = {name: self.families[label] for name, label in zip(labels, trials["label"], strict=True)}
+            trials["setting"], trials["label"] = trials["label"], labels
+        points = self.points.iloc[self.places(rows)].reset_index(drop=True)
+        points["trial"] = np.repeat(np.arange(len(rows)), self.bounds[rows + 1] - self.bounds[rows])
+        return replace(self, trials=trials, points=points, families=families)
 
     @cached_property
     def applied(self) -> dict[tuple[str, str], bool]:
@@ -203,6 +236,25 @@ def places_of(bounds: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def has_no_result(trials: pd.DataFrame) -> np.ndarray:
     """(trials,) whether the status of a trial is one of NO_RESULT."""
     return trials["status"].isin(NO_RESULT).to_numpy()
+
+
+def outcomes(
+    trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str, dict[str, Any]], question: Question
+) -> dict[str, Array]:
+    """The columns `final`, `lowest`, `gap` and `left` of the trials, (trials,) each; see `Study`."""
+    n = len(trials)
+    owner = points["trial"].to_numpy()
+    loss = points[question.loss].to_numpy() if question.loss in points else np.full(len(points), np.nan)
+    final, lowest = np.full(n, np.inf), np.full(n, np.inf)
+    final[owner] = loss  # points are sorted, so the last one stays
+    np.fmin.at(lowest, owner, loss)
+    final[np.isnan(final)] = np.inf
+    final[has_no_result(trials)] = np.inf
+    goals = {name: question.goal(facts.get(name, {})) for name in trials["problem"].unique()}
+    best = np.array([best_of_fact(goals[name])[0] for name in trials["problem"]], dtype=float)
+    start = np.array([number(goals[name].get("start")) for name in trials["problem"]], dtype=float)
+    left = (final - best) / np.where(start > best, start - best, np.nan)
+    return {"final": final, "lowest": lowest, "gap": final - best, "left": left}
 
 
 def best_of_fact(fact: Mapping[str, Any]) -> tuple[float, str]:

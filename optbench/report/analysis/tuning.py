@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from optbench.report.analysis.selection import criterion
+from optbench.report.analysis.question import TRAINING
 from optbench.report.analysis.statistics import Array, best_of, cell_median
 from optbench.report.analysis.study import Study
 
@@ -20,15 +20,15 @@ MIN_SETTINGS = 3  # settings of one optimizer on one problem from which a view i
 def settings(study: Study) -> pd.DataFrame:
     """A row a (problem, optimizer, setting) of optimizers with three settings or more.
 
-    `select` is what the choice is made on (median validation loss; the training loss where there is none) and `value`
-    what is reported (median test loss; else the training loss). Trials without a result are infinite in both.
+    `select` is what the choice is made on (the median of the loss that the question scores) and `value` what is
+    reported: that loss again, or the median test loss where the choice is made on validation. Trials without a result
+    are infinite in both.
     """
     names = _names(study)
     counts = Counter((problem, names[problem, label]) for problem, label in study.cells)
     nothing = np.full(len(study.trials), np.nan)
-    valid, test, loss = (study.last.get(name, nothing) for name in ("valid_loss", "test_loss", "loss"))
+    own, test, loss = (study.last.get(name, nothing) for name in (study.question.loss, "test_loss", "loss"))
     spent, hypers, plain = (study.trials[name].to_numpy() for name in ("passes", "hyper", "plain"))
-    on = {problem: criterion(study, problem)[0] for problem in study.problems}
 
     def median(values: Array, cell: np.ndarray) -> float:
         return cell_median(values[cell], study.no_result[cell])
@@ -37,14 +37,13 @@ def settings(study: Study) -> pd.DataFrame:
     for (problem, label), cell in study.cells.items():
         if counts[problem, names[problem, label]] < MIN_SETTINGS:
             continue
-        tested = not np.isnan(test[cell]).all()
-        chosen = valid if on[problem] == "validation" else loss
+        tested = study.question != TRAINING and not np.isnan(test[cell]).all()
         rows.append(
             {"problem": problem, "optimizer": names[problem, label], "label": plain[cell[0]]}
             | {"rate": rate(hypers[cell[0]])}
             | {"other_settings": other_settings(hypers[cell[0]])}
-            | {"select": median(chosen, cell), "value": median(test if tested else loss, cell)}
-            | {"selected_on": on[problem], "reported_on": "test" if tested else "training"}
+            | {"select": median(own, cell), "value": median(test if tested else own, cell)}
+            | {"selected_on": study.question.name, "reported_on": "test" if tested else study.question.name}
             | {"final": median(loss, cell), "passes": float(np.nansum(spent[cell].astype(float)))}
             | {"no_result": int(study.no_result[cell].sum()), "trials": len(cell)}
         )

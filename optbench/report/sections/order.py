@@ -5,6 +5,7 @@ from __future__ import annotations
 from optbench.report.sections import (
     comparison,
     curves,
+    generalisation,
     machine,
     pairs,
     problems,
@@ -21,6 +22,7 @@ SECTIONS: tuple[Section, ...] = (
     verdict.SECTION,
     comparison.SECTION,
     summary.SECTION,
+    generalisation.SECTION,
     curves.SECTION,
     targets.SECTION,
     pairs.SECTION,

@@ -36,9 +36,10 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         for problem in study.problems
     ]
     tables = {}
+    second = findings.generalising.finals if findings.generalising else findings.finals
     for k, problem in enumerate(study.problems, 1):
         tables[f"costs_{k}"] = _costs(findings.costs, problem)
-        tables[f"finals_{k}"] = _finals(findings.finals, problem)
+        tables[f"finals_{k}"] = _finals(findings.finals, problem, second)
     numbers = {"finals": findings.finals, "certificates": proofs}
     figures = overview.gaps(study, drawing.labels, drawing.styles, findings.finals)
     return Content({"problems": problems}, numbers, tables, figures, {"gaps": GAPS})
@@ -70,10 +71,15 @@ def _costs(table: pd.DataFrame, problem: str) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()))
 
 
-def _finals(table: pd.DataFrame, problem: str) -> pd.DataFrame:
-    """Best at budget on one problem: a row an optimizer."""
+def _finals(table: pd.DataFrame, problem: str, second: pd.DataFrame) -> pd.DataFrame:
+    """Best at budget on one problem: a row an optimizer.
+
+    second: the finals of what is chosen on validation: losses and metrics on validation and test are taken from it.
+    """
     part = table[table["problem"] == problem]
-    metrics = [name for name in part.columns if name.startswith(("valid_", "test_")) and part[name].notna().any()]
+    other = second[second["problem"] == problem]
+    metrics = [name for name in other.columns if name.startswith(("valid_", "test_")) and other[name].notna().any()]
+    held_out = {row["label"]: row for row in records_of(other)}
     rows = []
     for cell in records_of(part):
         level = coverage(cell["trials"])
@@ -82,7 +88,8 @@ def _finals(table: pd.DataFrame, problem: str) -> pd.DataFrame:
             interval = Interval(cell[name], cell[f"{name}_low"], cell[f"{name}_high"], level)
             row[title] = between(interval, never="∞")
         row["share left"] = "∞" if cell["left"] == math.inf else percent(cell["left"])
-        row |= {name.replace("_", " "): number(cell[name], never="∞") for name in metrics}
+        own = held_out.get(cell["label"], {})
+        row |= {name.replace("_", " "): number(own.get(name, math.nan), never="∞") for name in metrics}
         row["no result"] = f"{cell['no_result']}/{cell['trials']}"
         rows.append(row)
     return pd.DataFrame(rows)

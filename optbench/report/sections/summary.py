@@ -45,7 +45,7 @@ def _table(findings: Findings) -> pd.DataFrame:
     taus = main_targets(study)
     rows = [_row(findings, label, taus) for label in [*ranking.order, *ranking.apart, *unscored]]
     table = pd.DataFrame(rows)
-    table.attrs["high_first"] = ["score (IQM)", *(name for name in table if "target" in str(name))]
+    table.attrs["high_first"] = ["score (IQM)", "on validation", *(name for name in table if "target" in str(name))]
     return table
 
 
@@ -55,17 +55,28 @@ def _row(findings: Findings, label: str, taus: Sequence[float]) -> dict[str, Any
     score = between(ranking.iqm[label]) if label in ranking.iqm else "not ranked" if label in ranking.apart else DASH
     applies = sum(study.applies(problem, label) for problem in study.problems)
     unfit = int(part[INAPPLICABLE].sum()) if INAPPLICABLE in part else 0
-    row: dict[str, Any] = {"optimizer": label, "score (IQM)": score, "family": study.families[label]}
+    row: dict[str, Any] = {"optimizer": label, "score (IQM)": score}
+    if second := findings.generalising:
+        iqm = second.ranking.iqm
+        row["on validation"] = between(iqm[label]) if label in iqm else "not ranked"
+    row["family"] = study.families[label]
     row |= {"applies to": f"{applies}/{len(part)}", "trials": int(part["planned"].sum()) - unfit}
     row["failed or missing"] = int(finals.loc[finals["label"] == label, "no_result"].sum()) - unfit
-    for tau in taus:
-        cells = costs[(costs["label"] == label) & (costs["tau"] == tau)]
-        row[_column(study, costs, tau)] = f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
+    row |= target_cells(study, costs, label, taus)
     left = finals.loc[finals["label"] == label, "left"].dropna()
     row["median share left"] = percent(float(left.median())) if len(left) else DASH
     if study.marks:
         row["tuning"] = study.marks.get(label, DASH)
     return row
+
+
+def target_cells(study: Study, costs: pd.DataFrame, label: str, taus: Sequence[float]) -> dict[str, str]:
+    """{a target: trials that reached it, of all planned on the problems that state it}."""
+    own = {tau: costs[(costs["label"] == label) & (costs["tau"] == tau)] for tau in taus}
+    return {
+        _column(study, costs, tau): f"{int(cells['hits'].sum())}/{int(cells['trials'].sum())}"
+        for tau, cells in own.items()
+    }
 
 
 def _column(study: Study, costs: pd.DataFrame, tau: float) -> str:

@@ -12,13 +12,14 @@ from optbench.report.format import DASH, listed, number, records_of
 from optbench.report.sections.base import Content, Drawing, Section
 
 CHOSEN = (
-    "Every setting was run on every seed. A seed is reported with the setting that does best on the other seeds, "
+    "Every setting was run on every seed. A seed is reported with the setting that does best on the other seeds: on "
+    "training loss where the question is who minimises fast, on validation loss where it is what generalises, "
     "so that no seed decides on the setting it is reported with. Test data choose nothing. The number after a "
     "setting is that of the seeds it was chosen for. As many settings were drawn (Sobol) for each optimizer that "
     "declares a search space. The cost of tuning is that of all trials with all settings, failed ones included."
 )
 CAPTIONS = {
-    "best_of_k": "Expected loss of the setting that validates best among k tried, by k.",
+    "best_of_k": "Expected final training loss of the best of k settings tried, by k.",
     "rates": "Median final training loss against the learning rate; a gap is a rate at which most trials failed. "
     "A line joins settings that differ in nothing else.",
 }
@@ -26,20 +27,24 @@ CAPTIONS = {
 
 def content(findings: Findings, drawing: Drawing) -> Content | None:
     """None where nothing was tuned and no optimizer ran with three settings."""
-    numbers = {"settings": findings.tried, "best_of_k": findings.best_of_k, "chosen": findings.choices}
+    asked = [findings, *([findings.generalising] if findings.generalising else [])]
+    choices = pd.concat([one.choices for one in asked], ignore_index=True)
+    best = pd.concat([one.best_of_k for one in asked], ignore_index=True)
+    numbers = {"settings": findings.tried, "best_of_k": best, "chosen": choices}
     if not len(findings.choices) and not len(findings.tried):
         return None
     figures = tuning.figures(findings.tried, findings.best_of_k, drawing.styles, findings.ranking.order)
-    tables = {"chosen": _chosen(findings.choices), "tuning": _best_of_k(findings.best_of_k)}
-    return Content({"about": _about(findings.best_of_k), "chosen": CHOSEN}, numbers, tables, figures, CAPTIONS)
+    tables = {"chosen": _chosen(choices), "tuning": _best_of_k(best)}
+    return Content({"about": _about(best), "chosen": CHOSEN}, numbers, tables, figures, CAPTIONS)
 
 
 def _about(best: pd.DataFrame) -> str:
     if not len(best):
         return ""
-    selected, reported = listed(sorted(set(best["selected_on"]))), listed(sorted(set(best["reported_on"])))
+    ways = best[["selected_on", "reported_on"]].drop_duplicates().to_numpy()
+    how = listed([f"chosen on {selected} loss and reported on {reported} loss" for selected, reported in ways])
     return (
-        f"Settings are chosen on {selected} loss and reported on {reported} loss. Each dot is exact, not resampled. "
+        f"Settings are {how}. Each dot is exact, not resampled. "
         "A curve begins where enough settings have been tried that a failed one is never chosen."
     )
 
@@ -55,7 +60,7 @@ def _chosen(table: pd.DataFrame) -> pd.DataFrame:
                 "chosen on": f"{row['selected_on']} loss",
                 "its median there": number(row["select"], never="∞"),
                 "median test loss": number(row["test_loss"], never="∞"),
-                "median training loss": number(row["final"], never="∞"),
+                "median training loss": number(row["training_loss"], never="∞"),
                 "no result while tuning": f"{row['no_result']}/{row['trials']}",
                 "tuning cost (passes)": number(row["passes"]),
                 "times what is reported": number(row["times"]),
@@ -67,11 +72,11 @@ def _chosen(table: pd.DataFrame) -> pd.DataFrame:
 
 def _best_of_k(table: pd.DataFrame) -> pd.DataFrame:
     """Expected best of k: a row an optimizer and problem, a column a k."""
-    out: dict[tuple[str, str], dict[str, Any]] = {}
+    out: dict[tuple[str, str, str], dict[str, Any]] = {}
     most = int(table["k"].max()) if len(table) else 0
     wanted = [k for k in (1, 2, 3, 5, 10, 20, 50) if k < most] + [most]
     for row in records_of(table):
-        key = (str(row["optimizer"]), str(row["problem"]))
+        key = (str(row["optimizer"]), str(row["problem"]), str(row["selected_on"]))
         line = out.setdefault(key, {"optimizer": key[0], "problem": key[1]} | {f"best of {k}": DASH for k in wanted})
         if row["k"] in wanted:
             line[f"best of {row['k']}"] = number(row["expected"], never="∞")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from optbench.report.analysis.question import Question
 from optbench.report.analysis.ranking import MIN_PROBLEMS
 from optbench.report.analysis.seeds import ALPHA, OneProblem
 from optbench.report.format import listed, number, plural, records_of, target_name
@@ -13,10 +14,11 @@ from optbench.report.format import listed, number, plural, records_of, target_na
 MAX_NAMED = 6  # optimizers whose passes the sentences give
 
 
-def one_problem(found: OneProblem) -> list[str]:
+def one_problem(found: OneProblem, question: Question) -> list[str]:
     """Who reaches the target at what cost in how many seeds, what the test over seeds says, and the caveat."""
     rows = records_of(found.cells)
-    text = f"On {found.problem}, {rows[0]['label']} reaches the {target_name(found.tau)} {_cost(rows[0], True)}"
+    text = f"On {found.problem}, {rows[0]['label']} reaches the {target_name(found.tau, question.targets)} "
+    text += _cost(rows[0], True)
     others = [f"{row['label']} {_cost(row, False)}" for row in rows[1:MAX_NAMED]]
     if len(rows) > MAX_NAMED:
         others.append(f"{len(rows) - MAX_NAMED} others no sooner")

@@ -13,17 +13,23 @@ def tuned(study: Study, choices: pd.DataFrame) -> list[str]:
     """Who was tuned, how, at what cost, and who was not."""
     names = [label for label in study.labels if label in set(choices["label"])]
     counts = listed([str(count) for count in sorted(set(choices["tried"]))], "or")
-    on = " or ".join(f"{what} loss" for what in ("validation", "training") if what in set(choices["selected_on"]))
     reported = float(study.trials["passes"][_of(study, names)].sum())
     times = number(float(choices["passes"].sum()) / max(reported, 1e-9))
     out = [
         f"{plural(len(names), 'optimizer')} tuned: each seed is reported with the one of {counts} settings that has "
-        f"the lowest {on} on the other seeds, never chosen on test.",
+        f"the lowest {study.question.name} loss on the other seeds.",
+        *_chose_for_itself(study),
         f"Tuning took {times} times the passes reported.",
     ]
     if failed := int(choices["no_result"].sum()) - int(study.no_result[_of(study, names)].sum()):
         out.append(f"{plural(failed, 'trial')} with other settings have no result.")
     return [*out, *_untuned(study, names)]
+
+
+def _chose_for_itself(study: Study) -> list[str]:
+    if study.trials["seed"].nunique() > 1:
+        return []
+    return ["With one seed a setting is chosen by the trial that is reported, which favours the luckiest: run several."]
 
 
 def _untuned(study: Study, tuned: list[str]) -> list[str]:

@@ -1,13 +1,18 @@
-"""The verdict: short sentences, the answer first, then what it rests on."""
+"""The verdict: an answer to each question, the answer first, then what it rests on; then where the two disagree."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from optbench.report.analysis.findings import Findings
+from optbench.report.analysis.question import VALIDATION
 from optbench.report.analysis.ranking import Ranking
+from optbench.report.analysis.study import ORACLE, Study
 from optbench.report.format import plural
 from optbench.report.sentences import certificates, comparison
+from optbench.report.sentences.disagreement import disagreement
 from optbench.report.sentences.one_problem import one_problem
 from optbench.report.sentences.outcomes import completeness, failures
 from optbench.report.sentences.reached import lowest_test_loss, reached
@@ -15,31 +20,76 @@ from optbench.report.sentences.tuned import tuned
 from optbench.report.sentences.winner import not_ranked, winner
 
 
-def verdict(findings: Findings) -> list[str]:
-    """Plain sentences, never empty: the comparison, where there is one, then the study, then what was proved."""
+class Answer(NamedTuple):
+    """A part of the verdict under a title of its own; the title of the first words may be empty."""
+
+    title: str
+    sentences: list[str]
+
+
+def answers(findings: Findings) -> list[Answer]:
+    """Plain sentences by question: the comparison, where there is one, then the answers, then what was proved."""
     compared = comparison.sentences(findings.comparison) if findings.comparison else []
-    return [*compared, *_study(findings), *certificates.proofs(findings.certificates)]
+    missing = completeness(findings.settings)
+    if not len(findings.study.trials) or findings.study.no_result.all():
+        return [Answer("", [*compared, *missing])]
+    asked = [Answer("", [*compared, *missing]), Answer(findings.study.question.asks, _minimises(findings))]
+    if second := findings.generalising:
+        asked.append(Answer(VALIDATION.asks, _generalises(second)))
+        asked.append(Answer("Where the two answers disagree", disagreement(findings.ranking, second.ranking)))
+    else:
+        asked.append(Answer(VALIDATION.asks, [_not_asked(findings.study), *lowest_test_loss(findings.study)]))
+    asked.append(Answer("Proofs", certificates.proofs(findings.certificates)))
+    return [answer for answer in asked if answer.sentences]
 
 
-def _study(findings: Findings) -> list[str]:
-    study = findings.study
-    out = completeness(findings.settings)
-    if not len(study.trials) or study.no_result.all():
-        return out
+def verdict(findings: Findings) -> list[str]:
+    """The same as one list, each title before its sentences; never empty."""
+    return [text for answer in answers(findings) for text in (answer.title, *answer.sentences) if text]
+
+
+def _minimises(findings: Findings) -> list[str]:
+    """Chosen and scored on training loss."""
+    study, ranking = findings.study, findings.ranking
     if not len(findings.costs):
-        return [*out, "No targets are stated, so no cost to target can be given; see the final losses below."]
-    if not np.isfinite(study.passes_to).any():
-        return [*out, f"No trial reached any target on any of {plural(len(study.problems), 'problem')}."]
-    found = findings.one_problem
-    out += one_problem(found) if found else winner(findings.ranking)
-    out += not_ranked(findings.ranking)
-    if len(findings.choices):
-        out += tuned(study, findings.choices)
-    if not found:
-        out += reached(study, findings.costs, [*findings.ranking.order, *findings.ranking.apart])
-    out += lowest_test_loss(study)
+        return ["No targets are stated, so no cost to target can be given; see the final losses below."]
+    out = _compared(findings)
+    if np.isfinite(study.passes_to).any():
+        out += _cost_of_tuning(findings)
+        if not findings.one_problem:
+            out += reached(study, findings.costs, [*ranking.order, *ranking.apart])
     out += failures(study)
-    return [*out, *_switches(findings.ranking)]
+    return [*out, *_switches(ranking), _axis(study)]
+
+
+def _generalises(findings: Findings) -> list[str]:
+    """Chosen and scored on validation."""
+    return [*_compared(findings), *lowest_test_loss(findings.study)]
+
+
+def _compared(findings: Findings) -> list[str]:
+    study = findings.study
+    if not np.isfinite(study.passes_to).any():
+        return [f"No trial reached any {study.question.targets} on any of {plural(len(study.problems), 'problem')}."]
+    found = findings.one_problem
+    out = one_problem(found, study.question) if found else winner(findings.ranking)
+    return [*out, *not_ranked(findings.ranking)]
+
+
+def _cost_of_tuning(findings: Findings) -> list[str]:
+    return tuned(findings.study, findings.choices) if len(findings.choices) else []
+
+
+def _not_asked(study: Study) -> str:
+    if any(fact.get("valid") for fact in study.facts.values()):
+        return "This folder states no targets on validation, so the question is not answered; a new run states them."
+    return "No problem here has validation data, so nothing is said of it."
+
+
+def _axis(study: Study) -> str:
+    if study.axis == ORACLE:
+        return "Passes count the problem's work alone, not what an optimizer computes by itself."
+    return "Passes count the problem's work and what an optimizer computes by itself; test functions count evaluations."
 
 
 def _switches(ranking: Ranking) -> list[str]:

@@ -18,7 +18,7 @@ def winner(ranking: Ranking) -> list[str]:
             return ["One optimizer took part, so nobody can win."]
         return [f"Only {one} is ranked, so nobody can win."]
     leader = ranking.winner or ranking.order[0]
-    count = plural(len(ranking.problems), "problem")
+    count = _count(ranking)
     if ranking.winner:
         return _won(ranking, leader, count)
     score = between(ranking.iqm[leader])
@@ -36,12 +36,23 @@ def winner(ranking: Ranking) -> list[str]:
     return [f"No single winner over {count}. {highest}", *_against_others(ranking, leader)]
 
 
+def _count(ranking: Ranking) -> str:
+    """How many problems, and how many of them count as one."""
+    problems = sum(map(len, ranking.units.values()))
+    count = plural(problems, "problem")
+    return count if problems == len(ranking.units) else f"{count} in {plural(len(ranking.units), 'group')}"
+
+
+def _unit(ranking: Ranking) -> str:
+    return "problem" if all(len(members) == 1 for members in ranking.units.values()) else "problem or group"
+
+
 def _won(ranking: Ranking, leader: str, count: str) -> list[str]:
     others = [ranking.pairs[leader, other] for other in ranking.opponents(leader)]
     surest, weakest = min(pair.posterior.better for pair in others), max(pair.p for pair in others)
     what = "the other" if len(others) == 1 else f"each of the {len(others)} others"
     return [
-        f"{leader} wins: over {count} it reaches the targets sooner than {what}.",
+        f"{leader} wins: over {count} it reaches the {ranking.study.question.targets}s sooner than {what}.",
         f"Its score is {between(ranking.iqm[leader])}. {SCORE}",
         f"In every pair it is practically better with a probability of at least {number(surest)}, and p ≤ "
         f"{number(weakest)}.",
@@ -57,21 +68,26 @@ def _against_others(ranking: Ranking, leader: str) -> list[str]:
         out.append(f"The evidence does not tell {leader} from {listed(unclear)}.")
         out.append(
             f"Against {unclear[0]} it is better on {best.wins} and worse on {best.losses} of "
-            f"{plural(best.problems, 'problem')}. The probability of being practically better is "
+            f"{plural(best.problems, _unit(ranking))}. The probability of being practically better is "
             f"{number(best.posterior.better)}, and p = {number(best.p)}; a claim needs {MIN_POSTERIOR:g} and "
             f"p < {ALPHA:g}."
         )
     if better := ranking.group(leader, "better"):
-        out.append(f"{leader} is better than {listed(better)}, each pair at the 5 % level, uncorrected.")
+        pairs = plural(len(ranking.adjusted) // 2, "pair")
+        out.append(f"{leader} is better than {listed(better)}, at the 5 % level after Holm's correction for {pairs}.")
     return out
 
 
 def not_ranked(ranking: Ranking) -> list[str]:
     """Who is not ranked, why, and how it does on the problems that it shares with the leader."""
     out = []
+    if none := [label for label, why in ranking.apart.items() if why == NO_SCORE]:
+        out.append(f"{listed(none)} {'is' if len(none) == 1 else 'are'} not ranked, for a score of 0.")
     for label, why in ranking.apart.items():
+        if why == NO_SCORE:
+            continue
         text = f"{label} is not ranked: it {why}"
-        if ranking.order and why != NO_SCORE and (pair := ranking.pairs[label, ranking.order[0]]).problems:
+        if ranking.order and (pair := ranking.pairs[label, ranking.order[0]]).problems:
             text += f", where it is better than {ranking.order[0]} on {pair.wins} and worse on {pair.losses}"
         out.append(f"{text}.")
     return out

@@ -1,0 +1,217 @@
+"""What an optimizer computes by itself: against hand formulas, the same for any number of lanes, off the clock."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers.plugins import quiet
+
+from optbench.core.own_work import FIRST, GROWTH, OwnWork
+from optbench.core.trial import Trial
+from optbench.engine.metered import metered
+from optbench.execution.lane_group import run_group, train
+from optbench.optimizers.evolution.cma_es import generation_work
+from optbench.optimizers.exact.dp_grid import DPGrid
+from optbench.optimizers.exact.dp_merge import merge
+from optbench.optimizers.exact.dp_segments import Absolute, Labels, Squared
+from optbench.optimizers.exact.dp_step import table_work
+from optbench.optimizers.exact.work import collected, did
+from optbench.records.schema import Record
+from optbench.registry.catalog import Catalog
+
+CATALOG = Catalog()
+DIGITS = 2410  # parameters of mlp_digits
+
+
+def record(problem: str, optimizer: str, passes: float = 20.0, lanes: int = 1, **hyper: Any) -> Record:
+    settings = tuple(sorted(hyper.items()))
+    return run_group([Trial(problem, optimizer, settings, seed, passes) for seed in range(lanes)], CATALOG)[0]
+
+
+def watched(work: Any) -> float:
+    own = OwnWork(1, quiet)
+    with own.counting():
+        work()
+    return own.flops
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "each"),
+    [
+        ("sgd", {}, 2),  # p - lr g
+        ("momentum", {}, 4),  # v = mu v + g, p - lr v
+        ("adam", {}, 13),  # m 3, v 1 + 3, square root, division, epsilon, p 3
+        ("adamw", {}, 14),  # and the decay
+        ("rmsprop", {}, 9),  # v 1 + 3, square root, epsilon, p 3
+    ],
+)
+@pytest.mark.parametrize("lanes", [1, 4])
+def test_a_torch_step_costs_what_its_formula_says(optimizer: str, settings: dict, each: int, lanes: int) -> None:
+    found = record("mlp_digits", optimizer, lanes=lanes, **settings)
+    assert found.own_flops is not None
+    assert found.own_flops / found.evaluations == pytest.approx(
+        each * DIGITS, rel=0.05
+    )  # and the first step is looked at
+
+
+def test_newton_and_schulz_cost_their_matrix_products() -> None:
+    """Muon on 50 x 20: five times X X^T, A A and B X, in 2 m n k FLOPs each, on the side that is shorter."""
+    p = torch.nn.Parameter(torch.randn(50, 20))
+    p.grad = torch.randn_like(p)
+    found = watched(torch.optim.Muon([p], lr=0.01).step)
+    products = 5 * (2 * 20 * 50 * 20 + 2 * 20 * 20 * 20 + 2 * 20 * 20 * 50)
+    others = 5 * (3 * 20 * 20 + 4 * 50 * 20) + 20 * 50 * 20
+    assert products < found < products + others
+
+
+def test_a_two_loop_recursion_costs_its_inner_products() -> None:
+    """L-BFGS with h pairs: 4 h inner products and updates of D numbers, each 2 D, and some of its own."""
+    few, many = (record("mlp_digits", "lbfgs", 60.0, history_size=size, line_search_fn=None) for size in (1, 20))
+    assert few.own_flops is not None and many.own_flops is not None
+    steps = min(many.evaluations, few.evaluations)
+    pairs = sum(min(k, 20) - min(k, 1) for k in range(steps))
+    assert many.own_flops - few.own_flops == pytest.approx(8 * DIGITS * pairs, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "low", "high"),
+    [
+        ("pso", {"swarm": 30}, 12, 16),  # two draws, two pulls of 3, the sum, the move, the best so far
+        ("random_search", {}, 3, 6),
+        ("openai_es", {}, 3, 9),
+    ],
+)
+def test_a_candidate_of_a_population_costs_a_few_operations_a_parameter(
+    optimizer: str, settings: dict, low: float, high: float
+) -> None:
+    one, more = record("mlp_digits", optimizer, 60.0, **settings), record("mlp_digits", optimizer, 60.0, 3, **settings)
+    assert one.own_flops is not None and more.own_flops == pytest.approx(one.own_flops, rel=0.02)
+    assert low * DIGITS < one.own_flops / one.evaluations < high * DIGITS
+
+
+def test_an_ant_costs_the_distances_to_its_archive() -> None:
+    """Socha & Dorigo: sigma_i = xi sum over the k = 50 of the archive of |s_e,i - s_l,i|, so 2 k D at least an ant."""
+    less, more = record("mlp_digits", "aco_r", 80.0), record("mlp_digits", "aco_r", 140.0)
+    assert less.own_flops is not None and more.own_flops is not None
+    ant = (more.own_flops - less.own_flops) / (more.evaluations - less.evaluations)
+    assert 2 * 50 * DIGITS < ant < 4 * 50 * DIGITS
+
+
+def test_a_generation_of_cma_es_costs_its_matrices() -> None:
+    """D = 10, 10 candidates: by hand 4 * 10 * 100 + 6 * 100 + 2 * 10 * 10, and 9 * 1000 a decomposition."""
+    assert generation_work(10, 10, 0, diagonal=False) == 4800
+    assert generation_work(10, 10, 1, diagonal=False) == 13800
+    assert generation_work(10, 10, 0, diagonal=True) == 4 * 100 + 60 + 200
+    found = record("sphere", "cma_es", 100.0)
+    assert found.own_flops is not None and found.own_flops > 10 * 4800 * 0.9
+
+
+@pytest.mark.parametrize(("groups", "breaks"), [(5, 2), (12, 4), (40, 3)])
+def test_the_table_of_dp_step_costs_its_entries(groups: int, breaks: int) -> None:
+    y, ends = np.random.default_rng(0).normal(size=(groups, 1)), np.arange(groups + 1)
+    entries = sum(j for j in range(1, groups + 1))
+    assert table_work(Squared(y, ends), groups, breaks) == entries * (6 + 2 * breaks)
+    labels = np.zeros(groups, np.int64)
+    assert table_work(Labels(labels, ends, 3), groups, breaks) == entries * (7 + 2 * breaks)
+    assert table_work(Absolute(y, ends), groups, breaks) == entries * (6 * groups.bit_length() + 10 + 2 * breaks)
+
+
+def test_exact_methods_are_recorded_with_what_their_tables_cost() -> None:
+    step = record("step_1d", "dp_step", 100.0)
+    groups = len(np.unique(CATALOG.problem("step_1d").data().train[0]))
+    assert step.own_flops == pytest.approx(groups * (groups + 1) / 2 * (6 + 2 * 4), rel=0.05)
+    sizes = [
+        record(name, "dp_grid", 100.0).own_flops or 0 for name in ("xor_sign", "sine_grid_k4_l2", "sine_grid_k4_l3")
+    ]
+    assert 0 < sizes[0] < sizes[1] < sizes[2]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_a_merge_says_what_it_hashed_and_sorted(rows: int) -> None:
+    with collected() as work:
+        merge(np.arange(3 * rows).reshape(rows, 3), np.zeros(rows))
+    assert work.flops == 2 * 3 * rows + rows * math.log2(max(2, rows))
+
+
+def test_work_is_collected_by_the_innermost_and_lost_outside() -> None:
+    did(5.0)
+    with collected() as outer:
+        did(1.0)
+        with collected() as inner:
+            did(2.0)
+    assert (outer.flops, inner.flops) == (1.0, 2.0)
+
+
+def test_a_sweep_of_ddp_is_the_problems_work_where_it_is_charged_as_such() -> None:
+    found = record("sine_grid_k3_l3", "ddp", 500.0)
+    assert found.own_flops is not None and found.backward > 0
+
+
+class Silent:
+    """Takes the data, trains by itself and hands in the result."""
+
+    needs, lanes, full_batch = "exact", False, True
+
+    def minimise(self, f: Any) -> None:
+        f.structure()
+        f.value(f.start(1))
+
+
+def test_who_had_the_data_and_charges_nothing_is_not_counted() -> None:
+    f = metered(CATALOG.problem("sine_grid_k3_l3"), (0,), 10.0)
+    assert train(Silent(), f, 0)[0] == "finished"  # type: ignore[arg-type]
+    assert not f.finish().charged_own
+    g = metered(CATALOG.problem("sine_grid_k3_l3"), (0,), 10.0)
+    train(DPGrid(), g, 0)
+    assert g.finish().charged_own
+
+
+def test_counting_changes_no_number_and_no_clock_and_ends_with_the_trial() -> None:
+    adam = CATALOG.optimizer("adam", {}).optimizer
+    plain, counted = (metered(CATALOG.problem("mlp_iris"), (0,), 50.0) for _ in range(2))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        try:
+            adam.minimise(plain)
+        except BaseException as end:
+            assert type(end).__name__ == "Stop"
+    train(adam, counted, 0)
+    assert [p["loss"] for p in plain.finish().curves[0]] == [p["loss"] for p in counted.finish().curves[0]]
+    assert plain.spent.own_flops == 0 < counted.spent.own_flops
+    assert 0 < counted.spent.own_seconds < counted.spent.seconds
+    assert torch._C._len_torch_dispatch_stack() == 0
+
+
+def test_an_error_in_a_watched_stretch_leaves_nothing_watching() -> None:
+    own = OwnWork(1, quiet)
+    with pytest.raises(ZeroDivisionError), own.counting():
+        torch.ones(3) + 1
+        raise ZeroDivisionError
+    assert torch._C._len_torch_dispatch_stack() == 0 and own.flops == 3
+
+
+def test_stretches_that_are_not_watched_cost_what_the_latest_watched_ones_did() -> None:
+    own = OwnWork(2, quiet)
+    x = torch.ones(10)
+    with own.counting():
+        for _ in range(3 * FIRST):
+            x + 1
+            with own:
+                torch.ones(1000) + 1  # the oracle's own work is not counted
+    assert own.flops == (3 * FIRST * 10) / 2
+    grown = OwnWork(1, quiet)
+    with grown.counting():
+        for k in range(GROWTH * FIRST + 2 * FIRST):
+            torch.ones(1 if k < GROWTH * FIRST else 100) + 1
+            with grown:
+                pass
+    assert grown.flops == GROWTH * FIRST + 2 * FIRST * 100
+
+
+def test_nothing_is_given_back() -> None:
+    with pytest.raises(ValueError, match="nothing is given back"):
+        OwnWork(1, quiet).charge(-1.0)
