@@ -79,7 +79,7 @@ def test_a_setting_is_chosen_on_what_it_is_scored_on(tmp_path: Path) -> None:
     second = found.generalising
     assert second is not None and found.study.trials["setting"].unique().tolist()[0] == "adam[lr=0.01]"
     assert second.study.target("p0", 0.01) == 0.02 and np.isfinite(second.study.passes_to).any()
-    text = [sentence for answer in answers(found) for sentence in answer.sentences]
+    text = [sentence for answer in answers(found) for sentence in (*answer.sentences, *answer.more)]
     assert "adam (tuned, 2) has the highest score in minimising, rival in generalising." in text
 
 

@@ -26,7 +26,9 @@ EIGHT = [f"p{k}" for k in range(8)]
 
 def sentences(folder: Path, runners: Mapping[str, Runner], *args: Any, **kwargs: Any) -> list[str]:
     make(folder, runners, *args, **kwargs)
-    return [text for answer in answers(findings(load_study([read(folder)]))) for text in answer.sentences]
+    return [
+        text for answer in answers(findings(load_study([read(folder)]))) for text in (*answer.sentences, *answer.more)
+    ]
 
 
 def test_a_known_winner_is_named_first_with_its_interval(tmp_path: Path) -> None:

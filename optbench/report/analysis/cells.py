@@ -96,7 +96,7 @@ def speeds(study: Study, settings: Study) -> pd.DataFrame:
     settings: the study with all the settings of a tuned optimizer, for the one timed alone stands for the others too.
     """
     names = ["seconds", "forward", "backward", "evaluations", "flops", "lanes", "warmup_seconds", "peak_bytes"]
-    names += ["utilisation", "joules"]
+    names += ["utilisation", "joules", "own_flops", "own_seconds"]
     data = {name: settings.trials[name].to_numpy(dtype=float) for name in names}
     device, folder, lone = (settings.trials[name].to_numpy() for name in ("device", "folder", "alone"))
     tried = {**settings.cells, **timings.groups(settings.trials)}
@@ -123,7 +123,9 @@ def speeds(study: Study, settings: Study) -> pd.DataFrame:
                 | {"samples_per_second": float(np.median((own["forward"] + own["backward"]) / own["seconds"]))}
                 | {"candidates_per_second": float(np.median(own["evaluations"] / own["seconds"]))}
                 | {"flops_per_second": flops, "share_of_ceiling": flops / peak}
+                | {"own_share": float(np.median(own["own_flops"] / np.maximum(own["flops"], 1)))}
                 | {"seconds": float(np.median(own["seconds"]))}
+                | {"own_seconds_share": float(np.median(own["own_seconds"] / own["seconds"]))}
                 | {"warmup_seconds": float(np.median(own["warmup_seconds"]))}
                 | {"peak_bytes": float(memory.max()) if len(memory) else math.nan}
                 | {name: float(np.median(own[name])) for name in ("utilisation", "joules")}

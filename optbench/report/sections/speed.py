@@ -31,7 +31,10 @@ def _clock(speeds: pd.DataFrame) -> str:
         return ""
     alone = speeds["comparable"].astype(bool)
     if alone.all():
-        return "Every row was timed alone on the machine, so seconds may be compared."
+        return (
+            "Every row was timed alone on the machine. It is one run and has no interval, so no claim rests on it. "
+            "Own work: FLOPs of the optimizer itself as a share of the problem's, the price of a step."
+        )
     if not alone.any():
         return (
             "No trial ran alone. Trials shared the machine, so seconds and rates are rough and must not be compared "
@@ -56,6 +59,8 @@ def _speeds(table: pd.DataFrame) -> pd.DataFrame:
                 "candidates/s": scaled(cell["candidates_per_second"], ""),
                 "FLOP/s": scaled(cell["flops_per_second"], ""),
                 "of ceiling": percent(cell["share_of_ceiling"]),
+                "own work": percent(cell["own_share"]),
+                "own seconds": percent(cell["own_seconds_share"]),
                 "peak memory": scaled(cell["peak_bytes"], "B"),
             }
             | {gpu[name]: percent(cell[name]) if name == "utilisation" else number(cell[name]) for name in gpu}

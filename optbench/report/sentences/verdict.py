@@ -21,10 +21,14 @@ from optbench.report.sentences.winner import not_ranked, winner
 
 
 class Answer(NamedTuple):
-    """A part of the verdict under a title of its own; the title of the first words may be empty."""
+    """A part of the verdict under a title of its own; the title of the first words may be empty.
+
+    more: what the page folds away.
+    """
 
     title: str
     sentences: list[str]
+    more: list[str] = []  # noqa: RUF012  # never changed
 
 
 def answers(findings: Findings) -> list[Answer]:
@@ -33,9 +37,9 @@ def answers(findings: Findings) -> list[Answer]:
     missing = completeness(findings.settings)
     if not len(findings.study.trials) or findings.study.no_result.all():
         return [Answer("", [*compared, *missing])]
-    asked = [Answer("", [*compared, *missing]), Answer(findings.study.question.asks, _minimises(findings))]
+    asked = [Answer("", [*compared, *missing]), Answer(findings.study.question.asks, *_minimises(findings))]
     if second := findings.generalising:
-        asked.append(Answer(VALIDATION.asks, _generalises(second)))
+        asked.append(Answer(VALIDATION.asks, *_generalises(second)))
         asked.append(Answer("Where the two answers disagree", disagreement(findings.ranking, second.ranking)))
     else:
         asked.append(Answer(VALIDATION.asks, [_not_asked(findings.study), *lowest_test_loss(findings.study)]))
@@ -45,26 +49,25 @@ def answers(findings: Findings) -> list[Answer]:
 
 def verdict(findings: Findings) -> list[str]:
     """The same as one list, each title before its sentences; never empty."""
-    return [text for answer in answers(findings) for text in (answer.title, *answer.sentences) if text]
+    return [text for one in answers(findings) for text in (one.title, *one.sentences, *one.more) if text]
 
 
-def _minimises(findings: Findings) -> list[str]:
-    """Chosen and scored on training loss."""
+def _minimises(findings: Findings) -> tuple[list[str], list[str]]:
+    """Chosen and scored on training loss: the answer, and what it rests on."""
     study, ranking = findings.study, findings.ranking
     if not len(findings.costs):
-        return ["No targets are stated, so no cost to target can be given; see the final losses below."]
-    out = _compared(findings)
+        return ["No targets are stated, so no cost to target can be given; see the final losses below."], []
+    more: list[str] = []
     if np.isfinite(study.passes_to).any():
-        out += _cost_of_tuning(findings)
+        more = [*not_ranked(ranking), *_cost_of_tuning(findings)]
         if not findings.one_problem:
-            out += reached(study, findings.costs, [*ranking.order, *ranking.apart])
-    out += failures(study)
-    return [*out, *_switches(ranking), _axis(study)]
+            more += reached(study, findings.costs, [*ranking.order, *ranking.apart])
+    return _compared(findings), [*more, *failures(study), *_switches(ranking), _axis(study)]
 
 
-def _generalises(findings: Findings) -> list[str]:
-    """Chosen and scored on validation."""
-    return [*_compared(findings), *lowest_test_loss(findings.study)]
+def _generalises(findings: Findings) -> tuple[list[str], list[str]]:
+    """Chosen and scored on validation: the answer, and what it rests on."""
+    return [*_compared(findings), *lowest_test_loss(findings.study)], not_ranked(findings.ranking)
 
 
 def _compared(findings: Findings) -> list[str]:
@@ -72,8 +75,7 @@ def _compared(findings: Findings) -> list[str]:
     if not np.isfinite(study.passes_to).any():
         return [f"No trial reached any {study.question.targets} on any of {plural(len(study.problems), 'problem')}."]
     found = findings.one_problem
-    out = one_problem(found, study.question) if found else winner(findings.ranking)
-    return [*out, *not_ranked(findings.ranking)]
+    return one_problem(found, study.question) if found else winner(findings.ranking)
 
 
 def _cost_of_tuning(findings: Findings) -> list[str]:

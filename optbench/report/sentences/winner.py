@@ -43,8 +43,9 @@ def _count(ranking: Ranking) -> str:
     return count if problems == len(ranking.units) else f"{count} in {plural(len(ranking.units), 'group')}"
 
 
-def _unit(ranking: Ranking) -> str:
-    return "problem" if all(len(members) == 1 for members in ranking.units.values()) else "problem or group"
+def _compared(ranking: Ranking, count: int) -> str:
+    """How many problems a pair was compared on, where near-duplicates count as one."""
+    return plural(count, "problem" if all(len(members) == 1 for members in ranking.units.values()) else "group")
 
 
 def _won(ranking: Ranking, leader: str, count: str) -> list[str]:
@@ -68,7 +69,7 @@ def _against_others(ranking: Ranking, leader: str) -> list[str]:
         out.append(f"The evidence does not tell {leader} from {listed(unclear)}.")
         out.append(
             f"Against {unclear[0]} it is better on {best.wins} and worse on {best.losses} of "
-            f"{plural(best.problems, _unit(ranking))}. The probability of being practically better is "
+            f"{_compared(ranking, best.problems)}. The probability of being practically better is "
             f"{number(best.posterior.better)}, and p = {number(best.p)}; a claim needs {MIN_POSTERIOR:g} and "
             f"p < {ALPHA:g}."
         )
