@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -65,6 +65,7 @@ class Objective:
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._certificates: list[dict[str, Any] | None] = [None] * self.lanes
         self._outcome: Outcome | None = None
+        self._modes: list[Callable[[], AbstractContextManager[None]]] = []
         self._score()
         self.start_clock()
 
@@ -78,6 +79,21 @@ class Objective:
         """Share of the budget that is spent, 0 to 1: for schedules."""
         return self._meter.progress
 
+    @property
+    def network(self) -> nn.Module:
+        """The plain network: its layers and parameter names. Its parameters are those in training for one lane only."""
+        return self._model.module
+
+    @property
+    def planned_steps(self) -> int:
+        """Gradients of one minibatch that the whole budget covers: for schedules inside an optimizer."""
+        return max(1, int(self._meter.limit // self._meter.costs.gradient))
+
+    @property
+    def samples(self) -> int:
+        """Samples of the training set."""
+        return self._meter.costs.samples
+
     def start(self, points: int | None = None) -> Tensor:
         """(B, D), or (B, points, D): independent draws of the network's own initialisation. Costs nothing."""
         return self._draws.start(points)
@@ -89,6 +105,13 @@ class Objective:
     def randn(self, *shape: int) -> Tensor:
         """(B, *shape) standard normal numbers, each lane from a generator of its own."""
         return self._draws.numbers(torch.randn, shape)
+
+    def score_within(self, mode: Callable[[], AbstractContextManager[None]]) -> None:
+        """Enter this context around every scoring: for optimizers whose answer is not the point in training.
+
+        The context may move the parameters in training, and moves them back when it ends.
+        """
+        self._modes.append(mode)
 
     # Oracles
 
@@ -280,6 +303,14 @@ class Objective:
 
     def _score(self, final: bool = False) -> Tensor:
         """Score the (B, D) points that are the answer now, and return them."""
+        if not self._modes:
+            return self._score_here(final)
+        with ExitStack() as modes:
+            for mode in self._modes:
+                modes.enter_context(mode())
+            return self._score_here(final).clone()
+
+    def _score_here(self, final: bool) -> Tensor:
         training = self._parameters.in_training
         if training:
             self._parameters.collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +13,10 @@ STATUSES = ("spent", "finished", "diverged", "failed", "timeout", "killed", "ina
 FAILED = ("diverged", "failed", "timeout", "killed")
 
 Setting = int | float | bool | str | None | tuple[Any, ...]
+
+
+_MARKS = re.compile(r"( \+ |[()]|\{[^}]*\})")  # what stands between the names of a combination
+_NUMBERED = re.compile(r"\d+\.")  # how a setting of one name in a combination begins
 
 
 class RequestError(ValueError):
@@ -47,9 +52,19 @@ class Trial:
 
 
 def spec(name: str, settings: Mapping[str, Any]) -> str:
-    """`name[key=value,...]` with the keys sorted, the inverse of `registry.specs.parse`."""
+    """`name[key=value,...]` with the keys sorted, the inverse of `registry.specs.parse`.
+
+    Settings of a combination, "2.lr" for the second name in it, are written where that name stands.
+    """
     if not settings:
         return name
+    pieces = _MARKS.split(name)
+    places = [k for k in range(0, len(pieces), 2) if pieces[k].strip()]
+    if len(pieces) > 1 and all(_NUMBERED.match(key) for key in settings):
+        for number, place in enumerate(places, 1):
+            own = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith(f"{number}.")}
+            pieces[place] = spec(pieces[place], own)
+        return "".join(pieces)
     inner = ",".join(f"{key}={_plain(value)}" for key, value in sorted(settings.items()))
     return f"{name}[{inner}]"
 

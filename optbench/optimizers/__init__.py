@@ -44,6 +44,26 @@ OPTIMIZERS: dict[str, Entry] = {
         _LR_DECAY,
     ),
     "rmsprop": Entry("torch.optim:RMSprop", "gradient", "RMSprop (Tieleman & Hinton 2012)", {"lr": 0.003}, _LR),
+    "adagrad": Entry("torch.optim:Adagrad", "gradient", "Adagrad (Duchi et al. 2011)", {"lr": 0.05}, _LR),
+    "nadam": Entry("torch.optim:NAdam", "gradient", "Adam with Nesterov momentum (Dozat 2016)", {"lr": 0.01}, _LR),
+    "radam": Entry("torch.optim:RAdam", "gradient", "rectified Adam (Liu et al. 2020)", {"lr": 0.01}, _LR),
+    "adafactor": Entry(
+        "torch.optim:Adafactor", "gradient", "Adafactor, factored moments (Shazeer & Stern 2018)", {"lr": 0.05}, _LR
+    ),
+    "rprop": Entry(
+        "torch.optim:Rprop",
+        "gradient",
+        "resilient backpropagation, full batch (Riedmiller & Braun 1993)",
+        {"lr": 0.01, "batch": "full"},
+        {"lr": (1e-4, 1.0, "log")},
+    ),
+    "muon": Entry(
+        "torch.optim:Muon{ndim=2,place=!last} + torch.optim:AdamW",
+        "gradient",
+        "Muon on matrices before the last layer, AdamW on the rest (Jordan et al. 2024)",
+        {"1.lr": 0.02, "2.lr": 0.01},
+        {"1.lr": (1e-4, 1.0, "log"), "2.lr": (1e-4, 1.0, "log")},
+    ),
     "lbfgs": Entry(
         "torch.optim:LBFGS",
         "quasi-Newton",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,13 +18,16 @@ from optbench.core.objective import Objective
 from optbench.core.problem import ORACLES, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
 from optbench.optimizers import OPTIMIZERS, Entry, Space
+from optbench.optimizers.gradient.combination import Combination, Part
 from optbench.optimizers.gradient.elementwise import arguments
 from optbench.problems import PROBLEMS
 from optbench.problems import Entry as ProblemEntry
 from optbench.registry import fingerprints
+from optbench.registry.expressions import Part as Combined
+from optbench.registry.expressions import is_combination, read
 from optbench.registry.plugins import load_file, plugin_name, public_classes
 from optbench.registry.process_state import unchanged_process
-from optbench.registry.settings import adapt, construct
+from optbench.registry.settings import adapt, construct, part
 from optbench.registry.specs import nearest, one_line, parse
 
 OWN_PACKAGES = ("optbench", "torch")  # their optimizers leave nothing behind in a process that others use after them
@@ -89,15 +93,12 @@ class Catalog:
 
     def optimizer(self, name: str, hyper: Mapping[str, Any]) -> Built:
         """The optimizer of a name with settings. Raises RequestError."""
-        entry = self.optimizers.get(name)
-        if entry is None and ":" not in name:
-            raise RequestError(f"unknown optimizer {name!r}, {nearest(name, self.optimizers)}")
-        path, given = (entry.path, dict(entry.settings)) if entry else (name, {})
+        path, given = self._found(name)
+        if is_combination(path):
+            return self._combination(path, {**given, **{_numbered(key): value for key, value in hyper.items()}}, name)
         cls = self._load(path)
         settings = {**given, **hyper}
-        batch = settings.pop("batch", None)
-        if batch not in (None, "full") and not (type(batch) is int and batch > 0):
-            raise RequestError(f"{spec(name, hyper)}: batch={batch!r} is neither a positive number nor 'full'")
+        batch = _batch(settings, spec(name, hyper))
         if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
             with self.guarding(cls):
                 adapter = adapt(cls, settings, spec(name, hyper))
@@ -117,6 +118,42 @@ class Catalog:
             batch = "full"
         return Built(built, needs, bool(getattr(built, "lanes", False)), batch)
 
+    def _found(self, name: str) -> tuple[str, dict[str, Any]]:
+        """The import path or combination of a name, and the settings that the table gives it."""
+        entry = self.optimizers.get(name)
+        if entry is None and not (":" in name or is_combination(name)):
+            raise RequestError(f"unknown optimizer {name!r}, {nearest(name, self.optimizers)}")
+        return (entry.path, dict(entry.settings)) if entry else (name, {})
+
+    def _combination(self, path: str, settings: Mapping[str, Any], name: str) -> Built:
+        """The optimizer of `A + B` or `W(A)`; settings: "2.lr" for the second name in it."""
+        numbers = itertools.count(1)
+        own: list[dict[str, Any]] = []
+        for number, _ in enumerate(_names(path), 1):
+            start = f"{number}."
+            own.append({key.removeprefix(start): value for key, value in settings.items() if key.startswith(start)})
+        if lost := [key for key in settings if not 0 < int(key.partition(".")[0]) <= len(own)]:
+            raise RequestError(f"{spec(name, settings)}: {lost[0]!r} is a setting of no part, write 1.lr for the first")
+        batches = {batch for one in own if (batch := _batch(one, spec(name, settings))) is not None}
+        if len(batches) > 1:
+            raise RequestError(f"{spec(name, settings)}: the parts share one minibatch, write batch once")
+
+        def built(one: Combined) -> Part:
+            found, given = self._found(one.head)
+            if is_combination(found):
+                raise RequestError(f"{one.head!r} is a combination itself, write its parts: {found}")
+            chosen = own[next(numbers) - 1]
+            text = spec(one.head, chosen)
+            cls = self._load(found)
+            if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+                raise RequestError(f"{text}: {one.head} is no torch optimizer, combine classes as adamw + sgd")
+            base = built(one.base) if one.base else None
+            with self.guarding(cls):
+                return part(cls, {**given, **chosen}, text, base, one.rule)
+
+        adapter = Combination(tuple(built(one) for one in read(path)))
+        return Built(adapter, adapter.needs, adapter.lanes, next(iter(batches), None))
+
     def space(self, name: str) -> Space:
         """The search space of an optimizer: the table's, else what its class declares as `space`.
 
@@ -125,6 +162,9 @@ class Catalog:
         entry = self.optimizers.get(name)
         if entry and entry.space:
             return entry.space
+        if entry is None and is_combination(name):
+            spaces = [self.space(one) for one in _names(name)]
+            return {f"{k}.{key}": values for k, space in enumerate(spaces, 1) for key, values in space.items()}
         cls = self._load(entry.path if entry else name)
         declared = getattr(cls, "space", None)
         if isinstance(declared, Mapping):
@@ -137,6 +177,8 @@ class Catalog:
         entry = self.optimizers.get(name)
         if entry:
             return entry.family
+        if is_combination(name):
+            return "gradient"
         return "gradient" if issubclass(self._load(name), torch.optim.Optimizer) else "plugin"
 
     def fingerprint(self, problem: str, optimizer: str) -> str:
@@ -150,7 +192,7 @@ class Catalog:
 
     def files_of(self, problem: str, optimizer: str) -> tuple[str, ...]:
         """The plugin files that a trial's names stand in: all that its process has to import."""
-        entries = self.problems.get(parse(problem)[0][0]), self.optimizers.get(optimizer)
+        entries = [self.problems.get(parse(problem)[0][0]), *(self.optimizers.get(one) for one in _names(optimizer))]
         heads = [entry.path.rpartition(":")[0] for entry in entries if entry]
         return tuple(file for file in self.files if file in heads)
 
@@ -159,10 +201,12 @@ class Catalog:
         own = getattr(cls, "__module__", "").split(".")[0] in OWN_PACKAGES
         return nullcontext() if own else self._guard()
 
-    def _classes_of(self, problem: str, optimizer: str) -> tuple[Any, Any]:
+    def _classes_of(self, problem: str, optimizer: str) -> tuple[Any, ...]:
+        """The problem's class and those of the optimizer, of all its parts where it is a combination."""
         name = parse(problem)[0][0]
-        entry, tool = self.problems.get(name), self.optimizers.get(optimizer)
-        return self._load(entry.path if entry else name), self._load(tool.path if tool else optimizer)
+        entry = self.problems.get(name)
+        found = [self._found(one)[0] for one in _names(self._found(optimizer)[0])]
+        return self._load(entry.path if entry else name), *(self._load(path) for path in found)
 
     def _add(self, file: str) -> None:
         with self._guard():
@@ -196,6 +240,24 @@ class Catalog:
             raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
         self._classes[path] = getattr(module, attribute)
         return self._classes[path]
+
+
+def _names(text: str) -> list[str]:
+    """The names in a combination, as its settings number them; one name is itself."""
+    return [head for one in read(text) for head in one.heads()] if is_combination(text) else [text]
+
+
+def _numbered(key: str) -> str:
+    """ "lr" -> "1.lr": a setting without a number is the first part's."""
+    return key if key.partition(".")[0].isdecimal() else f"1.{key}"
+
+
+def _batch(settings: dict[str, Any], text: str) -> Any:
+    """Take the minibatch out of the settings: None, "full" or a size. Raises RequestError."""
+    batch = settings.pop("batch", None)
+    if batch not in (None, "full") and not (type(batch) is int and batch > 0):
+        raise RequestError(f"{text}: batch={batch!r} is neither a positive number nor 'full'")
+    return batch
 
 
 def _imported(head: str, path: str) -> ModuleType:

@@ -11,9 +11,13 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
+from torch import nn
 
 from optbench.core.trial import RequestError
+from optbench.optimizers.gradient.combination import DECAYED, Combination, Part, base_argument, required
 from optbench.optimizers.gradient.elementwise import arguments
+from optbench.optimizers.gradient.rules import NO_RULE, Rule
+from optbench.optimizers.gradient.schedules import Schedule
 from optbench.optimizers.gradient.torch_optim import TorchOptim
 from optbench.registry.specs import one_line
 
@@ -81,9 +85,61 @@ def _nearest_setting(name: str, known: Iterable[str]) -> str:
     return f"did you mean {found[0]!r}?" if found else f"it takes {', '.join(names) or 'none'}"
 
 
-def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: str) -> TorchOptim:
-    """The adapter of a torch optimizer with its arguments and a schedule. Raises RequestError; `text` as above."""
-    own = {"schedule", "warmup"}
+def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: str) -> TorchOptim | Combination:
+    """The adapter of a torch optimizer with its arguments and a schedule. Raises RequestError; `text` as above.
+
+    A class that cannot be built as it comes, without any setting, is no bad request: it costs its own trials alone.
+    """
+    if cls.step is torch.optim.Optimizer.step:
+        raise RequestError(f"{text}: {cls.__name__} has no step of its own, it is a base class")
+    if base_argument(cls):
+        raise RequestError(f"{text}: {cls.__name__} wraps another optimizer, write {text}(adamw[lr=0.001])")
+    if required(cls) or "decay_on" in settings:
+        return Combination((part(cls, settings, text),))
+    _check(cls, settings, {"schedule", "warmup"}, text)
+    inner, outer = _divided(settings, {"schedule", "warmup"})
+    try:
+        return TorchOptim(cls, inner, **outer)
+    except (Exception, SystemExit) as error:
+        if not settings:
+            return Combination((Part(cls),))
+        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
+
+
+def part(cls: Any, settings: Mapping[str, Any], text: str, base: Part | None = None, taken: Rule = NO_RULE) -> Part:
+    """One class of a combination. Raises RequestError; `text` is what was asked for it."""
+    wanted = base_argument(cls)
+    if base and not wanted:
+        raise RequestError(f"{text}: {cls.__name__} wraps no other optimizer, write {text} + {base.cls.__name__}")
+    if wanted and not base:
+        raise RequestError(f"{text}: {cls.__name__} wraps another optimizer, write {text}(adamw[lr=0.001])")
+    own = {"schedule", "warmup", "decay_on"}
+    _check(cls, settings, own, text)
+    inner, outer = _divided(settings, own)
+    decay_on = outer.pop("decay_on", "all")
+    if decay_on not in DECAYED or (decay_on != "all" and "weight_decay" not in arguments(cls)):
+        raise RequestError(
+            f"{text}: decay_on={decay_on!r} is none of {', '.join(DECAYED)}, for a class with weight_decay"
+        )
+    try:
+        schedule = Schedule(**{"name" if key == "schedule" else key: value for key, value in outer.items()})
+        found = Part(cls, inner, base, taken, schedule, decay_on)
+        if not required(cls):
+            found.on([nn.Parameter(torch.zeros(2, 2))], {})  # the class checks its own ranges
+    except (Exception, SystemExit) as error:
+        if not settings:
+            return Part(cls, inner, base, taken)
+        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
+    return found
+
+
+def _divided(settings: Mapping[str, Any], own: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the class takes, and what is ours."""
+    inner = {name: value for name, value in settings.items() if name not in own}
+    return inner, {name: value for name, value in settings.items() if name in own}
+
+
+def _check(cls: Any, settings: Mapping[str, Any], own: set[str], text: str) -> None:
     known = own | set(arguments(cls))
     for name in settings:
         if name not in known:
@@ -93,12 +149,6 @@ def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: s
             raise RequestError(f"{text}: {name}={settings[name]!r} is not {wanted}")
     if lost := [name for name, value in settings.items() if isinstance(value, float) and not math.isfinite(value)]:
         raise RequestError(f"{text}: {lost[0]}={settings[lost[0]]} is not finite")
-    inner = {name: value for name, value in settings.items() if name not in own}
-    outer = {name: value for name, value in settings.items() if name in own}
-    try:
-        return TorchOptim(cls, inner, **outer)
-    except (Exception, SystemExit) as error:
-        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
 
 
 def _unlike(value: Any, default: Any) -> str | None:

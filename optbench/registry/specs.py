@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from optbench.core.trial import RequestError
+from optbench.registry import expressions
 
 MAX_COMBINATIONS = 10_000  # of the values in one spec
 
@@ -25,7 +26,27 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """ "adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values."""
+    """ "adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values.
+
+    Of several optimizers, "A[lr=1] + B", the name is "A + B", and the settings are numbered as the names stand in it:
+    {"1.lr": 1}. Raises RequestError.
+    """
+    if not expressions.is_combination(text):
+        return _plain(text)
+    parts = expressions.read(text)
+    heads = [_plain(head) for part in parts for head in part.heads()]
+    if any(not found[0][0] for found in heads):
+        raise RequestError(f"{text!r} has a part without a name: write A[lr=0.01] + B[lr=0.001]")
+    _check_count(text, math.prod(len(found) for found in heads))
+    name = expressions.written(parts, iter([found[0][0] for found in heads]))
+    return [
+        (name, {f"{k}.{key}": value for k, (_, own) in enumerate(chosen, 1) for key, value in own.items()})
+        for chosen in itertools.product(*heads)
+    ]
+
+
+def _plain(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The same for one name with its settings."""
     found = re.fullmatch(r"([^\[\]]+)(?:\[(.*)\])?", text.strip())
     if not found:
         raise RequestError(f"{text!r} is not of the form name or name[key=value,...]")
@@ -41,10 +62,13 @@ def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
         if not key:
             raise RequestError(f"{text!r}: {part.strip()!r} has no key, write key=value")
         grid.setdefault(key, []).append(_literal((tail if sign else part).strip()))
-    combinations = math.prod(len(values) for values in grid.values())
-    if combinations > MAX_COMBINATIONS:
-        raise RequestError(f"{name}[...] asks for {combinations} combinations, at most {MAX_COMBINATIONS} are run")
+    _check_count(f"{name}[...]", math.prod(len(values) for values in grid.values()))
     return [(name, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
+
+
+def _check_count(text: str, combinations: int) -> None:
+    if combinations > MAX_COMBINATIONS:
+        raise RequestError(f"{text} asks for {combinations} combinations, at most {MAX_COMBINATIONS} are run")
 
 
 def _literal(text: str) -> Any:

@@ -13,6 +13,7 @@ from pebble import ProcessPool
 
 from optbench.core.trial import RequestError
 from optbench.registry.catalog import Catalog
+from optbench.registry.expressions import is_combination
 from optbench.registry.specs import parse
 from optbench.testing.hints import describe
 from optbench.testing.optimizer_checks import optimizer_checks
@@ -64,6 +65,8 @@ def checks_of(name: str, catalog: Catalog) -> dict[str, Callable[[], None]]:
     if base in catalog.problems:
         return problem_checks(name, catalog)
     if base in catalog.optimizers:
+        return optimizer_checks(name, catalog)
+    if is_combination(base):
         return optimizer_checks(name, catalog)
     if ":" not in base:
         raise RequestError(f"{name!r} is neither an optimizer nor a problem; `python -m optbench list` shows them")

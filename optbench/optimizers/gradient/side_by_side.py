@@ -9,21 +9,23 @@ from greenlet import getcurrent, greenlet
 from torch import Tensor, nn
 
 from optbench.core.objective import Objective
+from optbench.optimizers.gradient.modes import score_in_eval_mode
 from optbench.optimizers.gradient.schedules import Rates, Schedule
 from optbench.optimizers.gradient.steps import Steps
 
-Build = Callable[[list[nn.Parameter]], torch.optim.Optimizer]  # an optimizer of these parameters
+# An optimizer of these parameters, with the schedules of its param groups.
+Build = Callable[[list[nn.Parameter]], tuple[torch.optim.Optimizer, Sequence[Schedule]]]
 
 
-def train_side_by_side(f: Objective, lanes: Sequence[tuple[Build, Schedule]]) -> None:
+def train_side_by_side(f: Objective, lanes: Sequence[Build]) -> None:
     """Each lane runs in a greenlet that rests in its closure until all lanes have asked. Ends with Stop."""
     hub = getcurrent()
     losses: list[Tensor] = []
 
     def train(lane: int) -> None:
-        build, schedule = lanes[lane]
-        optimizer = build(f.parameters_of(lane))
-        rates = Rates(optimizer, [schedule] * len(optimizer.param_groups))
+        optimizer, schedules = lanes[lane](f.parameters_of(lane))
+        rates = Rates(optimizer, schedules)
+        score_in_eval_mode(f, optimizer)
 
         def closure() -> Tensor:
             mode = torch.is_grad_enabled()  # autograd is on or off afterwards as it was: other lanes may switch it

@@ -19,43 +19,58 @@ class Steps:
 
     For that step the closure is evaluated beforehand, and the optimizer's first call gets this answer: no evaluation
     more than the class asks for. Only where it has changed its parameters or gradients before that call, the call is
-    answered anew.
+    answered anew. A class that has moved its parameters by then has used gradients that it takes for granted, as
+    sharpness-aware minimisation does: for it, the closure is evaluated before every step.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any]) -> None:
         """closure: leaves the gradients in `.grad` and returns the loss."""
         self._step: Callable[..., Any] = optimizer.step
-        self._closure = closure
+        self.closure = closure
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._takes_closure = _takes_argument(self._step)
         self._evaluates: bool | None = None if self._takes_closure else False  # None: before the first step
+        self._expects = True  # gradients when its step begins
 
     def take(self) -> None:
         """One step."""
-        if self._evaluates:
-            self._step(self._closure)
-        elif self._evaluates is None:
-            self._evaluates = self._first()
+        if self._evaluates and not self._expects:
+            self._step(self.closure)
         else:
-            self._closure()
-            if self._takes_closure:
-                self._step(self._closure)
-            else:
-                self._step()
+            self.follow(self.closure())
 
-    def _first(self) -> bool:
-        """The first step; whether it called the closure."""
-        loss = self._closure()
+    def follow(self, loss: Any) -> None:
+        """One step after the closure was evaluated with this answer."""
+        if self._evaluates is None:
+            self._first(loss)
+        elif self._evaluates and not self._expects:
+            self._step(self._answering(loss))
+        elif self._takes_closure:
+            self._step(self.closure)
+        else:
+            self._step()
+
+    def _first(self, loss: Any) -> None:
+        """The first step; whether it calls the closure, and whether it has moved by then."""
         state = self._state()
-        calls = 0
+        calls, moved = 0, False
 
         def answer() -> Any:
-            nonlocal calls
+            nonlocal calls, moved
             calls += 1
-            return loss if calls == 1 and self._state() == state else self._closure()
+            if calls > 1:
+                return self.closure()
+            now = self._state()
+            moved = [point for point, _ in now] != [point for point, _ in state]
+            return loss if now == state else self.closure()
 
         self._step(answer)
-        return calls > 0
+        self._evaluates, self._expects = calls > 0, moved or not calls
+
+    def _answering(self, loss: Any) -> Callable[[], Any]:
+        """The closure, whose first call is answered already."""
+        answers = [loss]
+        return lambda: answers.pop() if answers else self.closure()
 
     def _state(self) -> list[tuple[str, str]]:
         """Parameters and gradients in short, as text, so that NaN equals NaN."""

@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from optbench.core.objective import Objective
+from optbench.core.objective import Inapplicable, Objective
 from optbench.optimizers.gradient.elementwise import stacked_settings
+from optbench.optimizers.gradient.modes import score_in_eval_mode
 from optbench.optimizers.gradient.schedules import Rates, Schedule
 from optbench.optimizers.gradient.side_by_side import train_side_by_side
 from optbench.optimizers.gradient.steps import Steps
@@ -61,6 +62,14 @@ class TorchOptim:
         """The class with these settings, training these parameters."""
         return self.cls(parameters, **self.settings)
 
+    def build(self, parameters: list[nn.Parameter]) -> tuple[torch.optim.Optimizer, Sequence[Schedule]]:
+        """The same with the schedules of its param groups. Raises Inapplicable where the class refuses them."""
+        try:
+            optimizer = self.on(parameters)
+        except Exception as error:
+            raise Inapplicable(f"{self.cls.__name__} refuses these parameters: {error}") from None
+        return optimizer, [self.rate] * len(optimizer.param_groups)
+
 
 @dataclass(frozen=True)
 class Together:
@@ -70,12 +79,11 @@ class Together:
 
     def minimise(self, f: Objective) -> None:
         if f.lanes == 1:
-            optimizer = self.lanes[0].on(f.parameters())
-            self._train(f, optimizer, [self.lanes[0].rate] * len(optimizer.param_groups))
+            train(f, *self.lanes[0].build(f.parameters()))
         elif all(lane.for_rows is not None for lane in self.lanes):
             self._stacked(f)
         else:
-            train_side_by_side(f, [(lane.on, lane.rate) for lane in self.lanes])
+            train_side_by_side(f, [lane.build for lane in self.lanes])
 
     def _stacked(self, f: Objective) -> None:
         """One optimizer, a param group for every run of lanes with the same settings."""
@@ -91,11 +99,14 @@ class Together:
             {"params": f.parameters(slice(run[0], run[-1] + 1)), **given}
             for run, given in zip(runs, taken, strict=True)
         ]
-        self._train(f, self.lanes[0].cls(groups, **taken[0]), [first.rate for first in firsts])
+        train(f, self.lanes[0].cls(groups, **taken[0]), [first.rate for first in firsts])
 
-    def _train(self, f: Objective, optimizer: torch.optim.Optimizer, schedules: Sequence[Schedule]) -> None:
-        rates, steps = Rates(optimizer, schedules), Steps(optimizer, f.closure)
-        while True:
-            rates.follow(f.progress)
-            f.next_step()  # the closures of one step share a minibatch
-            steps.take()
+
+def train(f: Objective, optimizer: torch.optim.Optimizer, schedules: Sequence[Schedule]) -> None:
+    """Take steps until the objective stops them. schedules: one a param group."""
+    rates, steps = Rates(optimizer, schedules), Steps(optimizer, f.closure)
+    score_in_eval_mode(f, optimizer)
+    while True:
+        rates.follow(f.progress)
+        f.next_step()  # the closures of one step share a minibatch
+        steps.take()
