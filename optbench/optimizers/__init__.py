@@ -15,6 +15,7 @@ _LR_MOMENTUM: Space = MappingProxyType({**_LR, "momentum": (0.5, 0.99, "linear")
 _LR_DECAY: Space = MappingProxyType({**_LR, "weight_decay": (1e-4, 0.1, "log")})
 _SIGMA: Space = MappingProxyType({"sigma": (0.05, 2.0, "log")})
 _SPREAD: Space = MappingProxyType({"spread": (0.05, 2.0, "log"), "population": (10, 80, "log")})
+_MODERN = "pytorch_optimizer"
 _CMA = "optbench.optimizers.evolution.cma_es:CMAES"
 _EVOTORCH = "optbench.optimizers.evolution.evotorch_search"
 
@@ -63,6 +64,63 @@ OPTIMIZERS: dict[str, Entry] = {
         "Muon on matrices before the last layer, AdamW on the rest (Jordan et al. 2024)",
         {"1.lr": 0.02, "2.lr": 0.01},
         {"1.lr": (1e-4, 1.0, "log"), "2.lr": (1e-4, 1.0, "log")},
+    ),
+    "lion": Entry(
+        f"{_MODERN}:Lion", "gradient", "Lion, sign of momentum (Chen et al. 2023)", {"lr": 0.001}, _LR, _MODERN
+    ),
+    "prodigy": Entry(
+        f"{_MODERN}:Prodigy",
+        "gradient",
+        "Prodigy, learning rate estimated (Mishchenko & Defazio 2024)",
+        {"lr": 1.0},
+        {"d_coef": (0.1, 10.0, "log"), "schedule": ("constant", "cosine")},
+        _MODERN,
+    ),
+    "schedule_free_adamw": Entry(
+        f"{_MODERN}:ScheduleFreeAdamW",
+        "gradient",
+        "schedule-free AdamW (Defazio et al. 2024)",
+        {"lr": 0.01},
+        {"lr": (1e-4, 1.0, "log")},
+        _MODERN,
+    ),
+    "shampoo": Entry(
+        f"{_MODERN}:Shampoo",
+        "gradient",
+        "Shampoo, Kronecker preconditioning (Gupta et al. 2018)",
+        {"lr": 0.1},
+        _LR,
+        _MODERN,
+    ),
+    "lamb": Entry(
+        f"{_MODERN}:Lamb", "gradient", "LAMB, layer-wise rates (You et al. 2020)", {"lr": 0.01}, _LR, _MODERN
+    ),
+    "adan": Entry(
+        f"{_MODERN}:Adan",
+        "gradient",
+        "Adan, Nesterov momentum of differences (Xie et al. 2024)",
+        {"lr": 0.01},
+        _LR,
+        _MODERN,
+    ),
+    "mars": Entry(
+        f"{_MODERN}:MARS", "gradient", "MARS, variance-reduced AdamW (Yuan et al. 2025)", {"lr": 0.01}, _LR, _MODERN
+    ),
+    "sam": Entry(
+        f"{_MODERN}:SAM(torch.optim:AdamW)",
+        "gradient",
+        "sharpness-aware minimisation around AdamW, two gradients a step (Foret et al. 2021)",
+        {"1.rho": 0.05, "2.lr": 0.01},
+        {"1.rho": (0.005, 0.5, "log"), "2.lr": (1e-4, 1.0, "log")},
+        _MODERN,
+    ),
+    "lookahead": Entry(
+        f"{_MODERN}:Lookahead(torch.optim:AdamW)",
+        "gradient",
+        "Lookahead around AdamW (Zhang et al. 2019)",
+        {"1.k": 5, "1.alpha": 0.5, "2.lr": 0.01},
+        {"1.k": (5, 10), "1.alpha": (0.2, 0.8, "linear"), "2.lr": (1e-4, 1.0, "log")},
+        _MODERN,
     ),
     "lbfgs": Entry(
         "torch.optim:LBFGS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,10 @@ def test_a_wrapper_without_a_base_is_shown_one(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"wraps another optimizer, write .*Wraps\(adamw\[lr=0.001\]\)"):
         CATALOG.optimizer(f"{file}:Wraps", {})
     assert CATALOG.optimizer(f"{file}:Wraps(sgd)", {"2.lr": 0.5}).lanes
+
+
+def test_a_built_in_whose_package_is_absent_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    for name in ("sam", "lion"):
+        with pytest.raises(RequestError, match="needs the package pytorch_optimizer: python -m pip install"):
+            Catalog().optimizer(name, {})
