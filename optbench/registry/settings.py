@@ -100,10 +100,8 @@ def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: s
     inner, outer = _divided(settings, {"schedule", "warmup"})
     try:
         return TorchOptim(cls, inner, **outer)
-    except (Exception, SystemExit) as error:
-        if not settings:
-            return Combination((Part(cls),))
-        raise RequestError(f"{text}: {' '.join(str(error).split())}") from None
+    except (Exception, SystemExit):  # as a part it may be built, or the reason is told there
+        return Combination((part(cls, settings, text),))
 
 
 def part(cls: Any, settings: Mapping[str, Any], text: str, base: Part | None = None, taken: Rule = NO_RULE) -> Part:

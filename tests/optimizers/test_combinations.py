@@ -18,6 +18,7 @@ from optbench.execution.lane_group import run_group
 from optbench.optimizers.gradient.combination import Combination, Part
 from optbench.optimizers.gradient.torch_optim import TorchOptim
 from optbench.registry.catalog import Catalog
+from optbench.registry.settings import adapt
 from optbench.registry.specs import parse
 
 BATCH, PASSES = 16, 30.0
@@ -199,6 +200,26 @@ def test_biases_are_not_decayed_where_decay_is_for_matrices() -> None:
     optimizer, _ = built.optimizer.build(f, f.parameters())  # type: ignore[attr-defined]
     decays = {p.ndim: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert decays == {2: 0.5, 1: 0.0}
+
+
+class Flagged(torch.optim.SGD):
+    """It takes param groups that say which parameters are matrices, and nothing else."""
+
+    def __init__(self, params: Any, lr: float = 0.1) -> None:
+        groups = list(params)
+        if not all(isinstance(group, dict) and "use_muon" in group for group in groups):
+            raise RuntimeError("groups must say use_muon")
+        super().__init__(groups, lr)
+
+
+def test_a_class_that_wants_its_groups_flagged_gets_them() -> None:
+    f = metered(CATALOG.problem("mlp_iris"), [0], PASSES, batch=BATCH)
+    adapter = adapt(Flagged, {"lr": 0.2}, "Flagged")
+    assert isinstance(adapter, Combination)
+    optimizer, schedules = adapter.build(f, f.parameters())
+    flags = {p.ndim: group["use_muon"] for group in optimizer.param_groups for p in group["params"]}
+    assert flags == {2: True, 1: False} and len(schedules) == 2
+    assert losses(adapter, [0]) == losses(TorchOptim(torch.optim.SGD, {"lr": 0.2}), [0])
 
 
 @pytest.mark.parametrize(

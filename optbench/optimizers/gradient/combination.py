@@ -24,6 +24,7 @@ from optbench.optimizers.gradient.torch_optim import train
 
 DECAYED = ("all", "matrices")
 CONSTANT = Schedule()
+FLAG = "use_muon"  # in a param group: how Muon's own code and its descendants tell matrices from the rest
 _MATRIX = 2  # dimensions from which weight decay of "matrices" applies: not to biases and norms
 
 
@@ -49,21 +50,35 @@ class Part:
         return any("model" in name for name in required(self.cls)) or bool(self.base and self.base.wants_network)
 
     def on(self, parameters: Sequence[Any], known: Mapping[str, Any]) -> Any:
-        """The optimizer of these parameters or param groups. known: what a signature may ask for, by a word in it."""
+        """The optimizer of these parameters or param groups. known: what a signature may ask for, by a word in it.
+
+        A class that refuses plain parameters is offered groups that say which of them are matrices, see `FLAG`.
+        """
+        try:
+            return self._on(self._groups(parameters), known)
+        except Exception as error:
+            if any(isinstance(p, dict) for p in parameters):
+                raise
+            try:
+                return self._on(_flagged(parameters), known)
+            except Exception:
+                raise error from None
+
+    def _on(self, groups: list[Any], known: Mapping[str, Any]) -> Any:
         given = {**_asked(self, known), **self.settings}
         names = list(inspect.signature(self.cls.__init__).parameters)
         wanted = base_argument(self.cls)
         if "params" in names:
-            given["params"] = self._groups(parameters)
+            given["params"] = groups
         if wanted is None or self.base is None:
             return self.cls(**given)
         base = self.base
         if "params" not in names:
-            return self.cls(**{**given, wanted: base.on(parameters, known)})
+            return self.cls(**{**given, wanted: base.on(groups, known)})
         try:
             return self.cls(**{**given, wanted: base.as_class(known)})
         except (TypeError, AttributeError):  # it wants an instance
-            return self.cls(**{**given, wanted: base.on(parameters, known)})
+            return self.cls(**{**given, wanted: base.on(groups, known)})
 
     def as_class(self, known: Mapping[str, Any]) -> Callable[..., Any]:
         """What a wrapper calls with parameters to get its base: a class of its own kind, or a function."""
@@ -82,10 +97,7 @@ class Part:
         """Two param groups where biases and norms are not decayed; else the parameters as they are."""
         if self.decay_on == "all" or any(isinstance(p, dict) for p in parameters):
             return list(parameters)
-        matrices = [p for p in parameters if p.ndim >= _MATRIX]
-        rest = [p for p in parameters if p.ndim < _MATRIX]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": rest, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]
+        return _divided(parameters, {}, {"weight_decay": 0.0})
 
 
 @dataclass(frozen=True)
@@ -122,7 +134,13 @@ class Combination:
     def build(self, f: Objective, parameters: list[nn.Parameter]) -> tuple[Any, list[Schedule]]:
         """The optimizer of these parameters, with the schedules of its param groups. Raises Inapplicable."""
         known = {"model": f.network, "module": f.network, "sample": f.samples, "step": f.planned_steps}
-        known |= {"iters": f.planned_steps, "iterations": f.planned_steps, "net": f.network, "epoch": 1}
+        known |= {
+            "iters": f.planned_steps,
+            "iterations": f.planned_steps,
+            "net": f.network,
+            "data": f.samples,
+            "epoch": 1,
+        }
         built, schedules = [], []
         for part, taken in zip(self.parts, assigned(self.parts, parameters, described(f.network)), strict=True):
             try:
@@ -220,6 +238,19 @@ def _trains(part: Part, like: nn.Parameter) -> bool:
     except Exception:
         return False
     return True
+
+
+def _divided(parameters: Sequence[Any], matrices: dict[str, Any], rest: dict[str, Any]) -> list[Any]:
+    """A param group of the matrices with these settings, and one of biases and norms; none that is empty."""
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= _MATRIX], **matrices},
+        {"params": [p for p in parameters if p.ndim < _MATRIX], **rest},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _flagged(parameters: Sequence[Any]) -> list[Any]:
+    return _divided(parameters, {FLAG: True}, {FLAG: False})
 
 
 def _asked(part: Part, known: Mapping[str, Any]) -> dict[str, Any]:
