@@ -1,12 +1,14 @@
-"""Certificates: what an exact method claims of its result, checked by a forward pass of the network."""
+"""Certificates: what an exact method claims of its result. A forward pass checks `upper`; nothing checks `lower`."""
 
 from __future__ import annotations
 
 import math
+from textwrap import shorten
 from typing import Any
 
 import torch
 
+MAX_SCOPE = 80  # characters of a scope: it stands in a sentence
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}  # relative to max(1, |upper|)
 
 
@@ -21,7 +23,7 @@ def check_finite(upper: float) -> None:
 
 
 def certificate(loss: float, lower: float, upper: float, scope: str, dtype: torch.dtype) -> dict[str, Any]:
-    """The certificate as a record has it.
+    """The certificate as a record has it; a long scope is cut.
 
     loss: what the network's forward pass gives. upper: the loss that is claimed. lower: nothing in `scope` is below it.
     Raises CertificateError where loss and upper differ by more than the tolerance, or lower is above upper.
@@ -31,4 +33,9 @@ def certificate(loss: float, lower: float, upper: float, scope: str, dtype: torc
         raise CertificateError(f"certified {upper!r}, but the network's forward pass gives {loss!r}")
     if not lower <= upper + tolerance:
         raise CertificateError(f"the lower bound {lower!r} is above the upper bound {upper!r}")
-    return {"lower": lower, "upper": upper, "scope": scope, "exact": upper - lower <= tolerance}
+    return {
+        "lower": lower,
+        "upper": upper,
+        "scope": shorten(scope, MAX_SCOPE, placeholder="..."),
+        "exact": upper - lower <= tolerance,
+    }

@@ -27,7 +27,18 @@ from optbench.core.problem import Problem, Splits
 from optbench.core.scoring import Point, Scoring
 from optbench.core.structure import Inapplicable, Structure, structure_of, weight_grid
 
-__all__ = ["CertificateError", "Inapplicable", "Objective", "Stop", "Structure"]  # what an optimizer imports
+__all__ = [
+    "CertificateError",
+    "Inapplicable",
+    "Objective",
+    "OracleError",
+    "Stop",
+    "Structure",
+]  # what an optimizer imports
+
+
+class OracleError(ValueError):
+    """An optimizer asks an oracle that it does not declare."""
 
 
 class Objective:
@@ -50,8 +61,12 @@ class Objective:
         batches: Minibatches,
         device: str = "cpu",
         on_point: Callable[[int, Point], None] | None = None,
+        needs: str = "exact",
     ) -> None:
-        """seeds: one a lane. on_point: called with (lane, curve point) as each point is scored."""
+        """seeds: one a lane. on_point: called with (lane, curve point) as each point is scored. needs: the oracle that
+        the optimizer declares; "value" gives no gradients, "exact" gives everything.
+        """
+        self._needs = needs
         self.lanes, self.dim = len(seeds), model.dim
         self.device, self.dtype = device, problem.dtype
         self.grid = weight_grid(problem)  # the values that the problem's weights may take, where it states them
@@ -143,7 +158,11 @@ class Objective:
             return losses
 
     def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Losses (B,) and gradients (B, D) at points (B, D). Raises ValueError for points of another shape."""
+        """Losses (B,) and gradients (B, D) at points (B, D).
+
+        Raises ValueError for points of another shape, OracleError where the optimizer declares no gradients.
+        """
+        self._allow("value_and_grad", "grad", "exact")
         self._check(x, (self.lanes, self.dim))
         with self._own:
             self._enter()
@@ -163,19 +182,26 @@ class Objective:
     def parameters(self, lanes: slice = slice(None)) -> list[nn.Parameter]:
         """What a torch optimizer trains. One lane: the network's own parameters, in its own shapes. More lanes: one
         (lanes, D) matrix, so that an optimizer that works element by element trains every lane at once; different
-        settings are param groups over different lanes.
+        settings are param groups over different lanes. Raises OracleError where the optimizer declares no gradients.
         """
+        self._allow("parameters", "grad", "exact")
         return self._parameters.stacked(lanes)
 
     def parameters_of(self, lane: int) -> list[nn.Parameter]:
-        """One lane's parameters in the network's own shapes, for optimizers that work on whole layers."""
+        """One lane's parameters in the network's own shapes, for optimizers that work on whole layers.
+
+        Raises OracleError where the optimizer declares no gradients.
+        """
+        self._allow("parameters_of", "grad", "exact")
         return self._parameters.of_lane(lane)
 
     def closure(self) -> Tensor:
         """Loss of the parameters in training, (B,) or a scalar for one lane, with their gradients left in `.grad`.
 
-        What torch's `optimizer.step(closure)` asks for. Calls between two `next_step` see one minibatch.
+        What torch's `optimizer.step(closure)` asks for. Calls between two `next_step` see one minibatch. Raises
+        OracleError where the optimizer declares no gradients.
         """
+        self._allow("closure", "grad", "exact")
         with self._own:
             self._enter()
             self._meter.afford(self._meter.costs.gradient)
@@ -224,7 +250,11 @@ class Objective:
         return self._own.counting()
 
     def structure(self) -> Structure:
-        """The problem's pieces, for methods that declare `needs = "exact"`. Raises Inapplicable where it has none."""
+        """The problem's pieces, for methods that declare `needs = "exact"`.
+
+        Raises Inapplicable where it has none, OracleError where the optimizer declares another oracle.
+        """
+        self._allow("structure", "exact")
         return structure_of(self._problem, self._model.module, self._data.train, self._batches.full)
 
     def recommend(self, x: Tensor) -> None:
@@ -281,6 +311,10 @@ class Objective:
                 charged_own=self._own.charged,
             )
         return replace(self._outcome, spent=self.spent)  # refused calls are counted after the end
+
+    def _allow(self, call: str, *oracles: str) -> None:
+        if self._needs not in oracles:
+            raise OracleError(f"declares needs = {self._needs!r} but calls {call}; state needs = {oracles[0]!r}")
 
     def _enter(self) -> None:
         self._meter.enter()

@@ -27,6 +27,7 @@ def metered(
     device: str = "cpu",
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
+    needs: str = "exact",
     model: BatchedModel | None = None,
 ) -> Objective: ...
 
@@ -41,6 +42,7 @@ def metered(
     device: str = "cpu",
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
+    needs: str = "exact",
     model: BatchedModel | None = None,
     kind: type[Kind],
 ) -> Kind: ...
@@ -55,13 +57,15 @@ def metered(
     device: str = "cpu",
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
+    needs: str = "exact",
     model: BatchedModel | None = None,
     kind: type[Objective] = Objective,
 ) -> Objective:
     """The objective of a lane group.
 
     seeds: one a lane. passes: the budget. batch: samples of a minibatch; None is the full batch. on_point: called with
-    (lane, curve point) as each point is scored. eager: nothing is compiled. model: the networks of these seeds, where
+    (lane, curve point) as each point is scored. eager: nothing is compiled. needs: the oracle that the
+    optimizer declares, and all that it is answered. model: the networks of these seeds, where
     they are there already. kind: a subclass of Objective, for whoever watches its calls.
     """
     cost = costs(problem, batch, device)
@@ -75,4 +79,5 @@ def metered(
         batches=minibatches(data.train, seeds, batch, device),
         device=device,
         on_point=on_point,
+        needs=needs,
     )

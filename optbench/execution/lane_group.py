@@ -20,10 +20,13 @@ from optbench.core.trial import Trial
 from optbench.engine.flops import costs
 from optbench.engine.metered import metered
 from optbench.execution import machine
+from optbench.execution.consistency import inconsistency
 from optbench.execution.task import resolve
 from optbench.records.schema import Record, clean
 from optbench.registry.catalog import Built, Catalog, Optimizer
 from optbench.registry.specs import text_of
+
+MEASURED = ("spent", "finished", "diverged")  # statuses whose numbers a report uses
 
 
 class Interrupted(BaseException):
@@ -54,6 +57,7 @@ def run_group(
     optimizer = for_lanes(trials, built, catalog)
     began = perf_counter()
     try:
+        cost = costs(problem, batch_size(built, problem), first.device)  # before code of others runs
         f = objective(trials, first.passes, built, problem, on_point, eager)
         if alone:
             _warm_up(first, built, problem, on_start, eager)
@@ -67,6 +71,7 @@ def run_group(
     if on_start:
         on_start(f)
     f.start_clock()
+    started = perf_counter()
     memory, gpu = machine.PeakMemory(first.device), machine.GpuMeter(first.device if alone else "cpu")
     try:
         status, error_text = train(optimizer, f, first.seed)
@@ -76,10 +81,15 @@ def run_group(
         return _no_memory(records[0])
     utilisation, joules = gpu.stop()
     outcome = f.finish()
+    elapsed = perf_counter() - started  # the final scoring included: the clock of the trial stands before it
     for lane, record in enumerate(records):
         _fill(record, outcome, lane, status, error_text)
         if built.optimizer.needs != "exact" or outcome.charged_own:  # else it had the data and says nothing of its work
             record.own_flops, record.own_seconds = outcome.spent.own_flops, outcome.spent.own_seconds
+        if record.status in MEASURED and (
+            reason := inconsistency(outcome, lane, cost, first.passes, elapsed, built.needs)
+        ):
+            record.status, record.error, record.certificate = "failed", f"inconsistent: {reason}", None
         record.lanes, record.peak_bytes = len(trials), memory.peak()
         record.warmup_seconds = warmup + outcome.spent.warmup
         record.alone, record.utilisation, record.joules = alone, utilisation, joules
@@ -112,6 +122,7 @@ def objective(
         device=trials[0].device,
         on_point=on_point,
         eager=eager,
+        needs=built.needs,
     )
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from optbench.core.objective import Objective, Stop, Structure
+from optbench.core.objective import Objective, OracleError, Stop
 from optbench.core.trial import Trial
 from optbench.engine.data import splits
 from optbench.engine.metered import metered
@@ -24,36 +24,19 @@ PASSES = 30.0  # budget of a watched trial
 class Watched(Objective):
     """An objective that answers only the oracle that the optimizer declares, and notes the types of points."""
 
-    needs = "exact"  # every oracle
-
     def value(self, x: Tensor) -> Tensor:
         self._note(x)
         return super().value(x)
 
     def value_and_grad(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        self._allow("value_and_grad", "grad", "exact")
         self._note(x)
         return super().value_and_grad(x)
 
-    def parameters(self, lanes: slice = slice(None)) -> list[nn.Parameter]:
-        self._allow("parameters", "grad", "exact")
-        return super().parameters(lanes)
-
-    def parameters_of(self, lane: int) -> list[nn.Parameter]:
-        self._allow("parameters_of", "grad", "exact")
-        return super().parameters_of(lane)
-
-    def closure(self) -> Tensor:
-        self._allow("closure", "grad", "exact")
-        return super().closure()
-
-    def structure(self) -> Structure:
-        self._allow("structure", "exact")
-        return super().structure()
-
     def _allow(self, call: str, *oracles: str) -> None:
-        if self.needs not in oracles:
-            raise CheckError(f"declares needs = {self.needs!r} but calls {call}; state needs = {oracles[0]!r}")
+        try:
+            super()._allow(call, *oracles)
+        except OracleError as error:
+            raise CheckError(str(error)) from None
 
     def _note(self, x: Tensor) -> None:
         if isinstance(x, Tensor) and x.dtype != self.dtype:
@@ -69,8 +52,7 @@ def watched_trial(trial: Trial, catalog: Catalog, lanes: int, needs: str) -> tup
     """
     problem = catalog.problem(trial.problem)
     built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
-    f = metered(problem, range(lanes), PASSES, batch=batch_size(built, problem), kind=Watched)
-    f.needs = needs
+    f = metered(problem, range(lanes), PASSES, batch=batch_size(built, problem), needs=needs, kind=Watched)
     data = [tensor for part in splits(problem, "cpu") if part for tensor in part]
     copies = [tensor.clone() for tensor in data]
     with torch.random.fork_rng(devices=[]):

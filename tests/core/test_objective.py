@@ -361,6 +361,15 @@ def test_work_cannot_be_hidden_in_a_copy_a_negative_charge_or_an_exception() -> 
     assert f.spent.passes == before + 3
 
 
+def test_a_long_scope_is_cut() -> None:
+    f = metered(Bowl(), [0], 100)
+    x = f.start()
+    loss = f.value(x[:, None]).item()
+    f.certify(x, loss, loss, "all networks\nand " * 50)
+    found = f.finish().certificates[0]
+    assert found and 70 < len(found["scope"]) <= 80 and found["scope"].endswith("...") and "\n" not in found["scope"]
+
+
 def test_one_certificate_may_go_beyond_the_budget_and_no_second() -> None:
     f = metered(CATALOG.problem("step_1d"), [0], 1.0)
     x = f.start()

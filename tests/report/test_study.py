@@ -16,7 +16,7 @@ from optbench.report.analysis.bands import Bands
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.study import Study
 from optbench.report.format import records_of
-from optbench.report.sentences.certificates import reference, sentences
+from optbench.report.sentences.certificates import proofs, reference, sentences
 
 
 def made(folder: Path, *args: Any, **kwargs: Any) -> Study:
@@ -157,13 +157,45 @@ GRID = {"lower": 0.5, "upper": 0.5, "scope": "grid {-1, 0, 1}", "exact": True}
 
 class TestCertificates:
     def about(self, folder: Path, certificate: dict[str, object]) -> list[str]:
-        runners = {"exact": Runner(rate=0.3, certificate=certificate), "adam": Runner(rate=6.0)}
+        runners = {"exact": Runner(rate=0.3, certificate=certificate, name="dp_grid"), "adam": Runner(rate=6.0)}
         whole = made(folder, runners, {"p": problem_facts(source="bound")})
         return sentences(whole, "p", certificates.certificates(whole))
 
+    def told(self, folder: Path, **runners: Runner) -> list[str]:
+        """What the verdict says of the certificates of these."""
+        return proofs(certificates.certificates(made(folder, runners, {"p": problem_facts(source="bound")})))
+
+    def test_only_methods_whose_proofs_are_tested_prove(self, tmp_path: Path) -> None:
+        ours = Runner(rate=0.3, certificate=GRID, name="dp_grid")
+        assert self.told(tmp_path / "ours", ours=ours) == [
+            "dp_grid proves the optimum of p over grid {-1, 0, 1}: 0.500."
+        ]
+        (text,) = self.told(tmp_path / "theirs", theirs=Runner(rate=0.3, certificate=GRID))
+        assert "claimed by theirs and not checked" in text and "prove" not in text
+
+    def test_proofs_come_before_claims(self, tmp_path: Path) -> None:
+        ours = Runner(rate=0.3, certificate=GRID, name="dp_grid")
+        texts = self.told(tmp_path, claims=Runner(rate=0.3, certificate=GRID), ours=ours)
+        assert ["proves" in text for text in texts] == [True, False]
+
+    @pytest.mark.parametrize("name", ["dp_step", "theirs"])
+    def test_what_a_record_contradicts_is_not_in_the_verdict(self, tmp_path: Path, name: str) -> None:
+        wrong = Runner(rate=0.3, certificate=GRID | {"scope": "all networks"}, name=name)
+        assert self.told(tmp_path / "alone", wrong=wrong)
+        assert self.told(tmp_path / "beaten", wrong=wrong, adam=Runner(rate=6.0)) == []
+
+    def test_certificates_that_exclude_each_other_are_not_in_the_verdict(self, tmp_path: Path) -> None:
+        """A network below another's bound is a fact; a claim above nothing but its own word is not."""
+        low = Runner(rate=0.3, certificate=GRID | {"lower": 0.4, "upper": 0.4}, name="dp_grid")
+        (text,) = self.told(tmp_path / "claim", low=low, high=Runner(rate=0.3, certificate=GRID))
+        assert "dp_grid proves" in text and "0.400" in text
+        high = Runner(rate=0.3, certificate=GRID, name="dp_grid")
+        false = Runner(rate=0.3, certificate=GRID | {"lower": 0.1, "upper": 0.1})
+        assert self.told(tmp_path / "both", high=high, false=false) == []
+
     def test_below_a_grid_certificate_is_no_contradiction(self, tmp_path: Path) -> None:
         (text,) = self.about(tmp_path, GRID)
-        assert "exact proves 0.500 to be the lowest loss over grid {-1, 0, 1}" in text
+        assert "dp_grid proves 0.500 to be the lowest loss over grid {-1, 0, 1}" in text
         assert "adam ended below it, which is no contradiction" in text
 
     def test_below_a_certificate_over_all_weights_is_one(self, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""What exact methods proved, and how far every optimizer ended from it."""
+"""What certificates claim, which of them are proofs, and how far every optimizer ended from them."""
 
 from __future__ import annotations
 
 import math
+from textwrap import shorten
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,9 @@ from optbench.report.analysis.study import Study
 
 STATED_DIGITS = 1e-5  # what the digits of a stated optimum are good for, relative to max(1, loss)
 
+MAX_SCOPE = 80  # characters of a scope, whoever wrote the record: it stands in a sentence
+PROVED_BY = frozenset({"dp_grid", "dp_step"})  # methods whose proofs optbench's own tests check; others only claim
+
 
 def all_weights(scope: str) -> bool:
     """Whether a certificate speaks of all weights. Any other scope is a part, as a weight grid."""
@@ -18,17 +22,51 @@ def all_weights(scope: str) -> bool:
 
 
 def certificates(study: Study) -> pd.DataFrame:
-    """The distinct certificates, a row each: problem, label, lower, upper, scope, exact, seeds."""
+    """The distinct certificates, a row each: problem, label, lower, upper, scope, exact, trials, proved, contradicted.
+
+    proved: the method is one of `PROVED_BY`; a forward pass confirms an upper bound, but no lower bound. contradicted:
+    another record goes below the lower bound, or a proof over the same scope has bounds that leave no common value.
+    """
     found: dict[tuple[Any, ...], int] = {}
-    for trial in study.trials[["problem", "label", "certificate"]].to_dict("records"):
+    proved = set()
+    for trial in study.trials[["problem", "label", "optimizer", "certificate"]].to_dict("records"):
         given = trial["certificate"]
         if not isinstance(given, dict):
             continue
+        if trial["optimizer"] in PROVED_BY:
+            proved.add(trial["label"])
         key: tuple[Any, ...] = (trial["problem"], trial["label"], _value(given, "lower"), _value(given, "upper"))
-        key += (str(given.get("scope", "")), bool(given.get("exact")))
+        key += (shorten(str(given.get("scope", "")), MAX_SCOPE, placeholder="..."), bool(given.get("exact")))
         found[key] = found.get(key, 0) + 1
     columns = ["problem", "label", "lower", "upper", "scope", "exact"]
-    return pd.DataFrame([(*key, count) for key, count in found.items()], columns=[*columns, "trials"])
+    table = pd.DataFrame([(*key, count) for key, count in found.items()], columns=[*columns, "trials"])
+    table["proved"] = [label in proved for label in table["label"]]
+    rows = table.to_dict("records")
+    table["contradicted"] = [_contradicted(study, row, rows) for row in rows]
+    return table
+
+
+def _contradicted(study: Study, row: dict[Any, Any], rows: list[dict[Any, Any]]) -> bool:
+    """Whether a loss, or a certificate that counts more or as much, shows that the certificate is wrong."""
+    problem, slack = row["problem"], rounding(study, row["problem"])
+    if all_weights(row["scope"]) and below_bound(study, problem, row["lower"], slack, "lowest"):
+        return True
+    slack *= max(1.0, abs(row["lower"]))
+    for other in rows:
+        if other["problem"] != problem or not _covers(row["scope"], other["scope"]):
+            continue
+        if other["upper"] < row["lower"] - slack:  # a network in the scope, whoever found it
+            return True
+    return any(
+        other["proved"] and not row["proved"] and other["lower"] > row["upper"] + slack
+        for other in rows
+        if other["problem"] == problem and _covers(other["scope"], row["scope"])
+    )
+
+
+def _covers(scope: str, part: str) -> bool:
+    """Whether every network of `part` is in `scope`, as far as their names tell."""
+    return all_weights(scope) or scope.strip().lower() == part.strip().lower()
 
 
 def _value(certificate: dict[str, Any], name: str) -> float:

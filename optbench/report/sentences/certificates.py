@@ -33,21 +33,27 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
     out = []
     for row in records_of(table[table["problem"] == problem]):
         where = row["scope"] or "a scope it does not name"
+        verb = "proves" if row["proved"] else "claims"
         if row["exact"]:
-            text = f"{row['label']} proves {number(row['upper'])} to be the lowest loss over {where}."
+            text = f"{row['label']} {verb} {number(row['upper'])} to be the lowest loss over {where}."
         else:
             span = f"[{number(row['lower'])}, {number(row['upper'])}]"
-            text = f"{row['label']} proves that over {where} the lowest loss is in {span}."
+            text = f"{row['label']} {verb} that over {where} the lowest loss is in {span}."
         everywhere = all_weights(row["scope"])
         below = below_bound(study, problem, row["lower"], rounding(study, problem), "lowest" if everywhere else "final")
         text += _regrets(study, problem, row)
         if below and everywhere:
-            text += f" CONTRADICTION: {listed(below)} went below the proved bound; one of the two is wrong."
+            bound = "proved" if row["proved"] else "claimed"
+            text += f" CONTRADICTION: {listed(below)} went below the {bound} bound; one of the two is wrong."
         elif below:
             text += (
-                f" {listed(below)} ended below it, which is no contradiction: the proof covers only {where}, "
+                f" {listed(below)} ended below it, which is no contradiction: it speaks only of {where}, "
                 "and weights outside of it may do better."
             )
+        if row["contradicted"] and not (below and everywhere):
+            text += " CONTRADICTION: another certificate on this problem and this scope has other bounds."
+        if not row["proved"]:
+            text += " optbench does not check this claim: a forward pass confirms no lower bound."
         out.append(text)
     value, source = study.best(problem)
     below = [] if math.isnan(value) else below_bound(study, problem, value, STATED_DIGITS)
@@ -76,11 +82,16 @@ def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
 
 
 def proofs(table: pd.DataFrame, maximum: int = 4) -> list[str]:
-    """One sentence for the verdict on what was proved."""
-    exact = records_of(table[table["exact"].astype(bool)]) if len(table) else []
-    out = [
-        f"{row['label']} proves the optimum of {row['problem']} over {row['scope'] or 'its scope'}: "
-        f"{number(row['upper'])}."
-        for row in exact
-    ]
+    """One sentence for the verdict on each proof or claim of an optimum that nothing contradicts, proofs first."""
+    if not len(table):
+        return []
+    exact = records_of(table[table["exact"].astype(bool) & ~table["contradicted"].astype(bool)])
+    out = []
+    for row in sorted(exact, key=lambda row: not row["proved"]):
+        where, loss = row["scope"] or "its scope", number(row["upper"])
+        if row["proved"]:
+            out.append(f"{row['label']} proves the optimum of {row['problem']} over {where}: {loss}.")
+        else:
+            claim = f"claimed by {row['label']} and not checked by optbench"
+            out.append(f"Optimum of {row['problem']} over {where}: {loss}, {claim}.")
     return [*dict.fromkeys(out)][:maximum]
