@@ -3,8 +3,8 @@
     python scripts/headline_table.py results/reference > results/reference/headline.csv
 
 One row per optimizer: its trials, how many failed, its score with the ends of its 95 % interval, its targets (problem,
-tau, seed) and how many it hit. The highest score comes first; those that are not ranked have none and come last. Only
-the records are read; no figure is drawn.
+tau, seed) and how many it hit, and its score on validation with its interval. The highest score comes first; those that
+are not ranked have none and come last. Only the records are read; no figure is drawn.
 """
 
 from __future__ import annotations
@@ -30,14 +30,19 @@ def headline(folder: str | Path) -> pd.DataFrame:
     stated = {name: [math.isfinite(chosen.target(name, tau)) for tau in chosen.taus] for name in chosen.problems}
     targets = trials["problem"].map({name: sum(flags) for name, flags in stated.items()}).to_numpy()
     hits = np.isfinite(chosen.costs()).sum(1)  # (trials,)
+    second = found.generalising.ranking.iqm if found.generalising else {}
+
+    def on_validation(label: str) -> tuple[float, float, float]:
+        return second[label][:3] if label in second else (math.nan, math.nan, math.nan)
+
     rows = []
     for label in [*ranking.order, *ranking.apart]:
         own = (trials["label"] == label).to_numpy()
         score, low, high = ranking.iqm[label][:3] if label in ranking.iqm else (math.nan,) * 3
-        rows.append(
-            (label, own.sum(), chosen.no_result[own].sum(), score, low, high, targets[own].sum(), hits[own].sum())
-        )
+        counts = own.sum(), chosen.no_result[own].sum()
+        rows.append((label, *counts, score, low, high, targets[own].sum(), hits[own].sum(), *on_validation(label)))
     columns = ["optimizer", "trials", "failed", "score", "low", "high", "targets", "hit"]
+    columns += ["validation", "validation_low", "validation_high"]
     return pd.DataFrame(rows, columns=columns)
 
 

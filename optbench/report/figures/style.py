@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,7 +121,12 @@ def _power(value: float, _place: int | None = None) -> str:
 
 
 def short(text: str, width: int = 28) -> str:
-    """A name cut at its end, for axes and legends, its dollar signs kept from starting a formula."""
+    """A name cut at its end, for axes and legends, its dollar signs kept from starting a formula.
+
+    That it was tuned is the first thing to go: the tables say so.
+    """
+    if len(text) > width:
+        text = re.sub(r" \(tuned, \d+\)", "", text)
     text = text if len(text) <= width else text[: width - 1] + "…"
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
 
