@@ -12,6 +12,7 @@ from optbench.report.analysis.study import Study
 
 STATED_DIGITS = 1e-5  # what the digits of a stated optimum are good for, relative to max(1, loss)
 
+PACKED_DIGITS = 1e-7  # what packed records keep of a loss, so that rounding contradicts nobody
 MAX_SCOPE = 80  # characters of a scope, whoever wrote the record: it stands in a sentence
 PROVED_BY = frozenset({"dp_grid", "dp_step"})  # methods whose proofs optbench's own tests check; others only claim
 
@@ -48,7 +49,8 @@ def certificates(study: Study) -> pd.DataFrame:
 
 def _contradicted(study: Study, row: dict[Any, Any], rows: list[dict[Any, Any]]) -> bool:
     """Whether a loss, or a certificate that counts more or as much, shows that the certificate is wrong."""
-    problem, slack = row["problem"], rounding(study, row["problem"])
+    problem = row["problem"]
+    slack = max(rounding(study, problem), PACKED_DIGITS)
     if all_weights(row["scope"]) and below_bound(study, problem, row["lower"], slack, "lowest"):
         return True
     slack *= max(1.0, abs(row["lower"]))
