@@ -15,7 +15,7 @@ from optbench.records.reader import read
 from optbench.report.analysis.findings import findings
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.question import TRAINING, VALIDATION
-from optbench.report.analysis.selection import Selection, select
+from optbench.report.analysis.selection import Selection, _chosen, select
 from optbench.report.analysis.tuning import best_of_k, settings
 from optbench.report.sentences.verdict import answers, verdict
 
@@ -218,3 +218,35 @@ def test_the_report_says_what_was_tuned_and_what_it_cost(tmp_path: Path) -> None
         assert {(tmp_path / "tables" / f"{name}.{kind}").is_file() for kind in ("md", "tex")} == {True}
     for name in ("best_of_k", "rates"):
         assert {(tmp_path / "figures" / f"{name}.{kind}").is_file() for kind in ("svg", "pdf", "png")} == {True}
+
+
+def test_settings_that_lack_seeds_are_chosen_as_by_hand() -> None:
+    """Every seed's choice, written out as loops, on cells with holes, ties and infinities."""
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        cells, seeds, row = [], [], 0
+        for _setting in range(rng.integers(1, 5)):
+            mine = np.flatnonzero(rng.random(5) < 0.7)
+            if len(mine):
+                cells.append(np.arange(row, row + len(mine)))
+                seeds += [*mine]
+                row += len(mine)
+        if not cells:
+            continue
+        by = rng.choice([0.0, 1.0, 2.0, np.inf], size=row)
+        score = rng.choice([0.0, 0.5, 1.0], size=row)
+        found = _chosen(np.array(seeds), by, score, cells)
+        assert found.tolist() == chosen_by_hand(np.array(seeds), by, score, cells)
+
+
+def chosen_by_hand(seeds: np.ndarray, by: np.ndarray, score: np.ndarray, cells: list[np.ndarray]) -> list[int]:
+    out = []
+    for seed in sorted(set(seeds)):
+        ranks = []
+        for place, rows in enumerate(cells):
+            own, rest = rows[seeds[rows] == seed], rows[seeds[rows] != seed]
+            if len(own):
+                others = rest if len(rest) else own
+                ranks.append((float(np.median(by[others])), -float(np.mean(score[others])), place, int(own[0])))
+        out.append(min(ranks)[-1])
+    return out

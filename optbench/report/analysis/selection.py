@@ -49,15 +49,16 @@ def select(study: Study) -> Selection:
     for (problem, label), rows in study.cells.items():
         entered.setdefault((problem, names[rows[0]]), {})[label] = rows
     kept, labels, table = [], [], []
-    by = merit(study)
+    by, row = merit(study), _Row(study)
+    seeds, score = study.trials["seed"].to_numpy(), np.nan_to_num(study.score)
     for (problem, name), by_label in entered.items():
         alone = name in by_label
         every = [*by_label.values()]
-        rows = np.concatenate(every) if alone else _chosen(study, by, every)
+        rows = np.concatenate(every) if alone else _chosen(seeds, by, score, every)
         kept.append(rows)
         labels += [name] * len(rows)
         if not alone:
-            table.append({"problem": problem, "label": name} | _row(study, every, rows))
+            table.append({"problem": problem, "label": name} | row.of(every, rows))
             for label, cell in by_label.items():
                 if given & set(cell):  # a setting that was asked for by itself, too
                     kept.append(cell)
@@ -75,49 +76,66 @@ def merit(study: Study) -> Array:
     return np.where(np.isnan(left), final, np.where(left < floor, floor, left))
 
 
-def _chosen(study: Study, by: Array, settings: Sequence[np.ndarray]) -> np.ndarray:
-    """A row of `trials` a seed, from the rows of each setting."""
-    seeds = study.trials["seed"].to_numpy()
-    score = np.nan_to_num(study.score)
-    found = []
-    for seed in sorted({seed for rows in settings for seed in seeds[rows]}):
-        best: tuple[float, float, int] | None = None
-        for rows in settings:
-            own = rows[seeds[rows] == seed]
-            rest = rows[seeds[rows] != seed] if len(rows) > len(own) else rows
-            if len(own) and len(rest):
-                rank = (float(np.median(by[rest])), -float(score[rest].mean()), int(own[0]))
-                best = rank if best is None or rank[:2] < best[:2] else best
-        if best is not None:
-            found.append(best[2])
-    return np.array(found, dtype=int)
+def _chosen(seeds: np.ndarray, by: Array, score: Array, settings: Sequence[np.ndarray]) -> np.ndarray:
+    """A row of `trials` a seed, from the rows of each setting; ties go to the setting that comes first.
+
+    seeds, by, score: (trials,) each. `by` is what decides; the higher score tells apart those that tie.
+    """
+    every = np.unique(seeds[np.concatenate(settings)])
+    rows = np.full((len(settings), len(every)), -1)  # of `trials`, -1 where a setting lacks a seed
+    for k, own in enumerate(settings):
+        rows[k, np.searchsorted(every, seeds[own])] = own
+    loss, good = _middle_of_others(by, rows, "median"), _middle_of_others(score, rows, "mean")
+    first = [np.lexsort((-good[:, k], loss[:, k], rows[:, k] < 0))[0] for k in range(len(every))]
+    return rows[first, np.arange(len(every))]
 
 
-def _row(study: Study, settings: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
-    """What was tried, what was chosen how often, what that reached and what the trying cost."""
-    final = study.trials["final"].to_numpy(dtype=float)
-    tried = np.concatenate(settings)
-    names = (str(name) for name in study.trials["plain"].to_numpy()[rows])
-    counts = Counter(name.partition("[")[2].removesuffix("]") or name for name in names)  # whose it is stands beside
-    spent = study.trials["passes"].to_numpy(dtype=float)
-    reported = float(np.nansum(spent[rows]))
-    total = float(np.nansum(spent[tried]))
-    test = study.last.get("test_loss")
-    return {
-        "tried": len(settings),
-        "chosen": "; ".join(
-            f"{label} ({count})" if len(counts) > 1 else label for label, count in counts.most_common()
-        ),
-        "seeds": len(rows),
-        "selected_on": study.question.name,
-        "select": float(np.median(final[rows])),
-        "test_loss": math.nan if test is None else _test_median(test[rows], study.no_result[rows]),
-        "training_loss": float(np.median(np.where(study.no_result, np.inf, study.last["loss"])[rows])),
-        "no_result": int(study.no_result[tried].sum()),
-        "trials": len(tried),
-        "passes": total,
-        "times": total / reported if reported else math.nan,
-    }
+def _middle_of_others(values: Array, rows: np.ndarray, middle: str) -> Array:
+    """(settings, seeds) of each setting over its other seeds; of its own seed, where it has one alone.
+
+    values: (trials,) without NaN. rows: (settings, seeds) of `values`, -1 where a setting lacks a seed.
+    middle: "median" or "mean".
+    """
+    n = rows.shape[1]
+    others = np.array([[j for j in range(n) if j != k] or [k] for k in range(n)])
+    present = rows >= 0
+    found = np.where(present, values[rows], np.nan)
+    part = np.where(present.sum(axis=1)[:, None, None] > 1, found[:, others], found[:, :, None])
+    part = np.where(np.isnan(part).all(axis=-1, keepdims=True), np.inf, part)
+    return np.asarray(getattr(np, middle if present.all() else f"nan{middle}")(part, axis=-1))
+
+
+class _Row:
+    """The table of choices, row by row, from columns that are taken out of the study once."""
+
+    def __init__(self, study: Study) -> None:
+        self.question = study.question.name
+        self.no_result, self.test = study.no_result, study.last.get("test_loss")
+        self.final, self.spent = (study.trials[name].to_numpy(dtype=float) for name in ("final", "passes"))
+        self.training = np.where(study.no_result, np.inf, study.last["loss"])
+        self.plain = study.trials["plain"].to_numpy()
+
+    def of(self, settings: Sequence[np.ndarray], rows: np.ndarray) -> dict[str, Any]:
+        """What was tried, what was chosen how often, what that reached and what the trying cost."""
+        tried = np.concatenate(settings)
+        names = (str(name) for name in self.plain[rows])  # of the settings alone: whose they are stands beside
+        counts = Counter(name.partition("[")[2].removesuffix("]") or name for name in names)
+        reported, total = (float(np.nansum(self.spent[which])) for which in (rows, tried))
+        return {
+            "tried": len(settings),
+            "chosen": "; ".join(
+                f"{label} ({count})" if len(counts) > 1 else label for label, count in counts.most_common()
+            ),
+            "seeds": len(rows),
+            "selected_on": self.question,
+            "select": float(np.median(self.final[rows])),
+            "test_loss": math.nan if self.test is None else _test_median(self.test[rows], self.no_result[rows]),
+            "training_loss": float(np.median(self.training[rows])),
+            "no_result": int(self.no_result[tried].sum()),
+            "trials": len(tried),
+            "passes": total,
+            "times": total / reported if reported else math.nan,
+        }
 
 
 def _test_median(values: Array, no_result: np.ndarray) -> float:

@@ -87,9 +87,15 @@ class Study:
     def cells(self) -> dict[tuple[str, str], np.ndarray]:
         """(problem, label) -> rows of `trials`, by seed."""
         found: dict[tuple[str, str], list[int]] = {}
-        for row, key in enumerate(zip(self.trials["problem"], self.trials["label"], strict=True)):
+        problem, label = (self.trials[name].to_numpy(dtype=object) for name in ("problem", "label"))
+        for row, key in enumerate(zip(problem, label, strict=True)):
             found.setdefault(key, []).append(row)
         return {key: np.array(rows) for key, rows in found.items()}
+
+    @cached_property
+    def place(self) -> np.ndarray:
+        """(trials,) the place of each trial's problem in `problems`."""
+        return np.asarray(pd.Index(self.problems).get_indexer(self.trials["problem"]))
 
     @cached_property
     def bounds(self) -> np.ndarray:
@@ -144,8 +150,7 @@ class Study:
         limit = self.trials["budget"].to_numpy(dtype=float)[owner] * (1 + 1e-9)
         within = (self._column("passes") <= limit) | (self.axis == ORACLE)
         for k, tau in enumerate(self.taus):
-            goals = {name: self.target(name, tau) for name in self.problems}
-            goal = np.array([goals[name] for name in self.trials["problem"]], dtype=float)
+            goal = np.array([self.target(name, tau) for name in self.problems])[self.place]
             hit = (loss <= goal[owner]) & within  # NaN on either side is no hit
             np.minimum.at(out[:, k], owner[hit], cost[hit])
         out[self.no_result] = np.inf
@@ -159,12 +164,10 @@ class Study:
     def score(self) -> Array:
         """(trials,) anytime scores in [0, 1]; NaN on problems that state no targets."""
         goals = np.array([[math.isfinite(self.target(p, tau)) for tau in self.taus] for p in self.problems], dtype=bool)
-        place = {name: k for k, name in enumerate(self.problems)}
-        own = np.array([place[name] for name in self.trials["problem"]], dtype=int)
         budgets = self.trials["budget"].to_numpy(dtype=float)
         out = np.full(len(self.trials), np.nan)
         for k in range(len(self.problems)):
-            rows = np.flatnonzero(own == k)
+            rows = np.flatnonzero(self.place == k)
             if len(self.taus) and goals[k].any():
                 out[rows] = anytime_score(self.passes_to[rows][:, goals[k]], budgets[rows])
         return out
@@ -250,9 +253,10 @@ def outcomes(
     np.fmin.at(lowest, owner, loss)
     final[np.isnan(final)] = np.inf
     final[has_no_result(trials)] = np.inf
-    goals = {name: question.goal(facts.get(name, {})) for name in trials["problem"].unique()}
-    best = np.array([best_of_fact(goals[name])[0] for name in trials["problem"]], dtype=float)
-    start = np.array([number(goals[name].get("start")) for name in trials["problem"]], dtype=float)
+    place, names = pd.factorize(trials["problem"])
+    goals = [question.goal(facts.get(name, {})) for name in names]
+    best = np.array([best_of_fact(goal)[0] for goal in goals])[place]
+    start = np.array([number(goal.get("start")) for goal in goals])[place]
     left = (final - best) / np.where(start > best, start - best, np.nan)
     return {"final": final, "lowest": lowest, "gap": final - best, "left": left}
 
