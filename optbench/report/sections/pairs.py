@@ -15,11 +15,11 @@ from optbench.report.sections.base import Content, Drawing, Section
 
 ABOUT = (
     "Problems are the paired unit. Each pair is compared by its mean anytime score on the problems that both "
-    "apply to, so a claim about two optimizers never depends on a third. “Better” needs two things: a "
+    "apply to. “Better” needs three things: a "
     f"probability of {MIN_POSTERIOR:g} of a practical difference (Bayesian signed-rank test, equivalence within "
-    f"{ROPE:g} of score), and p < {ALPHA:g} in Wilcoxon's test of that pair, which takes {MIN_PROBLEMS} problems."
-    " A winner is better than every other ranked optimizer. Holm's p corrects for all pairs of ranked "
-    "optimizers, and so does depend on who entered."
+    f"{ROPE:g} of score), p < {ALPHA:g} in Wilcoxon's test of that pair, which takes {MIN_PROBLEMS} problems, and "
+    f"p < {ALPHA:g} after Holm's correction for all pairs of ranked optimizers. The first two never depend on a third "
+    "optimizer; Holm's p depends on how many entered. A winner needs the first two against every other ranked one."
 )
 SEEDS = (
     "With one problem, {0}, seeds are the unit. Each pair is compared by the passes that its seeds need to the "
