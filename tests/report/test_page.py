@@ -127,6 +127,7 @@ def test_every_view_is_exported_for_papers_and_programs(tmp_path: Path) -> None:
         "gaps",
         "throughput",
         "best_of_k",
+        "score_by_cost",
         "rates",
     ]
     for name in views:

@@ -16,7 +16,7 @@ from optbench.report.analysis.findings import findings
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.question import TRAINING, VALIDATION
 from optbench.report.analysis.selection import Selection, _chosen, select
-from optbench.report.analysis.tuning import best_of_k, settings
+from optbench.report.analysis.tuning import best_of_k, score_by_cost, settings
 from optbench.report.sentences.verdict import answers, verdict
 
 SIX = [f"p{k}" for k in range(6)]
@@ -218,6 +218,18 @@ def test_the_report_says_what_was_tuned_and_what_it_cost(tmp_path: Path) -> None
         assert {(tmp_path / "tables" / f"{name}.{kind}").is_file() for kind in ("md", "tex")} == {True}
     for name in ("best_of_k", "rates"):
         assert {(tmp_path / "figures" / f"{name}.{kind}").is_file() for kind in ("svg", "pdf", "png")} == {True}
+
+
+def test_what_tuning_buys_is_shown_against_its_price(tmp_path: Path) -> None:
+    """Three settings, one of them good: one try finds it a third of the time, three always; each costs a run."""
+    runners = {f"a{k}": Runner(rate, name="a", hyper={"lr": 10.0**-k}, noise=0.0) for k, rate in enumerate((9, 2, 2))}
+    make(tmp_path, runners, tuned={"a": [*runners]})
+    study = load_study([read(tmp_path)])
+    table = score_by_cost(settings(study))
+    good, poor = (study.score[study.cells["bowl", f"a[lr={lr}]"]].mean() for lr in ("1", "0.1"))
+    assert table["k"].tolist() == [1, 2, 3]
+    assert table["passes"].tolist() == pytest.approx([100.0, 200.0, 300.0])
+    assert table["score"].tolist() == pytest.approx([(good + 2 * poor) / 3, (2 * good + poor) / 3, good])
 
 
 def test_settings_that_lack_seeds_are_chosen_as_by_hand() -> None:

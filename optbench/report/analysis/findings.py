@@ -94,6 +94,11 @@ class Findings:
         """Expected best of k settings, a row a (problem, optimizer, k)."""
         return tuning.best_of_k(self.tried)
 
+    @cached_property
+    def score_by_cost(self) -> pd.DataFrame:
+        """Expected score with the best of k settings against what trying them costs, a row an (optimizer, k)."""
+        return tuning.score_by_cost(self.tried)
+
 
 def findings(settings: Study, mixed: bool = False) -> Findings:
     """Choose the settings of tuned optimizers; everything else is computed on demand."""

@@ -44,6 +44,7 @@ def settings(study: Study) -> pd.DataFrame:
             | {"other_settings": other_settings(hypers[cell[0]])}
             | {"select": median(own, cell), "value": median(test if tested else own, cell)}
             | {"selected_on": study.question.name, "reported_on": "test" if tested else study.question.name}
+            | {"score": float(np.mean(study.score[cell]))}
             | {"final": median(loss, cell), "passes": float(np.nansum(spent[cell].astype(float)))}
             | {"no_result": int(study.no_result[cell].sum()), "trials": len(cell)}
         )
@@ -87,4 +88,23 @@ def best_of_k(table: pd.DataFrame) -> pd.DataFrame:
                 {"problem": problem, "optimizer": optimizer, "k": k, "expected": value, "tuning_passes": k * each}
                 | {name: part[name].iloc[0] for name in ("selected_on", "reported_on")}
             )
+    return pd.DataFrame(rows)
+
+
+def score_by_cost(table: pd.DataFrame) -> pd.DataFrame:
+    """Expected score with the best of k settings by `select`, and the passes a seed that trying k costs.
+
+    A row an (optimizer, k). Both are means over the problems that state targets, those where the same k was tried.
+    """
+    rows: list[dict[str, Any]] = []
+    scored = table[table["score"].notna()] if len(table) else table
+    for optimizer, own in scored.groupby("optimizer", sort=False) if len(scored) else ():
+        parts = [part for _problem, part in own.groupby("problem", sort=False)]
+        most = min(map(len, parts))
+        expected = np.mean([best_of(part["select"], part["score"])[:most] for part in parts], axis=0)
+        each = np.mean([float((part["passes"] / part["trials"]).mean()) for part in parts])
+        rows += [
+            {"optimizer": optimizer, "k": k, "score": float(score), "passes": float(k * each), "problems": len(parts)}
+            for k, score in enumerate(expected, 1)
+        ]
     return pd.DataFrame(rows)

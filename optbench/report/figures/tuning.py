@@ -24,13 +24,39 @@ def figures(
     """
     if not len(table):
         return {}
-    names = list(dict.fromkeys(best["optimizer"]))
-    names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[:MAX_DRAWN]
-    own = {**styles_of(names), **{name: styles[name] for name in names if name in styles}}
+    _names, own = _drawn(best, styles, order)
     out = _paged("best_of_k", best, own, "k", "expected", "settings tried", "expected loss of the best")
     rated = table[table["rate"] > 0].sort_values("rate", kind="stable")
     several = rated.groupby(["problem", "optimizer"])["rate"].transform("nunique") >= MIN_SETTINGS
     return out | _paged("rates", rated[several], own, "rate", "final", "learning rate", "median final loss")
+
+
+def _drawn(
+    table: pd.DataFrame, styles: Mapping[str, Style], order: Sequence[str]
+) -> tuple[list[str], dict[str, Style]]:
+    """The optimizers that are drawn, by rank, and how; one that is no competitor gets a style of its own."""
+    names = list(dict.fromkeys(table["optimizer"]))
+    names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[:MAX_DRAWN]
+    return names, {**styles_of(names), **{name: styles[name] for name in names if name in styles}}
+
+
+def score_by_cost(table: pd.DataFrame, styles: Mapping[str, Style], order: Sequence[str]) -> Any:
+    """Expected score with the best of k settings against the passes that trying them costs; None without tuning."""
+    if not len(table):
+        return None
+    names, own = _drawn(table, styles, order)
+    figure, panel = pyplot().subplots(figsize=(0.7 * PAPER, 2.6), layout="constrained")
+    handles = []
+    for name in names:
+        line, style = table[table["optimizer"] == name], own[name]
+        handles += panel.plot(
+            line["passes"], line["score"], color=style.colour, marker=style.marker, markersize=3,
+            linestyle=style.dash, linewidth=1.0,
+        )  # fmt: skip
+    panel.set_xscale("log")
+    panel.set(xlabel="passes for k tries (a seed, mean over problems)", ylabel="expected score")
+    legend(figure, handles, names)
+    return figure
 
 
 def _paged(name: str, table: pd.DataFrame, styles: Mapping[str, Style], *what: str) -> dict[str, Any]:

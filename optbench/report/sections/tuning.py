@@ -20,6 +20,8 @@ CHOSEN = (
 )
 CAPTIONS = {
     "best_of_k": "Expected final training loss of the best of k settings tried, by k.",
+    "score_by_cost": "Expected score with the best of k settings against what trying k of them costs, k = 1, 2, and so "
+    "on: what tuning buys at its price. The best is that of the lowest median training loss over all seeds.",
     "rates": "Median final training loss against the learning rate; a gap is a rate at which most trials failed. "
     "A line joins settings that differ in nothing else.",
 }
@@ -30,10 +32,13 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     asked = [findings, *([findings.generalising] if findings.generalising else [])]
     choices = pd.concat([one.choices for one in asked], ignore_index=True)
     best = pd.concat([one.best_of_k for one in asked], ignore_index=True)
-    numbers = {"settings": findings.tried, "best_of_k": best, "chosen": choices}
+    bought = findings.score_by_cost
+    numbers = {"settings": findings.tried, "best_of_k": best, "score_by_cost": bought, "chosen": choices}
     if not len(findings.choices) and not len(findings.tried):
         return None
     figures = tuning.figures(findings.tried, findings.best_of_k, drawing.styles, findings.ranking.order)
+    order = findings.ranking.order
+    figures = {"score_by_cost": tuning.score_by_cost(bought, drawing.styles, order), **figures}
     tables = {"chosen": _chosen(choices), "tuning": _best_of_k(best)}
     return Content({"about": _about(best), "chosen": CHOSEN}, numbers, tables, figures, CAPTIONS)
 
