@@ -1,0 +1,56 @@
+"""Claims on simulated suites, tuning in the loop: none where there is no difference, one where there is a large one."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "simulate_claims.py"
+
+
+@pytest.fixture(scope="module")
+def simulate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("simulate_claims", SCRIPT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["simulate_claims"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def few(claims: int, suites: int) -> bool:
+    """Whether so many false claims are in keeping with 5 % of the suites."""
+    return bool(binom.sf(claims - 1, suites, 0.05) > 0.01)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize(("entrants", "suites"), [(6, 100), (22, 25)])
+def test_suites_without_a_difference_claim_none(simulate: ModuleType, entrants: int, suites: int) -> None:
+    rng = np.random.default_rng(entrants)
+    winners, pairs = [], []
+    for _ in range(suites):
+        for ranking in simulate.rankings(simulate.Suite(entrants=entrants), rng).values():
+            winners.append(ranking.winner is not None)
+            pairs.append(simulate.printed(ranking) > 0)
+    for asked in (0, 1):  # the two questions take turns
+        assert few(sum(winners[asked::2]), suites) and few(sum(pairs[asked::2]), suites)
+
+
+def test_a_large_difference_is_claimed_under_both_questions(simulate: ModuleType) -> None:
+    suite = simulate.Suite(entrants=4, settings=3, seeds=5, better=3.0)
+    for ranking in simulate.rankings(suite, np.random.default_rng(0)).values():
+        assert ranking.winner == "o0 (tuned, 3)" and simulate.printed(ranking) >= 3
+
+
+def test_a_simulated_suite_is_of_the_stated_size(simulate: ModuleType) -> None:
+    suite = simulate.Suite(entrants=3, problems=9, seeds=2, settings=2, twins=2)
+    study = simulate.draw(suite, np.random.default_rng(0))
+    assert len(study.trials) == 3 * 9 * 2 * 2
+    ranking = next(iter(simulate.rankings(suite, np.random.default_rng(0)).values()))
+    assert len(ranking.labels) == 3 and len(ranking.units) == 9 - 2
