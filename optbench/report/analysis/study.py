@@ -95,7 +95,7 @@ class Study:
     @cached_property
     def place(self) -> np.ndarray:
         """(trials,) the place of each trial's problem in `problems`."""
-        return np.asarray(pd.Index(self.problems).get_indexer(self.trials["problem"].to_numpy()))
+        return np.asarray(pd.Index(self.problems).get_indexer(pd.Index(self.trials["problem"])))
 
     @cached_property
     def bounds(self) -> np.ndarray:
