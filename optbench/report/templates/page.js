@@ -204,7 +204,7 @@
     root.dataset.theme = dark ? "light" : "dark";
   });
 
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll(".verdict details").forEach((one) => { one.open = true; }));
   const live = byId("live");
   if (!live) return;
   if (typeof DecompressionStream === "undefined") {
