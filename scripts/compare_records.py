@@ -16,7 +16,8 @@ from typing import Any
 
 from optbench.records.schema import lines
 
-CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "samples_per_second", "peak_bytes", "utilisation", "joules"}
+CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "own_seconds"}
+CLOCKS |= {"samples_per_second", "peak_bytes", "utilisation", "joules"}
 SOURCES = {"fingerprint"}  # changes with every line of source, and is meant to
 MAX_PRINTED = 20  # trials that differ
 

@@ -64,7 +64,7 @@ class OwnWork:
         self._latest: list[float] = []  # what the latest watched stretches cost
         self._stretches = self._from = 0  # how many there were, and at which of them the latest watching began
         self._unwatched = 0  # of those that were not watched, how many there were
-        self._seconds = 0.0  # and what they took
+        self._seconds = self._watched_seconds = 0.0  # and what they took, and what the others did
         self._owed: list[float] = []  # seconds that watched stretches took, whose usual time is not yet on the clock
 
     @property
@@ -80,7 +80,10 @@ class OwnWork:
     @property
     def seconds(self) -> float:
         """Of the group, so far: a watched stretch is taken to last as long as the others do on average."""
-        return self._usual * self._stretches if self._unwatched else sum(self._owed)
+        if not self._unwatched:
+            return self._watched_seconds
+        watched = self._stretches - self._unwatched
+        return self._seconds + min(self._usual * watched, self._watched_seconds)
 
     @property
     def _usual(self) -> float:
@@ -136,6 +139,7 @@ class OwnWork:
             self._total += self._watch.flops
             self._latest.append(self._watch.flops)
             self._owed.append(took)
+            self._watched_seconds += took
             self._take_off(took)
             self._watch = None
             return
@@ -144,7 +148,9 @@ class OwnWork:
         self._seconds += took
         self._unwatched += 1
         if self._owed:
-            self._take_off(-self._usual * len(self._owed))
+            self._take_off(
+                -min(self._usual * len(self._owed), sum(self._owed))
+            )  # they took no less than unwatched ones
             self._owed.clear()
 
 

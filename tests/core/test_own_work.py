@@ -212,6 +212,19 @@ def test_stretches_that_are_not_watched_cost_what_the_latest_watched_ones_did() 
     assert grown.flops == GROWTH * FIRST + 2 * FIRST * 100
 
 
+def test_a_slow_stretch_adds_no_time_that_did_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine pauses in the first stretch that is not watched: the watched ones must not be taken for as slow."""
+    clock = iter([0.001 * k for k in range(2 * FIRST)] + [1.0, 2.0, 2.001])
+    monkeypatch.setattr("optbench.core.own_work.perf_counter", lambda: next(clock))
+    shift: list[float] = []
+    own = OwnWork(1, shift.append)
+    with own.counting():
+        for _ in range(FIRST + 1):
+            with own:
+                pass
+    assert own.seconds == pytest.approx(1.0 + 0.001 * FIRST) and sum(shift) == pytest.approx(0.0)
+
+
 def test_nothing_is_given_back() -> None:
     with pytest.raises(ValueError, match="nothing is given back"):
         OwnWork(1, quiet).charge(-1.0)

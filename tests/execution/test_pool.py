@@ -107,7 +107,7 @@ def test_a_killed_fork_server_is_started_again(tmp_path, monkeypatch) -> None:
 
     after_giving(monkeypatch, kill_server)
     records = run_suite(SUITE, tmp_path / "out", RunOptions(workers=2, lanes=1), quiet)
-    assert {record.status for record in records} == {"spent"} and len(records) == 4
+    assert {record.status for record in records} == {"spent"} and len(records) == 4, [r.error for r in records]
 
 
 def test_an_exit_with_code_0_is_seen_at_once(tmp_path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 RECORDS = "records.jsonl"
-CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "samples_per_second", "peak_bytes", "utilisation", "joules"}
+CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "own_seconds"}
+CLOCKS |= {"samples_per_second", "peak_bytes", "utilisation", "joules"}
 TELLING = ("error", "status")  # the fields that say why a record is another one
 FOLDER = {RECORDS, "environment.json", "suite.toml", "report.html", "report.md", "report.json", "figures", "tables"}
 MAY_STAY = {".lock", ".report.lock", "rejected.jsonl"}
