@@ -37,12 +37,16 @@ CUBIC: dict[str, Callable[[int, int], float]] = {
     "linalg_inv_ex": lambda m, n: 2 * n**3,
     "_linalg_solve_ex": lambda m, n: 2 * n**3 / 3,
     "linalg_lu_factor_ex": lambda m, n: 2 * n**3 / 3,
-    "linalg_solve_triangular": lambda m, n: float(m * n * n),
 }
+# FLOPs a number that is written by what solves with an n x n factor: a triangle is n, two triangles are 2 n
+SUBSTITUTIONS = {
+    "linalg_solve_triangular": 1, "triangular_solve": 1,
+    "cholesky_solve": 2, "linalg_lu_solve": 2, "lu_solve": 2, "_linalg_solve_ex": 2,
+}  # fmt: skip
 FREE = """
     detach view _unsafe_view expand t transpose permute slice select split split_with_sizes unbind reshape alias squeeze
     unsqueeze as_strided diagonal unfold lift_fresh empty empty_like new_empty empty_strided zeros zeros_like new_zeros
-    ones ones_like new_full full full_like fill fill_ zero_ arange scalar_tensor copy_ clone _to_copy contiguous
+    ones eye ones_like new_full full full_like fill fill_ zero_ arange scalar_tensor copy_ clone _to_copy contiguous
     stack cat repeat index index_select gather scatter index_put index_put_ _local_scalar_dense
 """  # they move or make numbers and compute none
 _FREE = frozenset(FREE.split())
@@ -177,9 +181,9 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) 
         return 0.0
     if packet in flop_registry:
         return float(flop_registry[packet](*args, **kwargs, out_val=out))
-    if name in CUBIC:
-        shape = next(leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))
-        return prod(shape[:-2]) * CUBIC[name](shape[-2], shape[-1])
+    if name in CUBIC or name in SUBSTITUTIONS:
+        first = next(leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))
+        return _factorised(name, first) + _substituted(name, out)
     if name.startswith("_fused_"):  # lists of parameters, gradients and states: a parameter is one number
         plain_sgd = 4 if kwargs.get("momentum") else 2
         return float(COST.get(name.rstrip("_"), plain_sgd) * sum(p.numel() for p in args[0]))
@@ -187,3 +191,19 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) 
     written = sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
     each = COST.get(name.removeprefix("_foreach_").rstrip("_"), 1)
     return float(max(read, written) * (each + (kwargs.get("alpha", 1) != 1)))  # a + alpha b is two operations
+
+
+def _factorised(name: str, matrices: torch.Tensor) -> float:
+    """FLOPs of decomposing (..., m, n) matrices."""
+    if name not in CUBIC:
+        return 0.0
+    return prod(matrices.shape[:-2]) * CUBIC[name](matrices.shape[-2], matrices.shape[-1])
+
+
+def _substituted(name: str, out: Any) -> float:
+    """FLOPs of solving for the (..., n, k) numbers that come first in what is written; n for each, or twice n."""
+    if name not in SUBSTITUTIONS:
+        return 0.0
+    solution = next(leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+    rows = solution.shape[-2] if solution.ndim > 1 else solution.shape[-1]
+    return float(SUBSTITUTIONS[name] * rows * solution.numel())

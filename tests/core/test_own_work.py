@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.dp_cases import Small
 from helpers.plugins import quiet
 
 from optbench.core.own_work import FIRST, GROWTH, OwnWork
@@ -120,14 +121,39 @@ def test_the_table_of_dp_step_costs_its_entries(groups: int, breaks: int) -> Non
     assert table_work(Absolute(y, ends), groups, breaks) == entries * (6 * groups.bit_length() + 10 + 2 * breaks)
 
 
-def test_exact_methods_are_recorded_with_what_their_tables_cost() -> None:
+def by_hand(levels: int, n: int) -> float:
+    """Everything that dp_grid adds, multiplies, compares or sorts for y = x on n samples: one identity unit, no biases.
+
+    levels: L grid values, so that a unit has L responses and L contributions: v x. Only the contribution x itself
+    may still fit, so one partial sum is kept.
+    """
+    units = 2 * levels * n + levels  # v x and its penalty, for every grid value v
+    units += 2 * levels * n + 2 * levels * n + levels * math.log2(levels)  # rounded, hashed, sorted
+    units += levels * n + 2 * levels * n + 2 * levels * n + levels * math.log2(levels)  # activated, ordered
+    products = levels**2  # of a response and an outgoing weight
+    actions = products * n + products + 2 * products * n + 2 * products * n + products * math.log2(products)
+    bound = n + 2 * n * n + 10 * n  # of a partial sum: y - s, its turned coordinates, two distances to boxes
+    beam = bound + 5 * levels * n + 4 * levels  # the guess: the empty sum, then every contribution is tried
+    extend = levels * n + levels + levels * bound + 2 * (4 * n + 1)  # every sum, and the one that is kept merged twice
+    match = 4 * n * n + 2 * (n + 1) + 2 + 5 * n + 3  # turned coordinates, one pair's gain, its exact value
+    return units + actions + beam + extend + match
+
+
+@pytest.mark.parametrize(("values", "samples"), [((-1, 1), 1), ((-1, 1), 3), ((-1, 0, 1), 2)])
+def test_the_tables_of_dp_grid_cost_what_a_count_by_hand_says(values: tuple[float, ...], samples: int) -> None:
+    x = torch.arange(1.0, samples + 1, dtype=torch.float64)[:, None]
+    f = metered(Small(x, x.clone(), (1, 1, 1), "identity", bias=(False, False), grid=values), (0,), 10.0)
+    train(DPGrid(), f, 0)
+    hand = by_hand(len(values), samples)
+    stated = f._own._charged
+    assert stated == pytest.approx(hand, rel=1e-12)
+    assert hand <= f.spent.own_flops < hand + 60  # beside it: the point is handed over and a few numbers looked at
+
+
+def test_the_table_of_dp_step_is_in_the_record() -> None:
     step = record("step_1d", "dp_step", 100.0)
     groups = len(np.unique(CATALOG.problem("step_1d").data().train[0]))
     assert step.own_flops == pytest.approx(groups * (groups + 1) / 2 * (6 + 2 * 4), rel=0.05)
-    sizes = [
-        record(name, "dp_grid", 100.0).own_flops or 0 for name in ("xor_sign", "sine_grid_k4_l2", "sine_grid_k4_l3")
-    ]
-    assert 0 < sizes[0] < sizes[1] < sizes[2]
 
 
 @pytest.mark.parametrize("rows", [1, 7, 64])
@@ -146,9 +172,38 @@ def test_work_is_collected_by_the_innermost_and_lost_outside() -> None:
     assert (outer.flops, inner.flops) == (1.0, 2.0)
 
 
-def test_a_sweep_of_ddp_is_the_problems_work_where_it_is_charged_as_such() -> None:
-    found = record("sine_grid_k3_l3", "ddp", 500.0)
-    assert found.own_flops is not None and found.backward > 0
+@pytest.mark.parametrize("problem", ["sine_grid_k3_l3", "sine_grid_k4_l2", "sine_grid_k5_l2"])
+def test_a_sweep_of_ddp_costs_what_a_count_by_hand_says(problem: str) -> None:
+    """N = 16 samples, one output, r = 16: r + 1 backward passes and a rollout; beyond them own work.
+
+    A layer of p = n_out (n_in + 1) weights pulls r vectors back, makes (r, r) products, factorises, and solves for q_x.
+    """
+    found = record(problem, "ddp", 500.0)
+    n = r = 16
+    sweeps, rest = divmod(found.backward, n * (r + 1))
+    assert rest == 0 and found.evaluations == sweeps + 1
+    assert found.forward == sweeps * n + found.evaluations * n
+    hand = 0.0
+    for layer in CATALOG.problem(problem).network().modules():
+        if isinstance(layer, torch.nn.Linear):
+            i, o = layer.in_features, layer.out_features
+            hand += (r + 1) * (2 * n * o + 4 * n * o * i)  # pulled back: slopes and bias, products with x and with W
+            hand += 2 * r * r * o * (i + 1) + 2 * r * r + r**3 / 3 + r * r * n * i  # q q^T, I + ./lam, C, C^-1 q_x
+            hand += 4 * r * r + 4 * r * o * (i + 1) + 4 * r * n * i  # k and the feedback: two solves, and products
+            hand += 4 * n * o * i  # forward, and rolled out
+    assert found.own_flops is not None
+    forward, backward = (metered(CATALOG.problem(problem), (0,), 500.0)._meter.costs.of(*k) for k in ((1, 0), (0, 1)))
+    charged = sweeps * (n * forward + n * (r + 1) * backward)
+    assert found.own_flops + charged == pytest.approx(sweeps * hand, rel=0.1)
+
+
+def test_solving_with_a_factor_costs_by_the_sides_it_is_solved_for() -> None:
+    """n = 8, 40 right sides: a triangle n^2 each, two triangles 2 n^2; a full solve 2/3 n^3 more."""
+    root, sides = torch.eye(8), torch.ones(8, 40)
+    assert watched(lambda: torch.linalg.solve_triangular(root, sides, upper=False)) == 8 * 8 * 40
+    assert watched(lambda: torch.cholesky_solve(sides, root)) == 2 * 8 * 8 * 40
+    assert watched(lambda: torch.linalg.solve(root, sides)) == pytest.approx(2 * 8**3 / 3 + 2 * 8 * 8 * 40, abs=2)
+    assert watched(lambda: torch.linalg.solve(root, sides[:, 0])) == pytest.approx(2 * 8**3 / 3 + 2 * 8 * 8, abs=2)
 
 
 class Silent:

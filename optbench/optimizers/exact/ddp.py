@@ -30,8 +30,8 @@ class DDP:
     A sweep costs O(N n_in n_out r + p r^2 + r^3) a layer of p weights, r = samples x outputs.
 
     Charged a sweep: r + 1 backward passes for the recursion (the gradient, and each of the r columns of the curvature's
-    factor, costs a backward pass), one forward pass for the rollout and one to evaluate the point. The r x r
-    factorisations count no FLOPs, as all optimizer updates; wall-clock shows them. Returns when no damping helps.
+    factor, costs a backward pass), one forward pass for the rollout and one to evaluate the point. Own work is what a
+    sweep computes beyond that: the r x r products and their factorisations. Returns when no damping helps.
     """
 
     damping: float = 1e-2  # lam at the start, added to the curvature in every weight
