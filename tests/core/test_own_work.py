@@ -127,7 +127,7 @@ def by_hand(levels: int, n: int) -> float:
     levels: L grid values, so that a unit has L responses and L contributions: v x. Only the contribution x itself
     may still fit, so one partial sum is kept.
     """
-    units = 2 * levels * n + levels  # v x and its penalty, for every grid value v
+    units: float = 2 * levels * n + levels  # v x and its penalty, for every grid value v
     units += 2 * levels * n + 2 * levels * n + levels * math.log2(levels)  # rounded, hashed, sorted
     units += levels * n + 2 * levels * n + 2 * levels * n + levels * math.log2(levels)  # activated, ordered
     products = levels**2  # of a response and an outgoing weight
