@@ -6,7 +6,6 @@ from pathlib import Path
 
 from optbench.records.files import read_records
 
-
 # The clock, and own work: where lines of search differ by lane it is shared among them.
 UNCOMPARED = {"seconds": 0.0, "own_flops": 0.0}
 
