@@ -13,10 +13,24 @@ class Entry(NamedTuple):
     track: str
     summary: str
     needs: str = ""  # what the package does not carry and its user must bring; "" for nothing
+    package: str = ""  # what it imports, where that is optional
+    extra: str = ""  # the extra of optbench that installs it
 
 
-def _at(path: str, track: str, summary: str, needs: str = "", **settings: int | float | str) -> Entry:
-    return Entry(f"optbench.problems.{path}", settings, track, summary, needs)
+def _at(
+    path: str,
+    track: str,
+    summary: str,
+    needs: str = "",
+    package: str = "",
+    extra: str = "",
+    **settings: int | float | str,
+) -> Entry:
+    return Entry(f"optbench.problems.{path}", settings, track, summary, needs, package, extra)
+
+
+def _coco(path: str, summary: str) -> Entry:
+    return _at(path, "function", summary, "the package coco-experiment (`optbench[coco]`)", "cocoex", "coco")
 
 
 PROBLEMS: dict[str, Entry] = {
@@ -38,6 +52,9 @@ PROBLEMS: dict[str, Entry] = {
     "quadratic_deep": _at(
         "quadratic_deep:QuadraticDeep", "function", "DeepOBS's quadratic_deep with its own rotation, to compare with"
     ),
+    "bbob": _coco("bbob:Bbob", "COCO's noiseless function f of 24, in d dimensions, instance i"),
+    "bbob-noisy": _coco("bbob:BbobNoisy", "COCO's noisy function f, 101 to 130, in d dimensions, instance i"),
+    "bbob-largescale": _coco("bbob:BbobLargescale", "COCO's function f of 24 in d = 20 to 640 dimensions, instance i"),
     "step_1d": _at("step_1d:Step1d", "supervised", "step network on a noisy staircase, exact optimum by dp_step, MSE"),
     "step_bmi": _at("step_bmi:StepBmi", "supervised", "step network on diabetes against bmi, exact optimum, L1"),
     "step_bmi_classes": _at(

@@ -196,7 +196,7 @@ def page(folder: str) -> str:
     problems = carried()
     lines = [HEADER, "| problem | what it is | track | loss | parameters | samples | a pass | budget, passes | batch |"]
     lines += ["|---|---|---|---|---|---|---|---|---|", *(row(name, problem) for name, problem in problems.items())]
-    lines += ["", "These need data of your own:", ""]
+    lines += ["", "These need what the package does not carry:", ""]
     lines += [f"- `{name}`: {entry.summary}; needs {entry.needs}." for name, entry in PROBLEMS.items() if entry.needs]
     lines += [DIFFICULTY.format(small=SMALL, sample=SAMPLE)]
     lines += ["| problem | start | lowest | curvature | noise | targets |", "|---|---|---|---|---|---|"]

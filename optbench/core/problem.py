@@ -58,12 +58,16 @@ class Problem:
     `start` and `best` are data, verified by the tests: the median training loss of a fresh network over seeds 0 to 8,
     and the lowest loss known. Targets follow from them and so never depend on who else entered. State either as a class
     attribute, or by `known` where settings change it. A start that is not stated is measured.
+
+    More than ten public methods, for it is all that can be said of a problem; an author writes network, data and little
+    else.
     """
 
     track: ClassVar[str]
     objective_loss: ClassVar[Loss | None] = None  # MSE, L1, BCE, CROSS_ENTROPY or one of your own
     bound: ClassVar[float | None] = None  # nothing is below it; `best` where no better is known
     gives: ClassVar[frozenset[str]] = frozenset({"value", "grad"})  # the oracles that it answers
+    instead_of_gradients: ClassVar[str] = ""  # what a user may do who wants them, where it gives none
     passes: ClassVar[float] = 100.0  # the default budget
     batch: ClassVar[int | None] = None  # the default minibatch; None is the full batch
     dtype: ClassVar[torch.dtype] = torch.float32
@@ -104,6 +108,20 @@ class Problem:
         budget (docs/problems.md).
         """
         return TAUS
+
+    @property
+    def gradient_evaluations(self) -> int:
+        """Evaluations that the gradient of a function costs beside its value: one by automatic differentiation (Baur &
+        Strassen 1983), more where it is made of values. Where FLOPs are counted, they say what a gradient costs."""
+        return 1
+
+    def begin(self) -> None:
+        """A trial begins: what the problem keeps from one evaluation to the next, as a stream of noise, starts anew."""
+
+    def evaluate(self, points: Tensor) -> Tensor | None:
+        """(P, D) candidates -> (P,) losses where the problem has a way of its own to them, as compiled code of others;
+        None where its network is run."""
+        return None
 
     def network(self) -> nn.Module:
         """A fresh network, initialised from torch's global random state (which the caller seeds)."""

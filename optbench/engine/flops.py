@@ -19,8 +19,8 @@ def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
     Forward is the loss as `value` runs it, without gradients. Backward is all that a gradient runs on top of it: where
     a loss computes more when gradients are on, as REINFORCE's surrogate does, that belongs to the gradient.
 
-    Where the operations count as none (a function of a parameter tensor), a sample counts as one unit each way:
-    the cost of an evaluation, and of a gradient by the cheap gradient principle (Baur & Strassen 1983).
+    Where the operations count as none (a function of a parameter tensor), a sample counts as one unit each way: the
+    cost of an evaluation, and of a gradient as many as the problem says (`Problem.gradient_evaluations`).
     """
     batch = head(splits(problem, device).train, samples)
     module = fresh(problem, 0)[0].to(device)
@@ -31,7 +31,7 @@ def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
         if "grad" in problem.gives:
             problem.loss(module, batch).backward()
     backward = max(0, counter.get_total_flops() - 2 * forward)
-    return (forward, backward) if forward else (samples, samples)
+    return (forward, backward) if forward else (samples, samples * problem.gradient_evaluations)
 
 
 def costs(problem: Problem, batch: int | None, device: str) -> Costs:

@@ -70,6 +70,7 @@ def metered(
     """
     cost = costs(problem, batch, device)
     data = splits(problem, device)
+    problem.begin()
     return kind(
         problem,
         seeds,

@@ -50,7 +50,8 @@ def unsupported_reason(built: Built, problem: Problem) -> str | None:
     """Why this optimizer cannot train this problem, as far as the declarations tell; None where it can."""
     if built.needs in problem.gives:
         return None
-    return f"needs {built.needs!r}, the problem gives {', '.join(sorted(problem.gives))}"
+    hint = f"; {problem.instead_of_gradients}" if built.needs == "grad" and problem.instead_of_gradients else ""
+    return f"needs {built.needs!r}, the problem gives {', '.join(sorted(problem.gives))}{hint}"
 
 
 def resolve(trials: Iterable[Trial], catalog: Catalog) -> list[Task]:

@@ -18,8 +18,12 @@ Rows = list[dict[str, str]]
 
 def listing() -> dict[str, Rows]:
     """{"problems" | "optimizers" | "suites": [{name, kind, summary}]}; `install` where a wrapped package is absent."""
-    problems = [{"name": n, "kind": entry.track, "summary": entry.summary} for n, entry in PROBLEMS.items()]
-    optimizers = []
+    problems, optimizers = [], []
+    for name, entry in PROBLEMS.items():
+        row = {"name": name, "kind": entry.track, "summary": entry.summary}
+        if entry.package and importlib.util.find_spec(entry.package) is None:
+            row["install"] = f"'optbench[{entry.extra}]'"
+        problems.append(row)
     for name, tool in OPTIMIZERS.items():
         row = {"name": name, "kind": tool.family, "summary": tool.summary}
         if tool.extra and importlib.util.find_spec(tool.extra.partition("==")[0].replace("-", "_")) is None:

@@ -26,7 +26,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """ "adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values.
+    """ "adam[lr=0.01,0.1]" -> [("adam", {"lr": 0.01}), ("adam", {"lr": 0.1})]: every combination of the values. A range
+    of whole numbers is written "bbob[f=1..24]".
 
     Of several optimizers, "A[lr=1] + B", the name is "A + B", and the settings are numbered as the names stand in it:
     {"1.lr": 1}. Raises RequestError.
@@ -61,7 +62,7 @@ def _plain(text: str) -> list[tuple[str, dict[str, Any]]]:
                 raise RequestError(f"{text!r} gives {key!r} twice")
         if not key:
             raise RequestError(f"{text!r}: {part.strip()!r} has no key, write key=value")
-        grid.setdefault(key, []).append(_literal((tail if sign else part).strip()))
+        grid.setdefault(key, []).extend(_values((tail if sign else part).strip(), text))
     _check_count(f"{name}[...]", math.prod(len(values) for values in grid.values()))
     return [(name, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
 
@@ -69,6 +70,17 @@ def _plain(text: str) -> list[tuple[str, dict[str, Any]]]:
 def _check_count(text: str, combinations: int) -> None:
     if combinations > MAX_COMBINATIONS:
         raise RequestError(f"{text} asks for {combinations} combinations, at most {MAX_COMBINATIONS} are run")
+
+
+def _values(text: str, whole: str) -> list[Any]:
+    """What one written value stands for: "1..3" is 1, 2 and 3; anything else is itself. whole: the spec it is in."""
+    if not (ends := re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)):
+        return [_literal(text)]
+    first, last = int(ends[1]), int(ends[2])
+    if last < first:
+        raise RequestError(f"{whole!r}: the range {text} ends before it begins, write {last}..{first}")
+    _check_count(f"{whole.partition('[')[0]}[...]", last - first + 1)
+    return list(range(first, last + 1))
 
 
 def _literal(text: str) -> Any:

@@ -40,7 +40,6 @@ STEPS = 200
 # step. So losses agree to a few units in the last place at first, and to this after 200 steps.
 AFTER_200, AT_FIRST = 2e-2, 2e-5
 COMPARED = 3  # first steps
-NEED_FILES = ("cnn_fashion_full", "own_images_class", "own_images_regression")
 # Thresholds, and a reward that turns on whether a pole falls, make a jump of a rounding error: only the start agrees.
 JUMPS = ("step_1d", "step_bmi", "step_bmi_classes", "xor_sign", "parity3", "cartpole", "pendulum", "pendulum_dynamics")
 SLOW = {"transformer_shakespeare": 2, "rnn_shakespeare": 2, "denoise_fashion": 2, "pendulum_dynamics": 2}  # batch
@@ -72,7 +71,7 @@ def same(one: Record, two: Record, tolerance: float = 0.0) -> None:
         assert a == b or math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance * 1e-3) or math.isnan(a)
 
 
-CASES = [pytest.param(name, 20 if name in DEAR else 0, id=name) for name in PROBLEMS if name not in NEED_FILES]
+CASES = [pytest.param(name, 20 if name in DEAR else 0, id=name) for name, entry in PROBLEMS.items() if not entry.needs]
 CASES += [pytest.param(name, 100, id=f"{name}-100 ticks", marks=pytest.mark.campaign) for name in DEAR]
 
 

@@ -51,3 +51,11 @@ def test_what_no_other_process_can_be_told_is_refused_in_one_line() -> None:
         with pytest.raises(RequestError, match=message) as refused:
             named([wrong])
         assert "\n" not in str(refused.value)
+
+
+def test_a_range_of_whole_numbers_is_each_of_them() -> None:
+    assert parse("bbob[f=1..3,d=2]") == parse("bbob[f=1,2,3,d=2]")
+    with pytest.raises(RequestError, match=r"write 1\.\.3"):
+        parse("bbob[f=3..1]")
+    with pytest.raises(RequestError, match="at most"):
+        parse("bbob[f=1..99999999]")

@@ -21,7 +21,7 @@ from optbench.testing.hints import with_hint
 from optbench.testing.runs import CheckError
 
 CATALOG = Catalog()
-# Problems that need what this machine may not have; their own tests cover them.
+# Problems that need data of the user's own; their own tests cover them.
 NEED_FILES = ("cnn_fashion_full", "own_images_class", "own_images_regression")
 
 
@@ -38,6 +38,10 @@ def every(names: Iterable[str]) -> Iterator[ParameterSet]:
         module = (extra or "").partition("==")[0].replace("-", "_")
         if extra and importlib.util.find_spec(module) is None:
             yield pytest.param(name, "", marks=pytest.mark.skip(reason=f"needs {extra}"))
+            continue
+        problem = PROBLEMS.get(name)
+        if problem and problem.package and importlib.util.find_spec(problem.package) is None:
+            yield pytest.param(name, "", marks=pytest.mark.skip(reason=f"needs optbench[{problem.extra}]"))
             continue
         for title in checks(name):
             yield pytest.param(name, title, id=f"{name}-{title}")
