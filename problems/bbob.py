@@ -37,8 +37,8 @@ MAX_INSTANCE = 10_000  # the package numbers instances without end; seeds beyond
 class Bbob(Problem):
     """A noiseless function of COCO's suite bbob; any dimension from 2 to 40, the suite has 2, 3, 5, 10, 20 and 40.
 
-    A fresh network is a uniform draw from [-5, 5]^d, where the optimum lies; nothing keeps an optimizer inside. More than
-    ten public methods, as Problem has.
+    A fresh network is a uniform draw from [-5, 5]^d, where the optimum lies; nothing keeps an optimizer inside.
+    More than ten public methods, as Problem has.
     """
 
     f: int = 1  # function
