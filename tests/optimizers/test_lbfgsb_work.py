@@ -28,11 +28,11 @@ class Count:
 
     def factor(self, matrix: Array) -> Array:
         self.flops += len(matrix) ** 3 / 3
-        return np.linalg.cholesky(matrix)
+        return np.asarray(np.linalg.cholesky(matrix), dtype=np.float64)
 
     def solve(self, triangle: Array, b: Array) -> Array:
         self.flops += len(triangle) * b.size
-        return np.linalg.solve(triangle, b)
+        return np.asarray(np.linalg.solve(triangle, b), dtype=np.float64)
 
 
 def direction(count: Count, s: Array, y: Array, g: Array) -> Array:

@@ -42,8 +42,8 @@ class LBFGSB:
 
         options: Any = {"maxcor": self.memory, "ftol": self.ftol, "gtol": self.gtol, "maxls": MAX_SEARCH}
         options |= {"maxiter": UNLIMITED, "maxfun": UNLIMITED}
-        start, after = arrays.start(f), pairs.after_iteration
-        minimize(counted, start, jac=True, method="L-BFGS-B", options=options, callback=after)
+        search: Any = {"jac": True, "method": "L-BFGS-B", "options": options, "callback": pairs.after_iteration}
+        minimize(counted, arrays.start(f), **search)
 
 
 class Pairs:
