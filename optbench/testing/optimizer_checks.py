@@ -67,6 +67,7 @@ def _repeats(runs: Runs) -> None:
             if not differs and key != "seconds" and one[key] != two[key]:
                 differs = f"{key} is {one[key]!r} once and {two[key]!r} again, after {one['passes']:g} passes"
     if differs:
+        _leaves_no_trace(runs)  # what it changed for good is then the cause
         raise CheckError(
             f"{differs}: it has a generator that the trial's seed does not set, or keeps something from one trial to "
             "the next; draw from f.rand(...) and f.randn(...), and begin anew in every minimise()"

@@ -83,7 +83,10 @@ def _disjoint(problem: Problem) -> None:
         samples = {b"".join(t[i].numpy().tobytes() for t in part) for i in range(len(part[0]))}
         both = samples & seen
         if len(both) > 0.01 * len(samples):  # real data repeats itself now and then
-            raise CheckError(f"{len(both)} samples are in two splits")
+            raise CheckError(
+                f"{len(both)} samples are in two splits: drop the doubled rows (`table.unique(dim=0)`), or split by "
+                "what they have in common"
+            )
         seen |= samples
 
 

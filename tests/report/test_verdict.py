@@ -16,9 +16,11 @@ from optbench.records.reader import read
 from optbench.records.schema import Record
 from optbench.report.analysis.findings import findings
 from optbench.report.analysis.load import load_study
+from optbench.report.analysis.question import TRAINING
 from optbench.report.analysis.ranking import Ranking
-from optbench.report.analysis.seeds import one_problem
+from optbench.report.analysis.seeds import OneProblem, one_problem
 from optbench.report.analysis.study import Study
+from optbench.report.sentences.one_problem import one_problem as one_problem_sentences
 from optbench.report.sentences.verdict import answers, verdict
 
 EIGHT = [f"p{k}" for k in range(8)]
@@ -185,6 +187,13 @@ def test_one_problem_gets_the_answer_from_its_seeds_and_then_the_caveat(tmp_path
     assert text[1].startswith("fast needs fewer passes than slow and never (rank-sum test over seeds, Holm-corrected")
     assert text[2].startswith("This holds for digits; a claim about other problems takes at least 6")
     assert not any("No winner" in sentence for sentence in text)
+
+
+def test_a_target_that_fresh_networks_meet_is_said_to_be_met_before_the_first_step() -> None:
+    cells = pd.DataFrame({"label": ["a", "b"], "seeds": [3, 3], "hits": [3, 2], "passes": [0.0, 12.0]})
+    found = OneProblem("digits", 0.5, cells, pd.DataFrame(columns=["first", "second", "sooner", "p", "holm_p"]))
+    text = one_problem_sentences(found, TRAINING)[0]
+    assert text == "On digits, a reaches the 50 % target before its first step in 3 of 3 seeds, b at 12.0 passes in 2 of 3."
 
 
 def test_equals_on_one_problem_are_not_told_apart(tmp_path: Path) -> None:

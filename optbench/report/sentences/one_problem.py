@@ -31,10 +31,13 @@ def one_problem(found: OneProblem, question: Question) -> list[str]:
 
 
 def _cost(row: dict[str, Any], first: bool) -> str:
+    """At how many passes, in how many seeds."""
     of = f"in {row['hits']} of {row['seeds']}" + (f" seed{'s' if row['seeds'] != 1 else ''}" if first else "")
-    return f"at {number(row['passes'])} passes {of}" if first and np.isfinite(row["passes"]) else (
-        f"at {number(row['passes'])} {of}" if np.isfinite(row["passes"]) else of
-    )  # fmt: skip
+    if not np.isfinite(row["passes"]):
+        return of
+    if row["passes"] == 0:
+        return f"before its first step {of}"
+    return f"at {number(row['passes'])} passes {of}"
 
 
 def _tested(found: OneProblem, rows: list[dict[str, Any]]) -> list[str]:
