@@ -191,9 +191,9 @@ def test_one_problem_gets_the_answer_from_its_seeds_and_then_the_caveat(tmp_path
 
 def test_a_target_that_fresh_networks_meet_is_said_to_be_met_before_the_first_step() -> None:
     cells = pd.DataFrame({"label": ["a", "b"], "seeds": [3, 3], "hits": [3, 2], "passes": [0.0, 12.0]})
-    found = OneProblem("digits", 0.5, cells, pd.DataFrame(columns=["first", "second", "sooner", "p", "holm_p"]))
+    found = OneProblem("d", 0.5, cells, pd.DataFrame(columns=["first", "second", "sooner", "p", "holm_p"]))
     text = one_problem_sentences(found, TRAINING)[0]
-    assert text == "On digits, a reaches the 50 % target before its first step in 3 of 3 seeds, b at 12.0 passes in 2 of 3."
+    assert text == "On d, a reaches the 50 % target before its first step in 3 of 3 seeds, b at 12.0 passes in 2 of 3."
 
 
 def test_equals_on_one_problem_are_not_told_apart(tmp_path: Path) -> None:
