@@ -33,6 +33,11 @@ REPORT_EXAMPLES = """examples:
   optbench report results/quick
   optbench report results/before results/after --out results/against --require-common 20
 """
+COCO_EXAMPLES = """examples:
+  optbench coco --optimizer pso --suite bbob --out exdata/
+  optbench coco --optimizer lbfgs --gradient forward --dimensions 2,5 --instances 1..5
+  python -m cocopp exdata/pso exdata/lbfgs           COCO's pages of both
+"""
 LIST_EXAMPLES = """examples:
   optbench list problems --track supervised
   optbench list optimizers --family swarm
@@ -84,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_list(commands)
     _add_rest(commands)
+    _add_bridges(commands)
     _Parser.known.update(dict.fromkeys(commands.choices))
     _complete(whole)
     return whole
@@ -171,6 +177,29 @@ def _add_rest(commands: Any) -> None:
     merge.add_argument("folder", nargs="+", metavar="DIR")
     merge.add_argument("--out", required=True, metavar="DIR")
     merge.add_argument("--mixed", action="store_true", help="join folders of different versions all the same")
+
+
+def _add_bridges(commands: Any) -> None:
+    coco = _command(commands, "coco", "run optimizers under COCO's own observer", COCO_EXAMPLES)
+    optimizer = coco.add_argument("--optimizer", action="append", default=[], metavar="O", help="repeatable")
+    coco.add_argument("--suite", default="bbob", help="bbob, bbob-noisy or bbob-largescale (default: bbob)")
+    coco.add_argument("--out", metavar="DIR", default="exdata", help="one folder an optimizer (default: exdata)")
+    coco.add_argument("--functions", metavar="F", default="", help="like 1..24 or 1,8,15 (default: all)")
+    coco.add_argument("--dimensions", metavar="D", default="", help="like 2,5 (default: 2, 3, 5, 10, 20; large: to 80)")
+    coco.add_argument("--instances", metavar="I", default="1..15", help="like 1..5 (default: 1..15)")
+    coco.add_argument(
+        "--budget", type=float, default=1000.0, metavar="N", help="evaluations times the dimension (default: 1000)"
+    )
+    coco.add_argument(
+        "--gradient",
+        choices=("none", "forward", "central"),
+        default="none",
+        help="finite differences for optimizers that need gradients; every evaluation counts",
+    )
+    coco.add_argument("--seed", type=_whole_number, default=1, metavar="N", help="of starts and draws (default: 1)")
+    coco.add_argument("--workers", type=_whole_number, default=1, metavar="N", help="processes, each a batch of COCO's")
+    coco.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
+    _completes(optimizer, lambda: _names("optimizers"))
 
 
 def _names(kind: str) -> list[str]:

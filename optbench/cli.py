@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "check": _check,
         "new": _new,
         "merge": _merge,
+        "coco": _coco,
     }
     try:
         options = parser().parse_args(given)
@@ -173,6 +174,26 @@ def _new(options: argparse.Namespace, given: list[str]) -> int:
     print(f"  python -m optbench check {path}")
     print(f"  python -m optbench run --plugin {path} --{options.kind} {options.name} --out results/{options.name}")
     return 0
+
+
+def _coco(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.bridges import coco
+
+    chosen = coco.experiments(
+        options.optimizer,
+        suite=options.suite,
+        functions=options.functions,
+        dimensions=options.dimensions,
+        instances=options.instances,
+        budget=options.budget,
+        seed=options.seed,
+        gradient=options.gradient,
+        plugins=tuple(options.plugin),
+    )
+    coco.check_folders(chosen, Path(options.out))
+    ended = [trial for one in chosen for trial in coco.run(one, Path(options.out), options.workers)]
+    print(f"next: python -m cocopp {' '.join(str(Path(options.out) / one.folder) for one in chosen)}")
+    return int(all(trial.error for trial in ended))
 
 
 def _merge(options: argparse.Namespace, given: list[str]) -> int:

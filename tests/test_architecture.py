@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "execution": {"core", "records", "engine", "registry", "problems", "optimizers"},
     "testing": {"core", "records", "engine", "registry", "problems", "optimizers", "execution"},
     "report": {"core.trial", "records"},
+    "bridges": {"core", "records", "engine", "registry", "problems", "optimizers", "execution", "report"},
 }
 TOP = {"__init__", "__main__", "api", "arguments", "cli"}  # they bind everything together, and import lazily
 

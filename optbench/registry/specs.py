@@ -62,7 +62,7 @@ def _plain(text: str) -> list[tuple[str, dict[str, Any]]]:
                 raise RequestError(f"{text!r} gives {key!r} twice")
         if not key:
             raise RequestError(f"{text!r}: {part.strip()!r} has no key, write key=value")
-        grid.setdefault(key, []).extend(_values((tail if sign else part).strip(), text))
+        grid.setdefault(key, []).extend(values((tail if sign else part).strip(), text))
     _check_count(f"{name}[...]", math.prod(len(values) for values in grid.values()))
     return [(name, dict(zip(grid, values, strict=True))) for values in itertools.product(*grid.values())]
 
@@ -72,7 +72,7 @@ def _check_count(text: str, combinations: int) -> None:
         raise RequestError(f"{text} asks for {combinations} combinations, at most {MAX_COMBINATIONS} are run")
 
 
-def _values(text: str, whole: str) -> list[Any]:
+def values(text: str, whole: str) -> list[Any]:
     """What one written value stands for: "1..3" is 1, 2 and 3; anything else is itself. whole: the spec it is in."""
     if not (ends := re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", text)):
         return [_literal(text)]

@@ -1,0 +1,201 @@
+"""Optimizers under COCO's own observer: the log is COCO's, and cocopp's ERT of it is ours."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+cocoex: Any = pytest.importorskip("cocoex", reason="needs coco-experiment: pip install 'optbench[coco]'")
+
+from optbench.bridges import coco  # noqa: E402
+from optbench.bridges.coco_trial import Ended, Watch, run_trial  # noqa: E402
+from optbench.cli import main  # noqa: E402
+from optbench.core.objective import Stop  # noqa: E402
+from optbench.core.trial import RequestError  # noqa: E402
+from optbench.problems.bbob import PRECISIONS, optimal_value  # noqa: E402
+
+SMALL: dict[str, Any] = {"functions": "1,8,15", "dimensions": "2,3", "instances": "1..3", "budget": 200.0}
+
+
+@pytest.fixture
+def cocopp() -> Iterator[Any]:
+    """The post-processing, silent and without its look for the archives."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield pytest.importorskip("cocopp", reason="needs cocopp: pip install 'optbench[coco]'")
+
+
+def experiment(optimizer: str, **settings: Any) -> coco.Experiment:
+    return coco.Experiment(optimizer, **{**SMALL, **settings})
+
+
+def costs_of(cocopp: Any, folder: Path) -> dict[tuple[int, int, float], float]:
+    """{(function, dimension, precision): ERT} as cocopp computes it from COCO's log files."""
+    sets = cocopp.pproc.DataSetList([str(folder)])
+    found = {}
+    for one in sets:
+        for precision, cost in zip(PRECISIONS, one.detERT(PRECISIONS), strict=True):
+            found[one.funcId, one.dim, precision] = float(cost)
+    return found
+
+
+@pytest.mark.parametrize(("optimizer", "more"), [("pso", {}), ("nelder_mead", {}), ("lbfgs", {"gradient": "forward"})])
+def test_cocopps_ert_of_cocos_log_is_ours(optimizer: str, more: Any, tmp_path: Path, cocopp: Any) -> None:
+    ended = coco.run(experiment(optimizer, **more), tmp_path, say=lambda line: None)
+    assert len(ended) == 18 and not any(trial.error for trial in ended)
+    ours = {(int(row["f"]), int(row["d"]), row["precision"]): row["ert"] for row in coco.ert(ended)}
+    theirs = costs_of(cocopp, tmp_path / optimizer)
+    assert theirs.keys() == ours.keys()
+    for key, cost in ours.items():
+        assert theirs[key] == pytest.approx(cost, rel=1e-12), key
+    assert any(map(math.isinf, ours.values())) and sum(map(math.isfinite, ours.values())) > len(ours) / 3
+    text = (tmp_path / optimizer / coco.ERT_FILE).read_text()
+    assert text.count("\n") == 1 + len(ours) and text.startswith("f,d,precision,ert,hits,trials")
+
+
+def test_batches_in_processes_are_the_experiment_of_one(tmp_path: Path, cocopp: Any) -> None:
+    one = experiment("pso", functions="1,8", dimensions="2", instances="1..2", budget=100.0)
+    alone = coco.run(one, tmp_path / "alone", say=lambda line: None)
+    together = coco.run(one, tmp_path / "together", workers=2, say=lambda line: None)
+    assert sorted(map(str, alone)) == sorted(map(str, together))
+    assert costs_of(cocopp, tmp_path / "alone" / "pso") == costs_of(cocopp, tmp_path / "together" / "pso")
+    assert (tmp_path / "together" / "pso" / "batch1of2").is_dir()
+
+
+def test_the_budget_is_kept_and_a_trial_ends_with_the_last_target(tmp_path: Path) -> None:
+    ended = coco.run(experiment("cma_es" if _has("cma") else "lbfgs", **_gradient()), tmp_path, say=lambda line: None)
+    for trial in ended:
+        assert trial.evaluations <= 200 * trial.d
+        if PRECISIONS[-1] in trial.hits:
+            assert trial.hits[PRECISIONS[-1]] == trial.evaluations
+        assert list(trial.hits) == list(PRECISIONS[: len(trial.hits)])
+        assert list(trial.hits.values()) == sorted(trial.hits.values())
+
+
+def test_an_optimizer_that_ends_early_begins_again_from_elsewhere(tmp_path: Path) -> None:
+    (trial, *_) = coco.run(
+        experiment("nelder_mead", functions="15", dimensions="2", instances="1", budget=1000.0),
+        tmp_path,
+        say=lambda line: None,
+    )
+    assert trial.restarts > 1 and trial.evaluations == 2000
+    log = (tmp_path / "nelder_mead" / "data_f15" / "bbobexp_f15_DIM2.rdat").read_text()
+    assert len([line for line in log.splitlines() if not line.startswith("%")]) >= trial.restarts
+
+
+class Repeats:
+    """Asks for one point for ever."""
+
+    needs, lanes, full_batch = "value", False, False
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def minimise(self, f: Any) -> None:
+        x = f.start(2)
+        while True:
+            self.calls += 1
+            f.value(x)
+
+
+def test_who_asks_for_the_same_points_for_ever_is_restarted() -> None:
+    from optbench.registry.catalog import Built
+
+    function = cocoex.Suite("bbob", "instances: 1", "dimensions: 2 function_indices: 1").get_problem(0)
+    optimizer: Any = Repeats()
+    starts: list[Any] = []
+    ended = run_trial(
+        function, Built(optimizer, "value", False, None), suite="bbob", seed=1, budget=61, restarted=starts.append
+    )
+    assert ended.evaluations == 61 and ended.restarts == len(starts) >= 8 and optimizer.calls == 4 * 10
+    function.free()
+
+
+def test_the_first_evaluation_is_the_middle_and_nothing_but_the_optimizer_evaluates(tmp_path: Path) -> None:
+    """Scores, costs and starts are no evaluations of COCO's."""
+    (trial,) = coco.run(
+        experiment("random_search", functions="1", dimensions="2", instances="1", budget=50.0),
+        tmp_path,
+        say=lambda line: None,
+    )
+    assert trial.evaluations == 100
+    log = (tmp_path / "random_search" / "data_f1" / "bbobexp_f1_DIM2.tdat").read_text().splitlines()
+    first = next(line for line in log if not line.startswith("%"))
+    assert first.split()[0] == "1" and [float(x) for x in first.split()[-2:]] == [0.0, 0.0]
+
+
+def test_hits_are_counted_at_the_evaluation_and_not_at_the_call() -> None:
+    function = cocoex.Suite("bbob", "instances: 1", "dimensions: 2 function_indices: 1").get_problem(0)
+    best = cocoex.BareProblem("bbob", 1, 2, 1).best_parameter()
+    watch = Watch(function, optimal_value("bbob", 1, 1))
+    with pytest.raises(Stop):
+        watch.values(np.array([best + 3.0, best + 0.5, best, best + 1]))
+    assert watch.hits[100.0] == 1 and watch.hits[1.0] == 2 and watch.hits[1e-8] == 3 == watch.evaluations
+    function.free()
+
+
+def test_ert_by_hand() -> None:
+    trials = [Ended(1, 2, 1, 100, 0, {100.0: 1, 10.0: 40}), Ended(1, 2, 2, 60, 0, {100.0: 3})]
+    rows = {row["precision"]: (row["ert"], row["hits"]) for row in coco.ert(trials)}
+    assert rows[100.0] == (2.0, 2) and rows[10.0] == (100.0, 1) and rows[1.0] == (math.inf, 0)
+
+
+def test_noisy_functions_run_and_leave_the_hits_to_cocopp(tmp_path: Path, cocopp: Any) -> None:
+    one = experiment("pso", suite="bbob-noisy", functions="101", dimensions="2", instances="1..2", budget=100.0)
+    ended = coco.run(one, tmp_path, say=lambda line: None)
+    assert [trial.evaluations for trial in ended] == [200, 200]
+    assert not (tmp_path / "pso" / coco.ERT_FILE).exists()
+    assert json.loads((tmp_path / "pso" / coco.FACTS_FILE).read_text())["evaluations"] == 400
+    assert len(cocopp.pproc.DataSetList([str(tmp_path / "pso")])) == 1
+
+
+def test_the_command_line_runs_and_says_what_comes_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = "--optimizer pso --functions 1 --dimensions 2 --instances 1 --budget 20 --out exdata/"
+    command = ["coco", *arguments.split()]
+    assert main(command) == 0
+    assert "python -m cocopp exdata/pso" in capsys.readouterr().out and (tmp_path / "exdata/pso/data_f1").is_dir()
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "exdata/pso exists; remove it, or write --out another folder" in told
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "an optimizer that needs gradients": ({"optimizer": "adam"}, "write --gradient forward"),
+    "one that needs structure": ({"optimizer": "dp_step"}, "needs 'exact'"),
+    "an unknown suite": ({"suite": "bob"}, "did you mean 'bbob'?"),
+    "an unknown function": ({"functions": "25"}, "bbob has no function f=25"),
+    "an unknown dimension": ({"dimensions": "41"}, "bbob has no dimension d=41"),
+    "no range": ({"instances": "a"}, "--instances 'a' is not of the form 1..24 or 2,5,10"),
+    "no budget": ({"budget": 0.0}, "--budget 0 must be above 0"),
+    "gradients of noise": ({"suite": "bbob-noisy", "functions": "101", "gradient": "forward"}, "leave it out"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_a_bad_request_is_refused_before_anything_runs(what: str) -> None:
+    settings, message = BAD[what]
+    with pytest.raises(RequestError) as refused:
+        experiment(**{"optimizer": "pso", **settings})
+    assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def _has(package: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(package) is not None
+
+
+def _gradient() -> dict[str, str]:
+    return {} if _has("cma") else {"gradient": "forward"}
