@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from optbench.core import found_out
 from optbench.core.losses import Loss
+from optbench.core.trial import LOWEST_SEEN
 
 Batch = tuple[Tensor, ...]  # tensors that share axis 0, one row a sample; usually (inputs, targets)
 Net = Callable[..., Tensor]  # the module, or a functional stand-in that is called just like it
@@ -35,7 +38,7 @@ class Best:
     """The lowest training loss there is, as far as is known, and how that is known.
 
     source: "optimum" (known in closed form or proved), "bound" (nothing is lower, perhaps nothing reaches it),
-    "best known" (the lowest anyone here has seen).
+    "best known" (the lowest anyone here has seen), or LOWEST_SEEN, with NaN: nobody knows, a study tells.
     """
 
     value: float
@@ -50,36 +53,53 @@ class Known(NamedTuple):
 
 
 class Problem:
-    """Subclass it as a frozen dataclass whose fields are the problem's settings, and state the class attributes.
+    """Subclass it as a frozen dataclass whose fields are the problem's settings: `network`, `data` and `loss` suffice.
 
     A problem whose network answers a batch (inputs, targets) by outputs states `objective_loss`, and has a loss and its
-    metrics. Any other one states `loss_name` and writes `loss` itself.
+    metrics. Any other one writes `loss` itself. State the class attributes that you know; what can be found out is.
 
     `start` and `best` are data, verified by the tests: the median training loss of a fresh network over seeds 0 to 8,
     and the lowest loss known. Targets follow from them and so never depend on who else entered. State either as a class
-    attribute, or by `known` where settings change it. A start that is not stated is measured.
+    attribute, or by `known` where settings change it. A start that is not stated is measured. Where no best loss and no
+    bound is stated, a report takes the lowest loss seen in its study, and says so.
 
-    More than ten public methods, for it is all that can be said of a problem; an author writes network, data and little
-    else.
+    More than ten public methods, nearly all of them facts that a class attribute may state instead.
     """
 
-    track: ClassVar[str]
     objective_loss: ClassVar[Loss | None] = None  # MSE, L1, BCE, CROSS_ENTROPY or one of your own
     bound: ClassVar[float | None] = None  # nothing is below it; `best` where no better is known
     gives: ClassVar[frozenset[str]] = frozenset({"value", "grad"})  # the oracles that it answers
     instead_of_gradients: ClassVar[str] = ""  # what a user may do who wants them, where it gives none
     passes: ClassVar[float] = 100.0  # the default budget
     batch: ClassVar[int | None] = None  # the default minibatch; None is the full batch
-    dtype: ClassVar[torch.dtype] = torch.float32
-    stochastic: ClassVar[bool] = False  # True: a training forward draws random numbers, as dropout does
-    vmaps: ClassVar[bool] = True  # False: torch.vmap cannot batch this network, it runs lane by lane
+
+    @property
+    def track(self) -> str:
+        """ "function", "supervised", "unsupervised" or "reinforcement": as stated, else by what a batch holds."""
+        return found_out.track(self)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of parameters: as stated, else that of the data."""
+        return found_out.dtype(self)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a training forward draws random numbers, as dropout does: as stated, else as seen."""
+        return found_out.stochastic(self)
+
+    @property
+    def vmaps(self) -> bool:
+        """Whether torch.vmap can batch the network; else it runs lane by lane. As stated, else as tried."""
+        return found_out.vmaps(self)
 
     @property
     def loss_name(self) -> str:
-        """ "mse", "l1", "bce", "cross-entropy", "reward" or the function's name: what exact methods and tables read."""
-        if self.objective_loss is None:
-            raise NotImplementedError(f"{type(self).__name__} states neither `objective_loss` nor `loss_name`")
-        return self.objective_loss.name
+        """ "mse", "l1", "bce", "cross-entropy", "reward" or the like: what exact methods and tables read.
+
+        As stated, else the torch function that the loss calls last, else "own".
+        """
+        return self.objective_loss.name if self.objective_loss is not None else found_out.loss_name(self)
 
     @property
     def known(self) -> Known | None:
@@ -93,12 +113,10 @@ class Problem:
 
     @property
     def best(self) -> Best:
-        """The lowest training loss known, with its source: as stated, else the bound."""
+        """The lowest training loss known, with its source: as stated, else the bound, else left to the study."""
         if self.known and self.known.best is not None:
             return Best(self.known.best, "best known")
-        if self.bound is None:
-            raise NotImplementedError(f"{type(self).__name__} states neither `best` nor `bound`")
-        return Best(self.bound, "bound")
+        return Best(math.nan, LOWEST_SEEN) if self.bound is None else Best(self.bound, "bound")
 
     @property
     def taus(self) -> tuple[float, ...]:
@@ -148,9 +166,9 @@ class Problem:
 
     @property
     def targets(self) -> dict[float, float]:
-        """{tau: the training loss best + tau (start - best)}."""
+        """{tau: the training loss best + tau (start - best)}; none where the best loss is left to the study."""
         best = self.best.value
-        return {tau: best + tau * (self.start - best) for tau in self.taus}
+        return {} if math.isnan(best) else {tau: best + tau * (self.start - best) for tau in self.taus}
 
 
 def fresh(problem: Problem, seed: int, count: int = 1) -> list[nn.Module]:

@@ -11,6 +11,7 @@ from typing import Any
 
 STATUSES = ("spent", "finished", "diverged", "failed", "timeout", "killed", "inapplicable")
 FAILED = ("diverged", "failed", "timeout", "killed")
+LOWEST_SEEN = "lowest seen in this study"  # the source of a best loss that nobody states: the report's own trials tell
 
 Setting = int | float | bool | str | None | tuple[Any, ...]
 

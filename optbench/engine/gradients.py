@@ -29,8 +29,14 @@ _RESULTS = slice(1, 3)  # of a step's inputs: the memory that it fills with grad
 class Gradients:
     """Losses and gradients of B points, each on a batch of its own or all on one."""
 
-    def __init__(self, loss: Loss, labels: Sequence[bool], compiles: bool = False) -> None:
-        """labels: which of a batch's tensors hold class indices and no "ignored". compiles: see `MIN_STEPS`."""
+    def __init__(
+        self, loss: Loss, labels: Sequence[bool], compiles: bool = False, with_state: Callable[..., Any] | None = None
+    ) -> None:
+        """labels: which of a batch's tensors hold class indices and no "ignored". compiles: see `MIN_STEPS`.
+
+        with_state: (D,), {buffer: its value} and a batch -> scalar, {buffer: its value afterwards}.
+        """
+        self._loss_and_state = with_state
         self.overhead = 0.0  # seconds that compiling took: it is no part of training
         self._loss, self._labels, self._compiles = loss, labels, compiles
         self._points: Tensor | None = None  # the latest ones, and their blocks
@@ -59,6 +65,38 @@ class Gradients:
             mine = (block, gradients[lanes], losses[lanes], *(tensor[lanes] for tensor in own))
             self._run((block.shape, *kind), indexed, mine, batch)
             done = lanes.stop
+        return losses, gradients
+
+    def with_state(
+        self,
+        points: Tensor,
+        state: dict[str, Tensor],
+        batch: Batch,
+        draws: list[Tensor],
+        index: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The same for networks with buffers: state, {name: (B, ...)}, is brought up to date. Nothing is compiled."""
+        if self._loss_and_state is None:
+            raise ValueError("a loss with state is needed for networks with buffers")
+        whole: Any = self._loss_and_state
+        gradients, losses = torch.empty_like(points), points.new_empty(len(points))
+        size = self._block_size(points, batch, draws, index)
+
+        def loss(row: Tensor, own: dict[str, Tensor], samples: Batch, numbers: Batch) -> Any:
+            with Given(numbers), SampleLayout():
+                return whole(row, own, samples)
+
+        axes = (0, 0, None if index is None else 0, 0 if draws else None)
+        call = vmap(grad_and_value(loss, has_aux=True), in_dims=axes)
+        for lanes in torch.arange(len(points)).split(size):
+            part = slice(int(lanes[0]), int(lanes[-1]) + 1)
+            mine = batch if index is None else take(batch, index[part])
+            own = {name: value[part] for name, value in state.items()}
+            with ChannelLayout():
+                gradient, (value, after) = call(points[part], own, mine, tuple(numbers[part] for numbers in draws))
+            gradients[part], losses[part] = gradient, value
+            for name, values in after.items():
+                state[name][part] = values
         return losses, gradients
 
     @property

@@ -6,14 +6,16 @@ One lane runs the plain module, bit-equal to a bare loop and as fast. Several la
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from optbench.core.found_out import changing_buffers
 from optbench.core.minibatches import take
 from optbench.core.problem import Batch, Net, Problem, Splits, fresh
 from optbench.engine.data import splits
@@ -45,11 +47,18 @@ class BatchedModel:
         self._shapes = {name: p.shape for name, p in self.module.named_parameters()}
         self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self._bind()
+        self._changing = changing_buffers(problem) if any(True for _ in first.buffers()) else ()
+        # {name: (B, ...)} of several lanes; one lane's are the module's own.
+        self._state = self._of_lanes([dict(net.named_buffers()) for net in [first, *others]]) if others else {}
         labels = known_labels(splits(problem, device).train)
         self._population = Population(self._loss, labels, eager)
-        self._gradients = Gradients(self._loss, labels, steps >= MIN_STEPS and not eager)
+        self._gradients = Gradients(self._loss, labels, steps >= MIN_STEPS and not eager, self._loss_and_state)
         self._draws: dict[int, list[Draw]] = {}  # what a forward on so many samples draws
         self._scorer = Scorer(problem, fresh(problem, seeds[0])[0].to(device), self._stand_in)
+
+    def _of_lanes(self, buffers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """{name: (B, ...)} of the buffers that training changes."""
+        return {name: torch.stack([one[name] for one in buffers]).to(self._device) for name in self._changing}
 
     def _bind(self) -> None:
         """Let the module's parameters be views into row 0."""
@@ -68,8 +77,8 @@ class BatchedModel:
 
     @property
     def buffered(self) -> bool:
-        """Whether the network has a state beside its parameters, as batch normalisation has."""
-        return next(self.module.buffers(), None) is not None
+        """Whether the network has a state that training changes beside its parameters, as batch normalisation has."""
+        return bool(self._changing)
 
     def unflatten(self, row: Tensor) -> dict[str, Tensor]:
         """(D,) -> {parameter name: view in the network's shape}."""
@@ -86,6 +95,8 @@ class BatchedModel:
         own = self.problem.evaluate(points.flatten(0, 1))
         if own is not None:
             return own.view(points.shape[:2])
+        if self.buffered:
+            return self._values_one_by_one(points, batch, index, step)
         if index is None and not self.problem.stochastic:
             return self.losses(points.flatten(0, 1), batch).view(points.shape[:2])
         lanes = []
@@ -95,9 +106,23 @@ class BatchedModel:
                 lanes.append(self.losses(candidates, mine))
         return torch.stack(lanes)
 
+    def _values_one_by_one(self, points: Tensor, batch: Batch, index: Tensor | None, step: int) -> Tensor:
+        """The same for a network whose buffers every forward changes: each candidate finds what the last one left."""
+        module = dict(self.module.named_buffers())
+        lanes = []
+        for lane, candidates in enumerate(points):
+            mine = batch if index is None else take(batch, index[lane])
+            for name, state in self._state.items():
+                module[name].copy_(state[lane])
+            with self._noise(lane, step):
+                lanes.append(self.losses(candidates, mine))
+            for name, state in self._state.items():
+                state[lane] = module[name]
+        return torch.stack(lanes)
+
     def losses(self, points: Tensor, batch: Batch) -> Tensor:
         """(P, D) points on one shared batch -> (P,) losses, without gradients."""
-        if len(points) > 1 and self.problem.vmaps:
+        if len(points) > 1 and not self.buffered and self.problem.vmaps:
             return self._population.losses(points, batch, self.problem.stochastic)
         state = RandomState(self._device) if self.problem.stochastic else None
         found = []
@@ -135,6 +160,8 @@ class BatchedModel:
         if self.problem.stochastic:
             drawn = self.drawn(batch, index)
             draws = for_lanes(drawn, self._seeds, step, self.problem.dtype, self._device)
+        if self._state:
+            return self._gradients.with_state(points, self._state, batch, draws, index)
         return self._gradients(points, batch, draws, index)
 
     def backward(self, batch: Batch, step: int = 0) -> Tensor:
@@ -159,7 +186,7 @@ class BatchedModel:
 
     def score(self, points: Tensor, data: Splits) -> list[dict[str, float]]:
         """For (B, D) points the loss and metrics on every split, in eval mode, with random draws fixed."""
-        return self._scorer(points, data, self.module)
+        return self._scorer(points, data, self.module, self._state if len(points) == len(self.matrix) else {})
 
     def score_start(self) -> float:
         """The training loss of row 0 as it is now, in eval mode."""
@@ -179,12 +206,16 @@ class BatchedModel:
     def _loss(self, row: Tensor, batch: Batch) -> Tensor:
         return self.problem.loss(self._stand_in(row, self.module), batch)
 
-    def _stand_in(self, row: Tensor, module: nn.Module) -> Net:
-        """The module with the row's parameters, callable just like it."""
-        parameters = self.unflatten(row)
+    def _loss_and_state(self, row: Tensor, state: dict[str, Tensor], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        after = {name: value.clone() for name, value in state.items()}  # a forward changes them in place
+        return self.problem.loss(self._stand_in(row, self.module, after), batch), after
 
-        def net(*args: Any) -> Tensor:
-            return functional_call(module, parameters, args)
+    def _stand_in(self, row: Tensor, module: nn.Module, state: Mapping[str, Tensor] = MappingProxyType({})) -> Net:
+        """The module with the row's parameters and these buffers, callable just like it."""
+        tensors = {**self.unflatten(row), **state}
+
+        def net(*args: Any, **kwargs: Any) -> Tensor:
+            return functional_call(module, tensors, args, kwargs)
 
         return net
 

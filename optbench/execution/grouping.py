@@ -41,7 +41,7 @@ def lane_groups(tasks: Sequence[Task], width: int | None, eager: bool = False) -
     for same in alike.values():
         first = same[0]
         most = 1
-        if first.built.lanes and first.problem.vmaps and len(same) > 1:
+        if first.built.lanes and len(same) > 1 and first.problem.vmaps:
             trial = first.trial
             most = width or worthwhile(first.problem, first.built, trial.passes, trial.device, len(same), eager)
         step = most if width else _even(len(same), most)

@@ -175,8 +175,10 @@ class _Coordinator:
         progress.add(record, seconds)
 
     def _say_what_has_no_lanes(self, todo: Sequence[Task]) -> None:
+        if self._options.lanes == 1 or len(todo) == 1:
+            return
         names = list(dict.fromkeys(task.trial.problem for task in todo if not task.problem.vmaps))
-        if names and self._options.lanes != 1:
+        if names:
             self._say(f"{', '.join(names)}: torch.vmap cannot batch this network, so its trials run one by one")
 
     def _say_what_failed(self, planned: Plan) -> None:

@@ -12,8 +12,8 @@ _HINTS = (
     ),
     (
         r"same dtype|expected scalar type|Found dtype|but found (Double|Float|Long|Half)|Float and Double",
-        "two number types meet: a problem's data and network have the dtype that it states (float32 if it states "
-        "none), an optimizer makes its tensors with dtype=f.dtype",
+        "two number types meet: a problem's data and network have the dtype that it states (that of its data if it "
+        "states none), an optimizer makes its tensors with dtype=f.dtype",
     ),
     (
         r"vmap|data-dependent control flow|functorch",

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from optbench.core.found_out import changing_buffers
 from optbench.core.problem import TRACKS, Problem, fresh
-from optbench.core.trial import Trial
+from optbench.core.trial import LOWEST_SEEN, Trial
 from optbench.engine.data import splits
 from optbench.engine.model import BatchedModel
 from optbench.registry.catalog import Catalog
@@ -43,10 +44,16 @@ def problem_checks(name: str, catalog: Catalog) -> dict[str, Callable[[], None]]
 def _states(problem: Problem) -> None:
     if problem.track not in TRACKS:
         raise CheckError(f"track {problem.track!r} is none of {', '.join(TRACKS)}")
+    if problem.best.source == LOWEST_SEEN:
+        return _positive_budget(problem)
     if problem.best.source not in ("optimum", "bound", "best known"):
         raise CheckError(f"best.source {problem.best.source!r} is none of optimum, bound, best known")
     if not problem.best.value < problem.start:
         raise CheckError(f"best {problem.best.value:g} is not below start {problem.start:g}")
+    return _positive_budget(problem)
+
+
+def _positive_budget(problem: Problem) -> None:
     if not problem.passes > 0:
         raise CheckError(f"passes {problem.passes:g} is no budget")
 
@@ -124,7 +131,7 @@ def _start_true(problem: Problem) -> None:
 
 
 def _vmaps(problem: Problem) -> None:
-    if not problem.vmaps or problem.stochastic:
+    if not problem.vmaps or problem.stochastic or changing_buffers(problem):
         return
     model = BatchedModel(problem, (0, 1, 2), "cpu")
     batch = splits(problem, "cpu").train

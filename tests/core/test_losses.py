@@ -56,7 +56,7 @@ def test_a_class_may_state_its_name_and_write_its_loss() -> None:
     class Nothing(Problem):
         pass
 
-    for call in (lambda: Nothing().loss_name, lambda: Nothing().best, lambda: Nothing().loss(nn.Identity(), ())):
+    for call in (lambda: Nothing().loss_name, lambda: Nothing().data(), lambda: Nothing().loss(nn.Identity(), ())):
         with pytest.raises(NotImplementedError, match="Nothing"):
             call()
 

@@ -232,11 +232,12 @@ def test_scores_are_no_more_than_the_budget_has_passes(passes: float, scores: in
 
 
 class Buffered(Bowl):
-    """A bowl whose network holds more than its parameters."""
+    """A bowl whose network holds more than its parameters: in training it counts its forward passes."""
 
     def network(self) -> nn.Module:
         net = super().network()
         net.register_buffer("seen", torch.zeros(1))
+        net.register_forward_pre_hook(lambda module, _: module.seen.add_(1) and None if module.training else None)
         return net
 
 

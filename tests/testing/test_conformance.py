@@ -202,11 +202,11 @@ ODD = {
         "",
     ),
     "control flow": (
-        {"forward": "return self.layer(x) if self.layer(x).sum() > 0 else self.layer(2 * x)"},
+        {"stated": "vmaps = True", "forward": "return self.layer(x) if self.layer(x).sum() > 0 else self.layer(2 * x)"},
         "vmaps = False",
     ),
     "data in place": ({"loss": "x += 0.1; return (net(x) - y).square().mean()"}, "changes the data in place"),
-    "number type": ({"dtype": "torch.float64"}, "two number types meet"),
+    "number type": ({"stated": "dtype = torch.float32", "dtype": "torch.float64"}, "two number types meet"),
 }
 
 

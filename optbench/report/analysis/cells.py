@@ -35,7 +35,7 @@ def costs(study: Study) -> pd.DataFrame:
                     | _interval("passes", median_interval(cost))
                     | {"ert_passes": expected_cost(cost, budget[cell])}
                     | {"seconds": median_interval(seconds[cell, k]).estimate}
-                    | {"seconds_comparable": study.comparable(cell)}
+                    | {"seconds_comparable": study.comparable(cell), "measured_from": study.best(problem)[1]}
                 )
     return pd.DataFrame(rows, columns=None if rows else [*_COST_COLUMNS])
 
@@ -43,6 +43,7 @@ def costs(study: Study) -> pd.DataFrame:
 _COST_COLUMNS = (
     *("problem", "label", "tau", "target_loss", "trials", "hits"),
     *("passes", "passes_low", "passes_high", "ert_passes", "seconds", "seconds_comparable"),
+    "measured_from",
 )
 
 

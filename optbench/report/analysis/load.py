@@ -10,6 +10,7 @@ import pandas as pd
 
 from optbench.records.reader import Results
 from optbench.report.analysis import timings
+from optbench.report.analysis.lowest_seen import with_lowest_seen
 from optbench.report.analysis.question import TRAINING
 from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of, outcomes
 
@@ -57,6 +58,7 @@ def load_study(folders: Sequence[Results], axis: str = TOTAL) -> Study:
         axis = ORACLE
     if axis == TOTAL:
         _add_own_work(table, curves, facts)
+    facts = with_lowest_seen(facts, table, curves)
     for column, values in outcomes(table, curves, facts, TRAINING).items():
         table[column] = values
     curves["clock"], table["comparable"] = timings.clock(table, curves, bounds_of(curves, len(table)))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.bands import Bands
 from optbench.report.analysis.statistics import Array
 from optbench.report.analysis.study import Study
@@ -56,6 +57,8 @@ def _figure(
 
 def _gap_name(study: Study, problems: Sequence[str]) -> str:
     known = [not math.isnan(study.best(problem)[0]) for problem in problems]
+    if all(study.best(problem)[1] == LOWEST_SEEN for problem in problems):
+        return "loss above lowest seen"
     return "loss above best" if all(known) else "loss" if not any(known) else "loss (above best if known)"
 
 

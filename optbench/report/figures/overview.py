@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.study import Study
 from optbench.report.figures.curves import PAGE, pages
 from optbench.report.figures.style import GREY, PAPER, Style, log, pyplot, short, short_all
@@ -107,7 +108,9 @@ def _gaps(
         panel.set_title(short(problems[k], 30))
         panel.set_yticks(places, short_all([*labels], 22))
         if k >= len(problems) - columns:
-            panel.set_xlabel("final loss above best" if prefix == "gap" else "final loss")
+            seen = study.best(problems[k])[1] == LOWEST_SEEN
+            gap = "final loss above lowest seen" if seen else "final loss above best"
+            panel.set_xlabel(gap if prefix == "gap" else "final loss")
     return figure
 
 

@@ -9,9 +9,11 @@ from optbench.report.analysis.study import Study
 from optbench.report.figures import curves
 from optbench.report.format import number
 from optbench.report.sections.base import Content, Drawing, Section
+from optbench.report.sentences.measured_from import measured_from
 
 CAPTIONS = {
-    "curves_passes": "Training loss above the best known against passes: median over seeds with its interval.",
+    "curves_passes": "Training loss above the best known, or above the lowest seen, against passes: "
+    "median over seeds with its interval.",
     "curves_seconds": "The same against the optimizer's own seconds.",
 }
 
@@ -23,7 +25,10 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         return None
     figures = curves.figures(study, drawing.labels, drawing.styles, "passes")
     figures |= curves.figures(study, drawing.labels, drawing.styles, "seconds")
-    values = {"coverage": _coverage(study), "live": live.packed_plot(study, drawing.styles)}
+    values = {
+        "coverage": " ".join([_coverage(study), *measured_from(study)]),
+        "live": live.packed_plot(study, drawing.styles),
+    }
     return Content(values, figures=figures, captions=CAPTIONS)
 
 

@@ -15,7 +15,8 @@ from optbench.report.sections.base import Content, Drawing, Section
 from optbench.report.sentences import certificates
 
 GAPS = (
-    "Training loss of the returned point above the best known. A cross is infinite: most trials have no result. "
+    "Training loss of the returned point above the best known, or above the lowest seen. A cross is infinite: most "
+    "trials have no result. "
     "An arrow lies beyond the axis."
 )
 

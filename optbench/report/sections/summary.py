@@ -14,6 +14,7 @@ from optbench.report.figures import anytime
 from optbench.report.figures.style import MAX_DRAWN
 from optbench.report.format import DASH, between, percent, plural, target_name
 from optbench.report.sections.base import Content, Drawing, Section
+from optbench.report.sentences.measured_from import measured_from
 
 MAX_TARGETS = 4  # columns of the summary; tables/hits.csv has all
 CAPTIONS = {
@@ -27,7 +28,8 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     """None where no trial was planned."""
     if not len(findings.study.trials):
         return None
-    values = {"uneven": _uneven(findings), "crowd": _crowd(len(findings.study.labels))}
+    seen = " ".join(measured_from(findings.study))
+    values = {"seen": seen, "uneven": _uneven(findings), "crowd": _crowd(len(findings.study.labels))}
     figures = {
         "scores": anytime.scores(findings.ranking, drawing.styles),
         "summary": anytime.summary(findings.study, findings.ranking, drawing.styles),

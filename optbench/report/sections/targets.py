@@ -5,6 +5,7 @@ from __future__ import annotations
 from optbench.report.analysis.findings import Findings
 from optbench.report.figures import overview
 from optbench.report.sections.base import Content, Drawing, Section
+from optbench.report.sentences.measured_from import measured_from
 
 
 def content(findings: Findings, drawing: Drawing) -> Content | None:
@@ -12,7 +13,8 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     if not len(findings.study.trials):
         return None
     figures = {"targets": overview.targets(findings.study, drawing.labels, findings.costs)}
-    return Content({}, {"costs": findings.costs}, {}, figures, {"targets": "Median passes to each target."})
+    seen = " ".join(measured_from(findings.study))
+    return Content({"seen": seen}, {"costs": findings.costs}, {}, figures, {"targets": "Median passes to each target."})
 
 
 SECTION = Section("targets", "Cost to target", content)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.certificates import STATED_DIGITS, all_weights, below_bound, distance, rounding
 from optbench.report.analysis.study import Study
 from optbench.report.format import listed, number, records_of
@@ -24,6 +25,11 @@ def reference(study: Study, problem: str) -> str:
         return (
             f"No training loss is below {number(value)}, a bound that perhaps nothing reaches: "
             "the gap to it is at least the regret, not the regret."
+        )
+    if source == LOWEST_SEEN:
+        return (
+            f"Nobody states the best training loss, so {number(value)}, the {LOWEST_SEEN}, stands in for it. "
+            "Gaps and targets are measured from there; another entrant that goes lower moves them."
         )
     return f"The lowest training loss known is {number(value)} ({source}); the optimum may be lower."
 

@@ -13,6 +13,7 @@ from optbench.report.analysis.study import ORACLE, Study
 from optbench.report.format import plural
 from optbench.report.sentences import certificates, comparison
 from optbench.report.sentences.disagreement import disagreement
+from optbench.report.sentences.measured_from import measured_from
 from optbench.report.sentences.one_problem import one_problem
 from optbench.report.sentences.outcomes import completeness, failures
 from optbench.report.sentences.reached import lowest_test_loss, reached
@@ -62,7 +63,8 @@ def _minimises(findings: Findings) -> tuple[list[str], list[str]]:
         more = [*not_ranked(ranking), *_cost_of_tuning(findings)]
         if not findings.one_problem:
             more += reached(study, findings.costs, [*ranking.order, *ranking.apart])
-    return _compared(findings), [*more, *failures(study), *_switches(ranking), _axis(study)]
+    rest = [*more, *failures(study), *_switches(ranking), _axis(study)]
+    return [*_compared(findings), *measured_from(study)], rest
 
 
 def _generalises(findings: Findings) -> tuple[list[str], list[str]]:
