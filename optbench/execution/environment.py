@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -71,7 +71,7 @@ def problem_facts(name: str, problem: Problem, catalog: Catalog, device: str) ->
         model.score(model.matrix, data)
         samples = len(data.train[0])
         cost = flops(problem, samples, device)[0]
-        goal = _goal(problem.start, problem.best, problem.taus)
+        goal = _goal(problem.start, problem.best, problem.taus, problem.targets)
         validation = validation_goal(name, problem) if data.valid else {}
     except Exception as error:
         raise RequestError(f"problem {name}: {type(error).__name__}: {' '.join(str(error).split())}") from None
@@ -103,13 +103,15 @@ def validation_goal(name: str, problem: Problem) -> dict[str, Any]:
         start, best = LOWEST[name][0], Best(LOWEST[name][1], "lowest reached")
     else:
         start, best = measured_start(problem, "valid"), problem.best
-    return _goal(start, best, VALIDATION_TAUS)
+    return _goal(
+        start, best, VALIDATION_TAUS, {tau: best.value + tau * (start - best.value) for tau in VALIDATION_TAUS}
+    )
 
 
-def _goal(start: float, best: Best, taus: Sequence[float]) -> dict[str, Any]:
+def _goal(start: float, best: Best, taus: Sequence[float], targets: Mapping[float, float]) -> dict[str, Any]:
     """Start, best loss and targets as the report reads them; where nobody knows the best loss, it makes the targets."""
     if math.isnan(best.value):
         shares = [float(f"{tau:g}") for tau in taus]
         return {"start": start, "best": {"value": None, "source": best.source}, "targets": {}, "taus": shares}
-    targets = {f"{tau:g}": best.value + tau * (start - best.value) for tau in taus}
-    return {"start": start, "best": {"value": best.value, "source": best.source}, "targets": targets}
+    stated = {f"{tau:g}": value for tau, value in targets.items()}
+    return {"start": start, "best": {"value": best.value, "source": best.source}, "targets": stated}
