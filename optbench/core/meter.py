@@ -57,6 +57,8 @@ class Spent(NamedTuple):
     ended: bool = False  # the budget did not cover what was asked for, so Stop was raised
     own_flops: int = 0  # of the optimizer itself, between its calls
     own_seconds: float = 0.0  # of the group, on the optimizer's clock, without the problem's
+    products: int = 0  # samples of `backward` that went through a Hessian-vector product, not a plain backward pass
+    product_flops: int = 0  # of `flops`, theirs
 
 
 class Meter:
@@ -72,6 +74,7 @@ class Meter:
         self.ended = False
         self._device, self._owner = device, (os.getpid(), get_ident())
         self._forward = self._backward = self._evaluations = self._refused = 0
+        self._products = self._product_flops = 0
         self.warmup = 0.0  # seconds taken off the clock
         self._seconds = 0.0  # until the clock was stopped last
         self._since: float | None = None  # when it was started last; None while it stands
@@ -88,7 +91,16 @@ class Meter:
         seconds = self._seconds + (0.0 if since is None else perf_counter() - since)
         passes = self.units / self.costs.one_pass
         counts = self._forward, self._backward, self._evaluations, self.units
-        return Spent(*counts, passes, seconds, self.warmup, self._refused, self.ended)
+        return Spent(
+            *counts,
+            passes,
+            seconds,
+            self.warmup,
+            self._refused,
+            self.ended,
+            products=self._products,
+            product_flops=self._product_flops,
+        )
 
     def start_clock(self) -> None:
         """Let the clock run from now on: what came before is no training."""
@@ -118,6 +130,13 @@ class Meter:
         self.units += units
         self._evaluations += evaluations
         self.calls += 1
+
+    def spend_product(self, samples: int, units: int) -> None:
+        """Count a Hessian-vector product: samples that went backward once more, FLOPs."""
+        self._backward += samples
+        self._products += samples
+        self._product_flops += units
+        self.units += units
 
     def exclude(self, seconds: float) -> None:
         """Take seconds that compiling took off the clock."""

@@ -41,5 +41,17 @@ class Model(Protocol):
     def backward(self, batch: Batch, step: int) -> Tensor:
         """The scalar loss of the plain network, with its gradients left in `.grad`."""
 
+    def graph(self, batch: Batch, step: int) -> tuple[Tensor, list[Tensor | None]]:
+        """The loss of the plain network and its gradients, both with their graphs."""
+
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        """The scalar loss of the plain network with its graph."""
+
+    def product_flops(self, samples: int) -> int:
+        """FLOPs of a Hessian-vector product on so many samples, beyond the gradient's."""
+
+    def backward_seen(self, samples: int) -> float:
+        """What a backward pass on so many samples counts as where all operations of torch are watched."""
+
     def score(self, points: Tensor, data: Splits) -> list[dict[str, float]]:
         """(B, D) -> for each point its loss and metrics on every split, in eval mode."""

@@ -7,8 +7,8 @@ clock standing still.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,9 @@ from optbench.core.model import Model
 from optbench.core.outcome import Answer, Outcome
 from optbench.core.own_work import OwnWork
 from optbench.core.parameters import ManyLanes, OneLane
-from optbench.core.problem import Problem, Splits
+from optbench.core.problem import Batch, Problem, Splits
 from optbench.core.scoring import Point, Scoring
+from optbench.core.second_order import charged, differentiable
 from optbench.core.structure import Inapplicable, Structure, structure_of, weight_grid
 
 __all__ = [
@@ -45,9 +46,10 @@ class Objective:
     """B trials of one problem, metered. Work past the budget raises Stop, and so does every later call.
 
     `engine.metered.metered` builds one. It has more than ten public methods, for it is all that optimizers of four
-    kinds see: value (zeroth order), value_and_grad (first order), parameters, parameters_of, closure and next_step
-    (torch.optim), structure, charge and certify (exact methods); start, rand, randn, recommend and charge_own serve all
-    of them. The runner begins with start_clock and counting_own_work, and ends with finish.
+    kinds see: value (zeroth order), value_and_grad (first order), parameters, parameters_of, closure, its form with a
+    graph, loss and next_step (torch.optim), structure, charge and certify (exact methods); start, rand, randn,
+    recommend and charge_own serve all of them. The runner begins with start_clock and counting_own_work, and ends with
+    finish.
     """
 
     def __init__(
@@ -201,15 +203,51 @@ class Objective:
         What torch's `optimizer.step(closure)` asks for. Calls between two `next_step` see one minibatch. Raises
         OracleError where the optimizer declares no gradients.
         """
+        return self._gradient(graph=False)
+
+    def closure_with_graph(self) -> Tensor:
+        """The same for a single lane, with gradients that can be differentiated, for Hessian-vector products.
+
+        Each product is charged as one more backward pass, at its own FLOPs. Raises OracleError where the optimizer
+        declares no gradients, Inapplicable where the loss has no second derivative.
+        """
+        return self._gradient(graph=True)
+
+    def _gradient(self, graph: bool) -> Tensor:
         self._allow("closure", "grad", "exact")
         with self._own:
             self._enter()
             self._meter.afford(self._meter.costs.gradient)
             batch, index = self._batches.current()
             try:
+                if graph:
+                    return self._with_graph(batch)
                 return self._parameters.losses(batch, index, self._meter.calls)
             finally:
                 self._spend_gradient()
+
+    def loss(self) -> Tensor:
+        """Loss of the parameters of a single lane with its graph, for optimizers that run the backward pass themselves.
+
+        Every backward pass through it is charged. Raises OracleError where the optimizer declares no gradients.
+        """
+        self._allow("loss", "grad", "exact")
+        costs = self._meter.costs
+        with self._own:
+            self._enter()
+            self._meter.afford(costs.gradient)
+            batch, _ = self._batches.current()
+            seen = self._model.backward_seen(costs.batch)
+            self._meter.spend(costs.batch, 0, costs.forward, 1)
+            loss = self._model.loss(batch, self._meter.calls - 1)
+
+        def backward() -> None:
+            self._meter.enter()
+            self._meter.afford(costs.backward)
+            self._meter.spend(0, costs.batch, costs.backward, 0)
+            self._own.exclude(seen)
+
+        return charged(backward, loss)
 
     def next_step(self, lane: int | None = None) -> None:
         """Draw a minibatch and keep it until the next call: for steps that evaluate several times, as LBFGS does.
@@ -299,6 +337,8 @@ class Objective:
         """
         if self._outcome is None:
             self._meter.end()
+            for leaf in self._model.leaves:
+                leaf.grad = None  # one with a graph would keep itself, its parameter and all between them alive
             self._scoring.forget(self.spent.passes)
             points = self._score(final=True)
             self._outcome = Outcome(
@@ -323,6 +363,28 @@ class Objective:
                 self._score()
             if all(self._scoring.diverged):
                 self._meter.stop()
+
+    def _with_graph(self, batch: Batch) -> Tensor:
+        """The loss of the only lane, with gradients in `.grad` whose own backward passes are charged."""
+        costs = self._meter.costs
+        try:
+            flops = self._model.product_flops(costs.batch)
+        except RuntimeError as error:
+            raise Inapplicable(f"the loss has no second derivative: {error}") from None
+
+        @contextmanager
+        def product() -> Iterator[None]:
+            self._meter.enter()
+            self._meter.afford(flops)
+            with self._own.excluded():
+                try:
+                    yield
+                finally:
+                    self._meter.spend_product(costs.batch, flops)
+
+        loss, gradients = self._model.graph(batch, self._meter.calls)
+        differentiable(product, gradients, self._model.leaves)
+        return loss.detach()
 
     def _spend_gradient(self) -> None:
         costs = self._meter.costs

@@ -104,6 +104,25 @@ class OwnWork:
         self._left_out += flops
 
     @contextmanager
+    def excluded(self) -> Iterator[None]:
+        """The problem's work within a stretch, which cannot end there: inside another operation's backward pass."""
+        watch, began = self._watch, perf_counter()
+        if watch is not None:
+            watch.paused = True
+        try:
+            yield
+        finally:
+            if watch is not None:
+                watch.paused = False
+            if self._since is not None:
+                self._since += perf_counter() - began
+
+    def exclude(self, flops: float) -> None:
+        """The stretch under way does so much of the problem's work, in FLOPs; one that is not watched counts none."""
+        if self._watch is not None:
+            self._watch.flops -= flops
+
+    @contextmanager
     def counting(self) -> Iterator[None]:
         """Count what happens outside the oracle until the end."""
         self._on = True
@@ -164,13 +183,22 @@ class _Watch(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.flops = 0.0
+        self.paused = False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.flops += cost_of(func, args, kwargs or {}, out)
+        if not self.paused:
+            self.flops += cost_of(func, args, kwargs or {}, out)
         return out
+
+
+def seen(work: Callable[[], object]) -> float:
+    """FLOPs that this work would count as, were it the optimizer's own."""
+    with _Watch() as watch:
+        work()
+    return watch.flops
 
 
 def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> float:

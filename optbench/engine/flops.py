@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from optbench.core.meter import Costs
+from optbench.core.own_work import seen
 from optbench.core.problem import Problem, fresh
 from optbench.engine.data import head, splits
 
@@ -32,6 +33,33 @@ def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
             problem.loss(module, batch).backward()
     backward = max(0, counter.get_total_flops() - 2 * forward)
     return (forward, backward) if forward else (samples, samples * problem.gradient_evaluations)
+
+
+@lru_cache(maxsize=256)
+def product(problem: Problem, samples: int, device: str) -> int:
+    """FLOPs of a Hessian-vector product on so many samples, beyond those of the gradient; measured once a process.
+
+    Where operations count as none it costs a gradient: one unit a sample for each way (Baur & Strassen 1983). Raises
+    RuntimeError for a loss without a second derivative.
+    """
+    batch = head(splits(problem, device).train, samples)
+    module = fresh(problem, 0)[0].to(device)
+    with torch.random.fork_rng(), torch.enable_grad():
+        leaves = list(module.parameters())
+        first = torch.autograd.grad(problem.loss(module, batch), leaves, create_graph=True, allow_unused=True)
+        known = [gradient for gradient in first if gradient is not None and gradient.requires_grad]
+        with FlopCounterMode(display=False) as counter:
+            torch.autograd.grad(known, leaves, [torch.ones_like(g) for g in known], allow_unused=True)
+    return counter.get_total_flops() or 2 * samples
+
+
+@lru_cache(maxsize=256)
+def backward_seen(problem: Problem, samples: int, device: str) -> float:
+    """What a backward pass on so many samples counts as where all operations of torch are watched."""
+    batch = head(splits(problem, device).train, samples)
+    module = fresh(problem, 0)[0].to(device)
+    with torch.random.fork_rng(), torch.enable_grad():
+        return seen(problem.loss(module, batch).backward)
 
 
 def costs(problem: Problem, batch: int | None, device: str) -> Costs:

@@ -18,6 +18,7 @@ from torch.func import functional_call
 from optbench.core.found_out import changing_buffers
 from optbench.core.minibatches import take
 from optbench.core.problem import Batch, Net, Problem, Splits, fresh
+from optbench.engine import flops
 from optbench.engine.data import splits
 from optbench.engine.gradients import MIN_STEPS, Gradients
 from optbench.engine.population import Population
@@ -172,6 +173,25 @@ class BatchedModel:
             loss = self.problem.loss(self.module, batch)
             loss.backward()
         return loss.detach()
+
+    def graph(self, batch: Batch, step: int = 0) -> tuple[Tensor, list[Tensor | None]]:
+        """The loss of the plain module and its gradients, in the order of `leaves`, both with their graphs."""
+        with torch.enable_grad(), self._noise(0, step):
+            loss = self.problem.loss(self.module, batch)
+            return loss, list(torch.autograd.grad(loss, self.leaves, create_graph=True, allow_unused=True))
+
+    def loss(self, batch: Batch, step: int = 0) -> Tensor:
+        """The loss of the plain module with its graph."""
+        with torch.enable_grad(), self._noise(0, step):
+            return self.problem.loss(self.module, batch)
+
+    def product_flops(self, samples: int) -> int:
+        """FLOPs of a Hessian-vector product on so many samples, beyond the gradient's."""
+        return flops.product(self.problem, samples, self._device)
+
+    def backward_seen(self, samples: int) -> float:
+        """What a backward pass on so many samples counts as where all operations of torch are watched."""
+        return flops.backward_seen(self.problem, samples, self._device)
 
     def drawn(self, batch: Batch, index: Tensor | None) -> list[Draw]:
         """What a stochastic network draws in a forward on so many samples, seen once and kept."""

@@ -34,17 +34,20 @@ def _counts(spent: Spent, nonfinite: int, costs: Costs, limit: int) -> str | Non
     for name in ("forward", "backward", "evaluations", "flops"):
         if getattr(spent, name) < 0:
             return f"{name} is {getattr(spent, name)}"
+    if not 0 <= spent.products <= spent.backward or not 0 <= spent.product_flops <= spent.flops:
+        return f"{spent.products} of {spent.backward} samples backward went through Hessian-vector products"
     if not 0 <= nonfinite <= spent.evaluations:
         return f"{nonfinite} of {spent.evaluations} evaluations were not finite"
     if spent.flops > limit:
         return f"spent {spent.flops / costs.one_pass:.4g} of {limit / costs.one_pass:.4g} passes"
     if not math.isclose(spent.passes, spent.flops / costs.one_pass, rel_tol=1e-9, abs_tol=1e-9):
         return f"{spent.passes:.4g} passes, but the FLOPs are those of {spent.flops / costs.one_pass:.4g}"
-    in_passes = costs.of(spent.forward, spent.backward)
-    in_batches = (spent.forward * costs.forward + spent.backward * costs.backward) / costs.batch
+    backward, flops = spent.backward - spent.products, spent.flops - spent.product_flops
+    in_passes = costs.of(spent.forward, backward)
+    in_batches = (spent.forward * costs.forward + backward * costs.backward) / costs.batch
     slack = COUNT_SLACK * in_passes + spent.evaluations + 1
-    if not min(in_passes, in_batches) - slack <= spent.flops <= max(in_passes, in_batches) + slack:
-        return f"{spent.flops:.4g} FLOPs, but the samples sent forward and backward cost {in_passes:.4g}"
+    if not min(in_passes, in_batches) - slack <= flops <= max(in_passes, in_batches) + slack:
+        return f"{flops:.4g} FLOPs, but the samples sent forward and backward cost {in_passes:.4g}"
     return None
 
 

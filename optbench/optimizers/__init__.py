@@ -106,6 +106,30 @@ OPTIMIZERS: dict[str, Entry] = {
     "mars": Entry(
         f"{_MODERN}:MARS", "gradient", "MARS, variance-reduced AdamW (Yuan et al. 2025)", {"lr": 0.01}, _LR, _MODERN
     ),
+    "soap": Entry(
+        f"{_MODERN}:SOAP",
+        "gradient",
+        "SOAP, Adam in Shampoo's eigenbasis (Vyas et al. 2025)",
+        {"lr": 0.01},
+        _LR,
+        _MODERN,
+    ),
+    "adahessian": Entry(
+        f"{_MODERN}:AdaHessian",
+        "gradient",
+        "AdaHessian, a Hessian-vector product a step (Yao et al. 2021)",
+        {"lr": 0.1},
+        _LR,
+        _MODERN,
+    ),
+    "sophia": Entry(
+        f"{_MODERN}:SophiaH",
+        "gradient",
+        "Sophia, clipped by the Hessian's diagonal, one product in ten steps (Liu et al. 2024)",
+        {"lr": 0.1, "p": 0.1},
+        {"lr": (1e-3, 10.0, "log"), "p": (0.01, 1.0, "log"), "schedule": ("constant", "cosine")},
+        _MODERN,
+    ),
     "sam": Entry(
         f"{_MODERN}:SAM(torch.optim:AdamW)",
         "gradient",

@@ -16,6 +16,7 @@ from torch import nn
 from optbench.core.trial import RequestError
 from optbench.optimizers.gradient.combination import DECAYED, Combination, Part, base_argument, required
 from optbench.optimizers.gradient.elementwise import arguments
+from optbench.optimizers.gradient.probes import is_fused
 from optbench.optimizers.gradient.rules import NO_RULE, Rule
 from optbench.optimizers.gradient.schedules import Schedule
 from optbench.optimizers.gradient.torch_optim import TorchOptim
@@ -90,7 +91,7 @@ def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: s
 
     A class that cannot be built as it comes, without any setting, is no bad request: it costs its own trials alone.
     """
-    if cls.step is torch.optim.Optimizer.step:
+    if cls.step is torch.optim.Optimizer.step and not is_fused(cls):
         raise RequestError(f"{text}: {cls.__name__} has no step of its own, it is a base class")
     if base_argument(cls):
         raise RequestError(f"{text}: {cls.__name__} wraps another optimizer, write {text}(adamw[lr=0.001])")

@@ -7,7 +7,7 @@ signature requires is given where the objective knows it: the network, the numbe
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from optbench.core.objective import Inapplicable, Objective
+from optbench.optimizers.gradient.fused import train_fused
+from optbench.optimizers.gradient.probes import Traits, is_fused, kind_of, traits
 from optbench.optimizers.gradient.rules import NO_RULE, Described, Rule, described, missing
 from optbench.optimizers.gradient.schedules import Schedule
 from optbench.optimizers.gradient.side_by_side import train_side_by_side
@@ -43,6 +45,16 @@ class Part:
     def followed(self) -> Schedule:
         """The part's own schedule, or that of its base: a wrapper usually has the param groups of its base."""
         return self.schedule if self.schedule.moves or self.base is None else self.base.followed
+
+    @property
+    def key(self) -> Hashable:
+        """The classes and what they are built with, but for numbers."""
+        return self.cls, kind_of(self.settings), self.base and self.base.key
+
+    @property
+    def traits(self) -> Traits:
+        """What the class, around its base, needs, found out by trying."""
+        return traits(self.key, lambda parameters: self.on(parameters, {}))
 
     @property
     def wants_network(self) -> bool:
@@ -120,8 +132,16 @@ class Combination:
 
     @property
     def lanes(self) -> bool:
-        """A part that asks for the network trains one lane: the others' parameters are in no network."""
-        return not any(part.wants_network for part in self.parts)
+        """Whether several trials train at once as each does alone.
+
+        A part that asks for the network trains one lane: the others' parameters are in no network.
+        """
+        return not any(part.wants_network for part in self.parts) and all(part.traits.lanes for part in self.parts)
+
+    @property
+    def graph(self) -> bool:
+        """Whether a part needs gradients that can be differentiated."""
+        return any(part.traits.graph for part in self.parts)
 
     def minimise(self, f: Objective) -> None:
         self.together([self] * f.lanes).minimise(f)
@@ -142,6 +162,8 @@ class Combination:
             "epoch": 1,
         }
         built, schedules = [], []
+        if len(self.parts) > 1 and (fused := [part.cls.__name__ for part in self.parts if is_fused(part.cls)]):
+            raise Inapplicable(f"{fused[0]} updates the whole network in its backward pass, no other part has a share")
         for part, taken in zip(self.parts, assigned(self.parts, parameters, described(f.network)), strict=True):
             try:
                 built.append(part.on(taken, known))
@@ -159,8 +181,10 @@ class Combinations:
     lanes: Sequence[Combination]
 
     def minimise(self, f: Objective) -> None:
-        if f.lanes == 1:
-            train(f, *self.lanes[0].build(f, f.parameters()))
+        if f.lanes == 1 and is_fused(self.lanes[0].parts[0].cls):
+            train_fused(f, *self.lanes[0].build(f, f.parameters()))
+        elif f.lanes == 1:
+            train(f, *self.lanes[0].build(f, f.parameters()), graph=self.lanes[0].graph)
         else:
             train_side_by_side(f, [partial(lane.build, f) for lane in self.lanes])
 

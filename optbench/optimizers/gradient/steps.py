@@ -90,4 +90,7 @@ def _takes_argument(step: Callable[..., Any]) -> bool:
 
 def _digest(tensor: Tensor | None) -> str:
     """Sum and norm: they tell a changed tensor without the memory of a copy."""
-    return "none" if tensor is None else f"{float(tensor.sum())!r} {float(tensor.norm())!r}"
+    if tensor is None:
+        return "none"
+    plain = tensor.detach()
+    return f"{float(plain.sum())!r} {float(plain.norm())!r}"

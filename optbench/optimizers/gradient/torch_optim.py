@@ -17,6 +17,7 @@ from torch import nn
 from optbench.core.objective import Inapplicable, Objective
 from optbench.optimizers.gradient.elementwise import stacked_settings
 from optbench.optimizers.gradient.modes import score_in_eval_mode
+from optbench.optimizers.gradient.probes import Traits, kind_of, traits
 from optbench.optimizers.gradient.schedules import Rates, Schedule
 from optbench.optimizers.gradient.side_by_side import train_side_by_side
 from optbench.optimizers.gradient.steps import Steps
@@ -33,11 +34,20 @@ class TorchOptim:
 
     needs: ClassVar[str] = "grad"
     full_batch: ClassVar[bool] = False
-    lanes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         Schedule(self.schedule, self.warmup)
         self.on([nn.Parameter(torch.zeros(2, 2))])  # the class checks its own ranges
+
+    @property
+    def traits(self) -> Traits:
+        """What the class needs, found out by trying."""
+        return traits((self.cls, kind_of(self.settings)), self.on)
+
+    @property
+    def lanes(self) -> bool:
+        """Whether several trials train at once as each does alone."""
+        return self.traits.lanes
 
     @property
     def for_rows(self) -> Mapping[str, Any] | None:
@@ -79,7 +89,7 @@ class Together:
 
     def minimise(self, f: Objective) -> None:
         if f.lanes == 1:
-            train(f, *self.lanes[0].build(f.parameters()))
+            train(f, *self.lanes[0].build(f.parameters()), graph=self.lanes[0].traits.graph)
         elif all(lane.for_rows is not None for lane in self.lanes):
             self._stacked(f)
         else:
@@ -102,9 +112,11 @@ class Together:
         train(f, self.lanes[0].cls(groups, **taken[0]), [first.rate for first in firsts])
 
 
-def train(f: Objective, optimizer: torch.optim.Optimizer, schedules: Sequence[Schedule]) -> None:
-    """Take steps until the objective stops them. schedules: one a param group."""
-    rates, steps = Rates(optimizer, schedules), Steps(optimizer, f.closure)
+def train(
+    f: Objective, optimizer: torch.optim.Optimizer, schedules: Sequence[Schedule], *, graph: bool = False
+) -> None:
+    """Take steps until the objective stops them. schedules: one a param group. graph: its gradients have a graph."""
+    rates, steps = Rates(optimizer, schedules), Steps(optimizer, f.closure_with_graph if graph else f.closure)
     score_in_eval_mode(f, optimizer)
     while True:
         rates.follow(f.progress)
