@@ -11,7 +11,10 @@ from optbench.core.problem import Batch, Splits
 
 class Model(Protocol):
     """B networks of one problem, whose parameters are the rows of a matrix. Letters: B lanes, P candidates, D
-    parameters, N samples of a batch, n of them that one lane sees."""
+    parameters, N samples of a batch, n of them that one lane sees.
+
+    It has more than ten public methods, for one network answers values, gradients, their graphs and scores.
+    """
 
     dim: int  # D
     matrix: Tensor  # (B, D)
