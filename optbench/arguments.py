@@ -114,6 +114,9 @@ def _add_run(commands: Any) -> None:
     optimizer = run.add_argument(
         "--optimizer", action="append", default=[], metavar="O", help="like 'adam[lr=0.01,0.1]'; repeatable"
     )
+    run.add_argument(
+        "--against", metavar="REFERENCE", help="on the problems of a reference, and beside it: standard, or a folder"
+    )
     run.add_argument("--seeds", type=_whole_number, metavar="N", help="seeds 0 to N-1")
     run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
     run.add_argument("--tune", type=_whole_number, metavar="N", help="configurations tried where there is a space")
@@ -151,6 +154,9 @@ def _add_report(commands: Any) -> None:
         choices=("total", "oracle"),
         default="total",
         help="what a pass counts: all work, or the problem's alone (default: total)",
+    )
+    report.add_argument(
+        "--against", metavar="REFERENCE", help="beside the optimizers of a reference: standard, or a folder"
     )
     report.add_argument("--mixed", action="store_true", help="rank tuned and untuned optimizers together")
 

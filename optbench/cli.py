@@ -76,6 +76,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         memory=options.memory,
         files=options.plugin,
         trust=options.trust,
+        against=options.against,
     )
     suite = request.resolved_suite()
     folder = request.folder(suite)
@@ -95,7 +96,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         print(f"optbench: {error.strerror or error}; what has ended is kept, the same command goes on", file=sys.stderr)
         return 2
     _say_at_once("writing the report ...", options)
-    _write_report([folder], None)
+    _write_report([folder], None, against=options.against)
     if not any(record.status in SUCCEEDED for record in records):
         print(f"optbench: none of the {len(records)} trials succeeded", file=sys.stderr)
         return 1
@@ -114,7 +115,12 @@ def _verbosity(options: argparse.Namespace) -> int:
 
 def _report(options: argparse.Namespace, given: list[str]) -> int:
     folders = [Path(name) for name in options.folder]
-    view = {"require_common": options.require_common, "axis": options.axis, "mixed": options.mixed}
+    view = {
+        "require_common": options.require_common,
+        "axis": options.axis,
+        "mixed": options.mixed,
+        "against": options.against,
+    }
     return _write_report(folders, options.out and Path(options.out), **view)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,15 +48,19 @@ class Request:
     timing: bool | None = None  # one trial a cell alone at the end, for its clock
     files: Sequence[str] = ()  # plugin files that are given beside the suite
     trust: bool = False  # a suite file may name Python files of its own
+    against: str | None = None  # a reference, whose problems, budgets and seeds are taken
 
     @property
     def is_own(self) -> bool:
         """Whether problems or optimizers are named and no suite: then nothing is taken over from one."""
-        return self.suite is None and bool(self.problems or self.optimizers)
+        return self.suite is None and self.against is None and bool(self.problems or self.optimizers)
 
     def resolved_suite(self) -> Suite:
         """The suite with the given parts replaced, or one made of the request itself. Raises RequestError."""
-        suite = self._own() if self.is_own else self._changed(read_suite(self.suite or DEFAULT_SUITE))
+        if self.against is not None:
+            suite = self._beside(self.against)
+        else:
+            suite = self._own() if self.is_own else self._changed(read_suite(self.suite or DEFAULT_SUITE))
         if not self.is_own:
             self._refuse_code(suite)
         given = {
@@ -91,6 +96,23 @@ class Request:
         what = _joined(self.optimizers) or "default_optimizers"
         where = _joined(self.problems) or "default_problems"
         return Suite(f"{what}_on_{where}", problems, optimizers, description="a request of its own")
+
+    def _beside(self, name: str) -> Suite:
+        """The reference's suite with one's own optimizers, on some of its problems if any are named."""
+        if self.suite is not None or self.passes is not None:
+            raise RequestError(f"--against {name} takes its own suite and budgets: leave out the suite and --passes")
+        if not self.optimizers:
+            raise RequestError(f"--against {name} needs the optimizers that are to stand beside it: --optimizer NAME")
+        from optbench.records.reference import reference_suite  # imports pandas
+
+        suite = read_suite(str(reference_suite(name)))
+        for problem in self.problems:
+            if problem not in suite.problems:
+                close = difflib.get_close_matches(problem, suite.problems, 1, 0.5)
+                hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(suite.problems)}"
+                raise RequestError(f"{name} has no problem {problem!r}, {hint}")
+        where = f"{_joined(self.optimizers)}_against_{Path(name).name}"
+        return replace(self._changed(suite), name=where, description=f"own optimizers beside {name}")
 
     def _changed(self, suite: Suite) -> Suite:
         if self.problems:

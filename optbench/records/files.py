@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,12 +27,14 @@ class Line(NamedTuple):
     reason: str = ""
 
 
-def stored_lines(folder: Path) -> Iterator[Line]:
+def stored_lines(folder: Path, only: Callable[[Iterator[bytes]], Iterator[bytes]] | None = None) -> Iterator[Line]:
     """Every stored line of a folder that is not blank, in order. The folder may be in use and need not be complete.
 
+    only: passes on those lines that are wanted, before they are parsed; all are where it is left out.
     Raises FileNotFoundError where no records were stored, RequestError where a packed file is damaged.
     """
-    for number, text in enumerate(lines(folder), 1):
+    found = lines(folder)
+    for number, text in enumerate(only(found) if only else found, 1):
         if not text.strip():
             continue
         try:

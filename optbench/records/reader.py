@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -63,14 +63,17 @@ def curves(folder: str | Path) -> pd.DataFrame:
     return results.points.join(who, on="trial").drop(columns="trial")
 
 
-def read(folder: str | Path) -> Results:
-    """Read a result folder, complete or not. Raises RequestError where there is no such folder."""
+def read(folder: str | Path, only: Callable[[Iterator[bytes]], Iterator[bytes]] | None = None) -> Results:
+    """Read a result folder, complete or not. Raises RequestError where there is no such folder.
+
+    only: passes on those stored lines that are wanted; all are where it is left out.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         raise RequestError(f"no result folder {str(folder)!r}; `python -m optbench run --out DIR` makes one")
     notes: list[str] = []
     environment = _environment(folder, notes)
-    records, curves = _records(folder, notes)
+    records, curves = _records(folder, notes, only)
     if not records and not environment and not has_results(folder):
         raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
     return Results(folder, _trials(records, environment.get("plan", [])), _points(curves), environment, notes)
@@ -95,13 +98,15 @@ class _Curve:
     values: npt.NDArray[np.float64]
 
 
-def _records(folder: Path, notes: list[str]) -> tuple[list[Record], list[_Curve]]:
+def _records(
+    folder: Path, notes: list[str], only: Callable[[Iterator[bytes]], Iterator[bytes]] | None
+) -> tuple[list[Record], list[_Curve]]:
     """The records and, apart, their curves; the first line of a key counts; what is no record is noted."""
     found: dict[str, tuple[Record, _Curve]] = {}
     bad: list[str] = []
     again = 0
     try:
-        for line in stored_lines(folder):
+        for line in stored_lines(folder, only):
             record = line.record
             if record is None:
                 bad.append(f"line {line.number}: {line.reason}")

@@ -33,12 +33,14 @@ class View:
     """How results are looked at.
 
     require_common: cells that every later folder must share with the first. axis: "total", the problem's work and the
-    optimizer's own, or "oracle", the problem's alone. mixed: tuned and untuned optimizers are ranked together.
+    optimizer's own, or "oracle", the problem's alone. mixed: tuned and untuned optimizers are ranked together. against:
+    a reference, "standard" or a result folder, whose optimizers stand beside those of the one folder given.
     """
 
     require_common: int = 1
     axis: str = TOTAL
     mixed: bool = False
+    against: str | None = None
 
 
 @dataclass(frozen=True)

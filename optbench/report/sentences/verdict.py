@@ -13,6 +13,7 @@ from optbench.report.analysis.study import ORACLE, Study
 from optbench.report.format import plural
 from optbench.report.sentences import certificates, comparison
 from optbench.report.sentences.disagreement import disagreement
+from optbench.report.sentences.entrants import entrants
 from optbench.report.sentences.measured_from import measured_from
 from optbench.report.sentences.one_problem import one_problem
 from optbench.report.sentences.outcomes import completeness, failures
@@ -77,7 +78,7 @@ def _compared(findings: Findings) -> list[str]:
     if not np.isfinite(study.passes_to).any():
         return [f"No trial reached any {study.question.targets} on any of {plural(len(study.problems), 'problem')}."]
     found = findings.one_problem
-    return one_problem(found, study.question) if found else winner(findings.ranking)
+    return [*entrants(findings.ranking), *(one_problem(found, study.question) if found else winner(findings.ranking))]
 
 
 def _cost_of_tuning(findings: Findings) -> list[str]:
