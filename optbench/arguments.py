@@ -38,6 +38,13 @@ COCO_EXAMPLES = """examples:
   optbench coco --optimizer lbfgs --gradient forward --dimensions 2,5 --instances 1..5
   python -m cocopp exdata/pso exdata/lbfgs           COCO's pages of both
 """
+EXPORT_EXAMPLES = """examples:
+  optbench export ioh results/quick --out ioh/
+"""
+IMPORT_EXAMPLES = """examples:
+  optbench import ioh/ --out results/from_ioh
+  optbench report results/from_ioh --axis oracle     others seldom count an optimizer's own work
+"""
 LIST_EXAMPLES = """examples:
   optbench list problems --track supervised
   optbench list optimizers --family swarm
@@ -206,6 +213,15 @@ def _add_bridges(commands: Any) -> None:
     coco.add_argument("--workers", type=_whole_number, default=1, metavar="N", help="processes, each a batch of COCO's")
     coco.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
     _completes(optimizer, lambda: _names("optimizers"))
+
+    export = _command(commands, "export", "write what other benchmarks read", EXPORT_EXAMPLES)
+    export.add_argument("format", choices=("ioh",), help="ioh: the records of a results folder for IOHanalyzer")
+    export.add_argument("what", metavar="WHAT", help="a results folder")
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+
+    read = _command(commands, "import", "read what other benchmarks wrote into a results folder", IMPORT_EXAMPLES)
+    read.add_argument("what", metavar="WHAT", help="a folder of IOHprofiler's files")
+    read.add_argument("--out", required=True, metavar="DIR", help="a new results folder")
 
 
 def _names(kind: str) -> list[str]:

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "new": _new,
         "merge": _merge,
         "coco": _coco,
+        "export": _export,
+        "import": _import,
     }
     try:
         options = parser().parse_args(given)
@@ -200,6 +202,23 @@ def _coco(options: argparse.Namespace, given: list[str]) -> int:
     ended = [trial for one in chosen for trial in coco.run(one, Path(options.out), options.workers)]
     print(f"next: python -m cocopp {' '.join(str(Path(options.out) / one.folder) for one in chosen)}")
     return int(all(trial.error for trial in ended))
+
+
+def _export(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.bridges import iohprofiler
+
+    written, left = iohprofiler.write(Path(options.what), Path(options.out))
+    print(f"{written} runs in {options.out}" + (f"; {left} trials that do not apply are left out" if left else ""))
+    return 0
+
+
+def _import(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.bridges import iohprofiler
+
+    found = Path(options.what)
+    print(f"{iohprofiler.read(found, Path(options.out))} runs in {options.out}")
+    print(f"next: python -m optbench report {options.out} --axis oracle")  # own work is seldom counted elsewhere
+    return 0
 
 
 def _merge(options: argparse.Namespace, given: list[str]) -> int:

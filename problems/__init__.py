@@ -33,6 +33,10 @@ def _coco(path: str, summary: str) -> Entry:
     return _at(path, "function", summary, "the package coco-experiment (`optbench[coco]`)", "cocoex", "coco")
 
 
+def _ioh(path: str, summary: str) -> Entry:
+    return _at(path, "function", summary, "the package ioh (`optbench[ioh]`)", "ioh", "ioh")
+
+
 PROBLEMS: dict[str, Entry] = {
     "sphere": _at("functions:Sphere", "function", "the sphere in 10 dimensions"),
     "ellipsoid": _at("functions:Ellipsoid", "function", "an ellipsoid of condition 1e6 in 10 dimensions"),
@@ -55,6 +59,8 @@ PROBLEMS: dict[str, Entry] = {
     "bbob": _coco("bbob:Bbob", "COCO's noiseless function f of 24, in d dimensions, instance i"),
     "bbob-noisy": _coco("bbob:BbobNoisy", "COCO's noisy function f, 101 to 130, in d dimensions, instance i"),
     "bbob-largescale": _coco("bbob:BbobLargescale", "COCO's function f of 24 in d = 20 to 640 dimensions, instance i"),
+    "ioh-sbox": _ioh("iohprofiler:Sbox", "function f of SBOX-COST, bbob's with the optimum anywhere in a strict box"),
+    "ioh-cec2022": _ioh("iohprofiler:Cec2022", "function f of CEC 2022's competition, in 2, 10 or 20 dimensions"),
     "step_1d": _at("step_1d:Step1d", "supervised", "step network on a noisy staircase, exact optimum by dp_step, MSE"),
     "step_bmi": _at("step_bmi:StepBmi", "supervised", "step network on diabetes against bmi, exact optimum, L1"),
     "step_bmi_classes": _at(

@@ -23,7 +23,7 @@ from optbench.bridges.packages import load
 from optbench.core.trial import RequestError, spec
 from optbench.execution import machine
 from optbench.execution.task import unsupported_reason
-from optbench.problems.bbob import PRECISIONS
+from optbench.problems.outside import PRECISIONS
 from optbench.registry.catalog import Built, Catalog
 from optbench.registry.specs import nearest, parse, values
 from optbench.report.analysis.statistics import expected_cost

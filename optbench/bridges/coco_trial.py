@@ -18,6 +18,7 @@ from optbench.engine.metered import metered
 from optbench.execution.lane_group import batch_size, train
 from optbench.optimizers.arrays import Array
 from optbench.problems import bbob
+from optbench.problems.outside import PRECISIONS
 from optbench.registry.catalog import Built
 
 MAX_REPEATS = 3  # calls for the very same points after which an optimizer that does not say so has converged
@@ -70,8 +71,8 @@ class Watch:
         return found
 
     def _note(self) -> None:
-        while self._next < len(bbob.PRECISIONS) and self._best - self._optimum <= bbob.PRECISIONS[self._next]:
-            self.hits[bbob.PRECISIONS[self._next]] = self.evaluations
+        while self._next < len(PRECISIONS) and self._best - self._optimum <= PRECISIONS[self._next]:
+            self.hits[PRECISIONS[self._next]] = self.evaluations
             self._next += 1
 
 

@@ -21,7 +21,8 @@ from optbench.bridges.coco_trial import Ended, Watch, run_trial  # noqa: E402
 from optbench.cli import main  # noqa: E402
 from optbench.core.objective import Stop  # noqa: E402
 from optbench.core.trial import RequestError  # noqa: E402
-from optbench.problems.bbob import PRECISIONS, optimal_value  # noqa: E402
+from optbench.problems.bbob import optimal_value  # noqa: E402
+from optbench.problems.outside import PRECISIONS  # noqa: E402
 
 SMALL: dict[str, Any] = {"functions": "1,8,15", "dimensions": "2,3", "instances": "1..3", "budget": 200.0}
 
