@@ -27,6 +27,8 @@ def run(
     timing: bool | None = None,
     workers: int | None = None,
     lanes: int | None = None,
+    cluster: str | None = None,
+    cluster_wait: float = 60.0,
     device: str = "cpu",
     plugins: Sequence[str | Path] = (),
     eager: bool = False,
@@ -47,6 +49,8 @@ def run(
     timeout: seconds that a trial may take. memory: GiB that a worker process may hold.
     timing: run one trial a cell alone at the end, so that seconds can be compared.
     workers: processes; default one a core. lanes: the most trials that share one program; default as many as pay.
+    cluster: a dask scheduler's address or file, or "local:N"; the trials run there.
+    cluster_wait: seconds that a scheduler and its first worker are waited for.
     device: "cpu", "cuda" or "auto". plugins: Python files with optimizers or problems of your own.
     eager: run every operation as PyTorch does, without tracing. retry_failed: run failed trials again.
     add: let the folder hold another plan, which then is joined with this one.
@@ -71,6 +75,8 @@ def run(
     options = RunOptions(
         workers=workers,
         lanes=lanes,
+        cluster=cluster,
+        cluster_wait=cluster_wait,
         device=device,
         plugins=files,
         eager=eager,

@@ -130,6 +130,14 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--timeout", type=float, metavar="SECONDS", help="that a trial may take (default: 120)")
     run.add_argument("--memory", type=float, metavar="GIB", help="that a worker process may hold (default: 4)")
     run.add_argument("--workers", type=_whole_number, metavar="N", help="processes (default: one a core)")
+    run.add_argument("--cluster", metavar="C", help="a dask scheduler's address or file, or local:N (workers here)")
+    run.add_argument(
+        "--cluster-wait",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="for a scheduler and its first worker (default: 60)",
+    )
     run.add_argument("--lanes", type=_lanes, metavar="N", help="trials in one program (default: auto, as many as pay)")
     run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
     run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")

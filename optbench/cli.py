@@ -57,6 +57,8 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         workers=options.workers,
         lanes=options.lanes,
         device=options.device,
+        cluster=options.cluster,
+        cluster_wait=options.cluster_wait,
         plugins=tuple(options.plugin),
         eager=options.eager,
         retry_failed=options.retry_failed,
@@ -83,7 +85,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
     suite = request.resolved_suite()
     folder = request.folder(suite)
     _say_at_once(f"{suite.name} into {folder}: loading torch and the problems ...", options)
-    if not is_small(suite, most=4):
+    if options.cluster is None and not is_small(suite, most=4):
         start_fork_server()  # it imports torch while this process plans
 
     from optbench.execution.executor import ExecutorError

@@ -23,9 +23,14 @@ VALIDATION_TAUS = (0.3, 0.2, 0.1, 0.05)  # what is left of the way from the star
 WORKER_THREADS = 1  # of a worker process, and of everything that is measured for its sake
 
 
-def environment(plan: Plan, catalog: Catalog, workers: int, options: RunOptions) -> dict[str, Any]:
-    """The run, its machine, its plan, its problems and its optimizers. Raises RequestError for a broken problem."""
-    suite, device = plan.suite, options.device
+def environment(
+    plan: Plan, catalog: Catalog, workers: int, options: RunOptions, own_device: str | None = None
+) -> dict[str, Any]:
+    """The run, its machine, its plan, its problems and its optimizers. Raises RequestError for a broken problem.
+
+    own_device: where this machine looks at the problems, for a run on the device of another machine.
+    """
+    suite, device = plan.suite, own_device or options.device
     problems = {task.trial.problem: task.problem for task in plan.tasks}
     with machine.threads(WORKER_THREADS):
         ceiling = machine.ceiling(device)

@@ -1,4 +1,4 @@
-"""The executor seam: what runs lane groups, in this process, in killable processes or, one day, on a cluster.
+"""The executor seam: what runs lane groups, in this process, in killable processes or on a cluster.
 
 An executor carries pure data both ways. It writes no record and decides nothing about running a group again: the
 coordinator does both (`execute` and the runner).
@@ -14,7 +14,14 @@ from optbench.execution.task import LaneGroup, Outcome
 
 
 class ExecutorError(RuntimeError):
-    """The executor itself has failed: what it did not finish has no result. The text is one clear line."""
+    """The executor itself has failed: what it did not finish has no result. The text is one clear line.
+
+    group: whose trials were under way each time, where it was so.
+    """
+
+    def __init__(self, text: str, group: LaneGroup | None = None) -> None:
+        super().__init__(text)
+        self.group = group
 
 
 class Executor(Protocol):

@@ -6,7 +6,7 @@ after memory ran out and one by one after any other failure (`smaller_groups`).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 
 from optbench.core.problem import dimension
@@ -29,24 +29,41 @@ def timed_tasks(tasks: Sequence[Task]) -> list[Task]:
     return list(firsts.values())
 
 
-def lane_groups(tasks: Sequence[Task], width: int | None, eager: bool = False) -> Iterator[LaneGroup]:
+Widths = Callable[[Sequence[tuple[Task, int]]], list[int]]  # lanes that pay, for (task, trials alike)
+
+
+def lane_groups(
+    tasks: Sequence[Task], width: int | None, eager: bool = False, widths: Widths | None = None
+) -> Iterator[LaneGroup]:
     """Lane groups of at most `width` trials: equal but for the seed and for settings that may differ by lane.
 
-    width: None takes as many lanes as pay on this machine, and one where they do not pay. eager: steps will not be
-    compiled. Every task must be one that its problem supports.
+    width: None takes as many lanes as pay, and one where they do not pay; `widths` says how many, or this machine.
+    eager: steps will not be compiled. Every task must be one that its problem supports.
     """
     alike: dict[Hashable, list[Task]] = {}
     for task in tasks:
         alike.setdefault(_common(task), []).append(task)
-    for same in alike.values():
+    asked: dict[int, int] = {}  # number of the group of alike tasks: lanes that pay
+    if widths and not width:
+        asks = {number: (same[0], len(same)) for number, same in enumerate(alike.values()) if _may_share(same)}
+        asked = dict(zip(asks, widths(list(asks.values())), strict=True))
+    for number, same in enumerate(alike.values()):
         first = same[0]
         most = 1
-        if first.built.lanes and len(same) > 1 and first.problem.vmaps:
+        if _may_share(same):
             trial = first.trial
-            most = width or worthwhile(first.problem, first.built, trial.passes, trial.device, len(same), eager)
+            most = (
+                width
+                or asked.get(number)
+                or worthwhile(first.problem, first.built, trial.passes, trial.device, len(same), eager)
+            )
         step = most if width else _even(len(same), most)
         for part in _slices([task.trial for task in same], step):
             yield LaneGroup(tuple(part), first.third_party, first.files)
+
+
+def _may_share(same: Sequence[Task]) -> bool:
+    return same[0].built.lanes and len(same) > 1 and same[0].problem.vmaps
 
 
 def _common(task: Task) -> Hashable:

@@ -29,6 +29,9 @@ class RunOptions:
     own_process: bool = False  # True: nobody else's code runs in this process, so a small run may stay inside it
     command: str = "optbench run"  # as a user would type it again
     report: bool = False  # one is written afterwards, which the time left counts
+    cluster: str | None = None  # a scheduler's address, its file, or local:N; None: this machine's own pool
+    cluster_wait: float = 60.0  # seconds that a scheduler and its first worker are waited for
+    moved: tuple[tuple[str, str], ...] = ()  # (path where the run was started, path here) of files that were sent
     verbosity: int = 0  # -1: errors alone; 0; 1: every lane group as it ends
 
     def __post_init__(self) -> None:
@@ -36,6 +39,10 @@ class RunOptions:
             raise RequestError(f"--workers {self.workers} must be at least 1; left out, it is one a core")
         if self.lanes is not None and self.lanes < 1:
             raise RequestError(f"--lanes {self.lanes} must be at least 1, or auto")
+        if self.cluster is not None and self.workers is not None:
+            raise RequestError("--workers is for this machine; a cluster has those that it has, local:N has N")
+        if not self.cluster_wait > 0:
+            raise RequestError(f"--cluster-wait {self.cluster_wait:g} must be a positive number of seconds")
 
     @property
     def memory_bytes(self) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from multiprocessing.connection import wait
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,22 @@ class PoolExecutor:
             self._queued.setdefault(_kind(group), deque()).append(group)
 
     def outcomes(self) -> Iterator[Outcome]:
+        self.begin()
+        while self._queued or any(one.job for one in self._workers):
+            yield from self.step()
+
+    def begin(self) -> None:
+        """Make the folder for points. Raises ExecutorError."""
         with _machine("the folder takes no files"):
             self._spool.mkdir(exist_ok=True)
-        while self._queued or any(one.job for one in self._workers):
-            self._assign()
-            for one in self._heard_from():
-                outcome = self._advance(one)
-                if outcome:
-                    yield outcome
+
+    def step(self, more: Sequence[Connection] = ()) -> Iterator[Outcome]:
+        """What has ended once a worker, or one of `more`, has said something. Raises ExecutorError."""
+        self._assign()
+        for one in self._heard_from(more):
+            outcome = self._advance(one)
+            if outcome:
+                yield outcome
 
     def close(self) -> None:
         self._queued.clear()
@@ -101,12 +109,13 @@ class PoolExecutor:
             one.give(job)
         return True
 
-    def _heard_from(self) -> list[WorkerProcess]:
-        """The workers that have said something, have ended or are over their time, once there is one."""
+    def _heard_from(self, more: Sequence[Connection]) -> list[WorkerProcess]:
+        """The workers that have said something, have ended or are over their time, once there is one or `more` has."""
         now = time.monotonic()
         ends = [one.job.until if one.job else one.until for one in self._workers if one.job or not one.ready]
         patience = min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, min(ends, default=now) - now))
-        waited = wait([end for one in self._workers for end in (one.connection, one.sentinel)], patience)
+        ends_of_workers = [end for one in self._workers for end in (one.connection, one.sentinel)]
+        waited = wait([*ends_of_workers, *more], patience)
         found, now = set(waited), time.monotonic()
         return [
             one
@@ -187,7 +196,8 @@ class PoolExecutor:
             return self._ended(job, "killed", why)
         raise ExecutorError(
             f"a worker process was lost {self._losses[job.group]} times in the same trials ({why}); "
-            "what has ended is kept, the same command goes on"
+            "what has ended is kept, the same command goes on",
+            job.group,
         )
 
     def _lost_without_work(self, one: WorkerProcess) -> None:

@@ -41,6 +41,7 @@ class Progress:
         """
         self._console = console or Console(stderr=True)
         self._workers = workers
+        self._machines = self._under_way = 0  # of a cluster
         self._alone = Counter(trial.cell for trial in alone)  # still to run
         self._alone_keys = {trial.key for trial in alone}
         self._alone_took: list[tuple[float, float]] = []  # (seconds, seconds of its cell's share before)
@@ -64,6 +65,10 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._live:
             self._live.stop()
+
+    def workers_are(self, machines: int, slots: int, under_way: int) -> None:
+        """So many machines take part now; so many lane groups can run at a time, and so many do."""
+        self._machines, self._workers, self._under_way = machines, max(1, slots), under_way
 
     def add(self, record: Record, workers_seconds: float) -> None:
         """A trial has ended after taking a worker for `workers_seconds`."""

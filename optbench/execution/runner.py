@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -38,6 +38,9 @@ from optbench.records.store import MAX_SHOWN_PATH, Store
 from optbench.registry.catalog import Catalog
 from optbench.registry.process_state import unchanged_process
 
+if TYPE_CHECKING:
+    from optbench.execution.cluster.crew import Crew
+
 RETRIED = ("failed", "timeout", "killed")  # statuses that `--retry-failed` runs again
 MAX_REASONS = 10  # reasons of failure that are printed; the report has them all
 Say = Callable[[str], Any]
@@ -49,14 +52,42 @@ def run_suite(suite: Suite, out: Path, options: RunOptions, say: Say = print) ->
     say: told what goes on, a line at a time. Raises RequestError before anything runs for whatever is wrong with the
     request, and ExecutorError where the workers fail; what had ended by then has its records.
     """
+    with _crew(options, out, say) as crew:
+        return _run_suite(suite, out, options, say, crew)
+
+
+@contextlib.contextmanager
+def _crew(options: RunOptions, out: Path, say: Say) -> Iterator[Crew | None]:
+    """The machines of a cluster, where one is asked for. Raises RequestError where there are none."""
+    if options.cluster is None:
+        yield None
+        return
+    try:
+        from optbench.execution.cluster.crew import Crew
+    except ModuleNotFoundError as error:
+        raise RequestError(
+            f"--cluster needs the package {error.name}: python -m pip install 'optbench[cluster]'"
+        ) from None
+    before: dict[str, Any] = {}
+    with contextlib.suppress(BrokenEnvironmentError):
+        before = read_environment(out)
+    crew = Crew(options, say, before)
+    try:
+        yield crew
+    finally:
+        crew.close()
+
+
+def _run_suite(suite: Suite, out: Path, options: RunOptions, say: Say, crew: Crew | None) -> list[Record]:
     catalog = Catalog(options.plugins, guarded=True)
-    device = machine.device(options.device)
+    device = crew.device if crew else machine.device(options.device)
     options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.timing)
     planned = plan(suite, catalog, device)
     previous = _previous(out, planned, options.add)
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
-    facts = environment(planned, catalog, workers, options)
+    facts = environment(planned, catalog, workers, options, crew.own_device if crew else None)
     with Store(out) as results:
+        there = len(results.records)
         if results.rejected:
             say(f"{results.rejected} lines of {out / RECORDS} were no records, or doubled: kept in {out / REJECTED}")
         _forget_changed(results, planned, say)
@@ -64,11 +95,22 @@ def run_suite(suite: Suite, out: Path, options: RunOptions, say: Say = print) ->
             _forget_failed(results, planned, say)
         todo = [task for task in planned.tasks if task.trial.key not in results.records]
         results.write(SUITE, suite.toml())
-        results.write(ENVIRONMENT, json.dumps(join_environments([facts, *previous]), indent=1) + "\n")
+        if crew and todo:
+            crew.prepare(planned.tasks, catalog, options, anew=len(results.records) < there)
+
+        def write_facts() -> None:
+            found = join_environments([facts | (crew.facts() if crew else {}), *previous])
+            results.write(ENVIRONMENT, json.dumps(found, indent=1) + "\n")
+
+        write_facts()
         if done := len(planned.tasks) - len(todo):
             say(f"{done} of {len(planned.tasks)} trials have their record in {out}; {len(todo)} to run")
         if todo:
-            _Coordinator(results, catalog, options, workers, say).run(planned, todo)
+            try:
+                _Coordinator(results, catalog, options, workers, say, crew).run(planned, todo)
+            finally:
+                if crew:
+                    write_facts()
         return [results.records[trial.key] for trial in planned.trials]
 
 
@@ -122,9 +164,11 @@ def _forget_failed(results: Store, planned: Plan, say: Say) -> None:
 class _Coordinator:
     """Runs what is to do through executors, and writes every record as it comes."""
 
-    def __init__(self, results: Store, catalog: Catalog, options: RunOptions, workers: int, say: Say) -> None:
+    def __init__(
+        self, results: Store, catalog: Catalog, options: RunOptions, workers: int, say: Say, crew: Crew | None = None
+    ) -> None:
         self._results, self._catalog, self._options = results, catalog, options
-        self._workers, self._say = workers, say
+        self._workers, self._say, self._crew = workers, say, crew
 
     def run(self, planned: Plan, todo: Sequence[Task]) -> None:
         """Most of it in lane groups on all workers, then one trial a cell alone, for its clock."""
@@ -133,24 +177,39 @@ class _Coordinator:
         work = [task for task in todo if not task.unsupported_reason]
         clocked = {task.trial for task in timed_tasks(planned.tasks)} if self._options.timing else set[Trial]()
         alone = [task for task in work if task.trial in clocked]
-        small = self._options.own_process and fits(work)
+        small = self._options.own_process and self._crew is None and fits(work)
         single = [task.trial for task in alone]
         trials, report = [task.trial for task in todo], self._options.report
         console = Console(stderr=True, quiet=self._options.verbosity < 0)
         with Progress(trials, self._workers, console, single, report) as progress:
             for task in unsupported:
                 self._keep(task.record("inapplicable", task.unsupported_reason), 0.0, progress)
-            for outcome in self._outcomes([task for task in work if task.trial not in clocked], alone, small):
-                for record in outcome.records:
-                    record.wall_seconds = outcome.seconds / len(outcome.records)
-                    self._keep(record, record.wall_seconds, progress)
-                if self._options.verbosity > 0:
-                    self._say(_line(outcome))
+            if self._crew:
+                for outcome in self._crew.answered(work):
+                    self._take(outcome, progress)
+                work = [task for task in work if task.trial.key not in self._results.records]
+                alone = [task for task in work if task.trial in clocked]
+            for outcome in self._outcomes([task for task in work if task.trial not in clocked], alone, small, progress):
+                self._take(outcome, progress)
         self._say(progress.summary())
         self._say_what_failed(planned)
 
-    def _outcomes(self, shared: Sequence[Task], alone: Sequence[Task], small: bool) -> Iterator[Outcome]:
+    def _take(self, outcome: Outcome, progress: Progress) -> None:
+        """Write the records of a group, unless its trials have one: of two answers the first counts."""
+        for record in outcome.records:
+            if record.key not in self._results.records:
+                record.wall_seconds, record.machine = outcome.seconds / len(outcome.records), outcome.machine
+                self._keep(record, record.wall_seconds, progress)
+        if self._options.verbosity > 0:
+            self._say(_line(outcome))
+
+    def _outcomes(
+        self, shared: Sequence[Task], alone: Sequence[Task], small: bool, progress: Progress
+    ) -> Iterator[Outcome]:
         """How every lane group ended: those that share the machine, then those that have it to themselves."""
+        if self._crew:
+            yield from self._crew_outcomes(self._crew, shared, alone, progress)
+            return
         others = any(task.third_party for task in shared)  # their code is run to choose widths
         guard = unchanged_process() if others else contextlib.nullcontext()
         with guard, machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
@@ -163,6 +222,22 @@ class _Coordinator:
         single = [LaneGroup((task.trial,), task.third_party, task.files, alone=True) for task in alone]
         if single:
             yield from execute(self._executor(small, 1), single)
+
+    def _crew_outcomes(
+        self, crew: Crew, shared: Sequence[Task], alone: Sequence[Task], progress: Progress
+    ) -> Iterator[Outcome]:
+        """The same on a cluster: what its workers are at already, then what is left; alone is one group a machine."""
+        for some, by_itself in ((shared, False), (alone, True)):
+            groups = [group for group in crew.under_way(some) if group.alone == by_itself]
+            taken = {trial for group in groups for trial in group.trials}
+            left = [task for task in some if task.trial not in taken]
+            if by_itself:
+                groups += [LaneGroup((task.trial,), task.third_party, task.files, alone=True) for task in left]
+            else:
+                planned = lane_groups(left, self._options.lanes, self._options.eager, crew.widths)
+                groups += sorted(planned, key=lambda group: group.trials[0].seed)
+            if groups:
+                yield from execute(crew.executor(by_itself, progress.workers_are), groups)
 
     def _executor(self, small: bool, workers: int) -> Executor:
         if small:

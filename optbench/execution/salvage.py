@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from optbench.core.scoring import Point
@@ -36,7 +37,12 @@ def read_answer(path: Path, group: LaneGroup) -> list[Record]:
         stored = path.read_bytes().splitlines()
     except OSError as error:
         raise RecordError(f"{error.strerror}") from None
-    records = [read_line(line) for line in stored]
+    return answered(stored, group)
+
+
+def answered(lines: Sequence[bytes | str], group: LaneGroup) -> list[Record]:
+    """The records of a group from their lines, one a trial in its order. Raises RecordError for anything else."""
+    records = [read_line(line) for line in lines]
     if [record.key for record in records] != [trial.key for trial in group.trials]:
         raise RecordError(f"{len(records)} records that are not of its {len(group.trials)} trials")
     for record, trial in zip(records, group.trials, strict=True):

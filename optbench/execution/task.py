@@ -91,3 +91,4 @@ class Outcome:
     records: list[Record] = field(default_factory=list)
     seconds: float = 0.0
     out_of_memory: bool = False  # the host's limit or the device's memory; the records then say so
+    machine: str = ""  # that ran it, where it was not this one

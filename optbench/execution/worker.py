@@ -125,7 +125,7 @@ def _prepare(options: RunOptions, files: tuple[str, ...], parent: int, threads: 
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     sys.stdin = open(os.devnull)  # noqa: SIM115  # for as long as the worker lives
-    _catalog = Catalog(files)
+    _catalog = Catalog(files, moved=dict(options.moved))
     threading.Thread(target=_watch, args=(parent, options.memory_bytes), daemon=True).start()
 
 

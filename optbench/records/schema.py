@@ -50,6 +50,7 @@ class Record:
     own_seconds: float | None = None  # of `seconds`, those between the calls of the oracle; of the whole group
     warmup_seconds: float = 0.0  # first calls and compilation, outside `seconds`
     wall_seconds: float = 0.0  # its share of the time that a worker gave its group, with all scoring and setting up
+    machine: str = ""  # that ran it, as environment.json names it; empty: the run's own
     peak_bytes: int | None = None  # memory above what the process held when the trial began
     samples_per_second: float | None = None
     utilisation: float | None = None  # of a GPU, 0 to 1, while the trial ran alone on it
@@ -108,7 +109,7 @@ def _or_null(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 # What every field must be: (check, what to say where it is not).
 _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
-    **dict.fromkeys(("problem", "optimizer", "device", "fingerprint"), (_is_text, "text")),
+    **dict.fromkeys(("problem", "optimizer", "device", "machine", "fingerprint"), (_is_text, "text")),
     "key": (lambda value: isinstance(value, str) and 0 < len(value) <= _MAX_KEY, "short text"),
     "hyper": (lambda value: isinstance(value, dict), "an object"),
     "seed": (lambda value: type(value) is int and abs(value) < _MAX_COUNT, "a whole number"),

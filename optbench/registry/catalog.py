@@ -59,8 +59,14 @@ class Catalog:
     Raises RequestError for a plugin file that does not import or holds neither an optimizer nor a problem.
     """
 
-    def __init__(self, files: Iterable[str] = (), guarded: bool = False) -> None:
-        """guarded: what the code of others changes in this process while it is imported or constructed is put back."""
+    def __init__(
+        self, files: Iterable[str] = (), guarded: bool = False, moved: Mapping[str, str] | None = None
+    ) -> None:
+        """guarded: what the code of others changes in this process while it is imported or constructed is put back.
+
+        moved: {path of a Python file as names have it: where it is on this machine}, of files that were sent here.
+        """
+        self._moved = moved or {}
         self._guard: Callable[[], AbstractContextManager[None]] = unchanged_process if guarded else nullcontext
         self.files = tuple(dict.fromkeys(str(Path(file).resolve()) for file in files))
         self.optimizers: dict[str, Entry] = dict(OPTIMIZERS)
@@ -235,7 +241,7 @@ class Catalog:
         if not head:
             raise RequestError(f"{path!r} is no import path, write module:Class")
         with nullcontext() if head.split(".")[0] in OWN_PACKAGES else self._guard():
-            module = load_file(head) if head.endswith(".py") else _imported(head, path)
+            module = load_file(self._moved.get(head, head)) if head.endswith(".py") else _imported(head, path)
         if not hasattr(module, attribute):
             raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
         self._classes[path] = getattr(module, attribute)

@@ -1,0 +1,83 @@
+"""What a machine has installed and is, found without importing any of it. Standard library only.
+
+The text of this file is sent to workers as it stands: it must run under every Python, with or without optbench.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import socket
+import sys
+from typing import Any
+
+SKIPPED = ("__pycache__",)
+
+
+def look(distributions: tuple[str, ...]) -> dict[str, Any]:
+    """What decides the numbers on this machine, and what the machine is, as plain data.
+
+    distributions: names of the installed packages whose versions are wanted.
+    """
+    return {
+        "python": "{}.{}".format(*sys.version_info[:2]),
+        "versions": {name: _version(name) for name in distributions},
+        "source": _source(),
+        "host": socket.gethostname(),
+        "system": platform.system(),
+        "gpus": _gpus(),
+        "memory": _memory(),
+    }
+
+
+def _version(name: str) -> str | None:
+    """Without what stands behind "+": whether torch was built for a GPU is no other version of it."""
+    try:
+        return importlib.metadata.version(name).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _source() -> str | None:
+    """A digest of optbench's own source and data, None where it is not installed."""
+    digest = hashlib.sha256()
+    for package in ("optbench", "optbench.problems"):
+        try:
+            found = importlib.util.find_spec(package)
+        except ImportError:
+            return None
+        if found is None or not found.submodule_search_locations:
+            return None
+        top = next(iter(found.submodule_search_locations))
+        for folder, folders, files in sorted(os.walk(top)):
+            folders[:] = sorted(name for name in folders if name not in SKIPPED)
+            inside = os.path.relpath(folder, top).replace(os.sep, "/")
+            if package == "optbench" and inside.split("/")[0] == "problems":
+                continue  # it is looked at as optbench.problems, wherever it was installed
+            for name in sorted(files):
+                if name.endswith((".py", ".toml", ".csv", ".npz", ".gz", ".txt")):
+                    with open(os.path.join(folder, name), "rb") as file:
+                        content = file.read().replace(b"\r\n", b"\n")
+                    digest.update(f"{inside}/{name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _gpus() -> int:
+    """How many GPUs a process here is shown: those of CUDA_VISIBLE_DEVICES, else all that the driver lists."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:
+        return len([one for one in shown.split(",") if one.strip() and one.strip() != "-1"])
+    try:
+        return len(os.listdir("/proc/driver/nvidia/gpus"))
+    except OSError:
+        return 0
+
+
+def _memory() -> int:
+    """Bytes that the machine, or the share of it that this process may use, has; 0 where nobody knows."""
+    try:
+        from distributed.system import MEMORY_LIMIT
+    except ImportError:
+        return 0
+    return int(MEMORY_LIMIT)
