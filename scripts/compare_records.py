@@ -18,7 +18,7 @@ from optbench.records.schema import lines
 
 CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "own_seconds"}
 CLOCKS |= {"samples_per_second", "peak_bytes", "utilisation", "joules"}
-SOURCES = {"fingerprint"}  # changes with every line of source, and is meant to
+SOURCES = {"fingerprint", "machine"}  # changes with every line of source, and is meant to; and where it ran
 MAX_PRINTED = 20  # trials that differ
 
 

@@ -130,7 +130,12 @@ class Progress:
         rest = "" if left is None else f", about {_clock(left)} left" if left else ", longer than expected"
         rest = rest if self._done.total() < self._total.total() else ""
         bad = sum(self._bad.values())
-        return f"{self._done.total()}/{self._total.total()} trials{rest}" + (f", {bad} failed" if bad else "")
+        crew = ""
+        if self._machines:
+            rate = self._done.total() / max(1e-9, time.monotonic() - self._began)
+            machines = f"{self._machines} machine{'s' * (self._machines != 1)}"
+            crew = f"; {machines}, {self._under_way} of {self._workers} places at work, {rate:.3g} trials/s"
+        return f"{self._done.total()}/{self._total.total()} trials{rest}" + (f", {bad} failed" if bad else "") + crew
 
     def _table(self) -> Group:
         total, done = self._total.total(), self._done.total()

@@ -15,7 +15,18 @@ def wrong_part(found: Any) -> str:
     for name in ("problems", "optimizers"):
         if not all(isinstance(value, dict) for value in found.get(name, {}).values()):
             return f"an entry of {name} is not an object"
+    machines = found.get("machines", [])
+    if not isinstance(machines, list) or not all(one is None or isinstance(one, dict) for one in machines):
+        return "machines is not a list of objects"
+    if any(_no_object(one, name) for one in machines if one for name in ("machine", "versions")):
+        return "an entry of a machine is not an object"
+    if not isinstance(found.get("cluster", {}), dict):
+        return "cluster is not an object"
     return _wrong_plan(found.get("plan", [])) or _wrong_tuning(found.get("tuning", {})) or _wrong_problem(found)
+
+
+def _no_object(one: dict[str, Any], name: str) -> bool:
+    return not isinstance(one.get(name, {}), dict)
 
 
 def _wrong_plan(plan: Any) -> str:

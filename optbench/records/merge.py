@@ -35,7 +35,8 @@ def merge(folders: Sequence[Path], out: Path, mixed: bool = False) -> int:
     if len(set(builds)) > 1 and not mixed:
         text = ", ".join(f"{folder}: optbench {a}, torch {b}" for folder, (a, b) in zip(folders, builds, strict=True))
         raise RequestError(f"the folders were made by different versions ({text}); --mixed joins them all the same")
-    joined = join_environments(environments) | {"machines": [one.get("machine") for one in environments]}
+    machines = [entry for one in environments for entry in one.get("machines") or [one.get("machine")]]
+    joined = join_environments(environments) | {"machines": machines}
     with Store(out) as store:
         if store.records:
             raise RequestError(f"{out} already holds records; merge into a new folder")

@@ -24,7 +24,7 @@ _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
 _WHO = ("key", "problem", "optimizer", "label", "seed", "budget", "device")
 _CLOCKS = ("seconds", "warmup_seconds", "wall_seconds")
 _SPENT = ("passes", *_CLOCKS, "own_flops", "own_seconds", "peak_bytes", "samples_per_second", "utilisation", "joules")
-_FIELDS = (*_WHO, "status", "error", "note", "lanes", "alone", *_COUNTS, *_SPENT, "fingerprint")
+_FIELDS = (*_WHO, "status", "error", "note", "lanes", "alone", "machine", *_COUNTS, *_SPENT, "fingerprint")
 _FLOATS = ("budget", *_SPENT)
 _AXES = ("passes", "forward", "backward", "seconds", "own_flops", "loss")
 
@@ -153,7 +153,7 @@ def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFram
         rows.append(
             {name: planned.get(name) for name in ("key", "problem", "optimizer", "seed", "budget", "device")}
             | {"label": spec(planned["optimizer"], hyper), "hyper": hyper, "certificate": None, "status": MISSING}
-            | {"alone": False, "error": "planned, but no record was left", "lanes": 0, "fingerprint": ""}
+            | {"alone": False, "error": "planned, but no record was left", "lanes": 0, "fingerprint": "", "machine": ""}
             | dict.fromkeys(_COUNTS, 0)
         )
     table = pd.DataFrame(rows, columns=[*_FIELDS, "hyper", "certificate"])

@@ -64,7 +64,7 @@ class Crew:
 
     @property
     def slots(self) -> int:
-        return self._session.slots
+        return self._session.machines.slots
 
     def prepare(self, tasks: Sequence[Task], catalog: Catalog, options: RunOptions, anew: bool) -> None:
         """Send every worker what these tasks need; returns once one is ready.
@@ -96,7 +96,7 @@ class Crew:
             if not keys or not tasks.keys() >= set(keys):
                 continue
             group = LaneGroup(tuple(tasks[key].trial for key in keys), alone=bool(answer.get("alone")))
-            worker = self._session.workers.get(answer["worker"])
+            worker = self._session.machines.workers.get(answer["worker"])
             outcome = outcome_of(group, answer, worker.machine if worker else "")
             if outcome is None or smaller_groups(outcome):
                 continue
@@ -122,7 +122,7 @@ class Crew:
         until = time.monotonic() + MAX_AWAY_SECONDS
         keys = {self._ask(name, blob, 0): name for name, (_, blob, _) in waiting.items()}
         while waiting and time.monotonic() < until:
-            if not self._session.is_connected:
+            if not self._session.link.is_connected:
                 self._session.reconnect(MAX_AWAY_SECONDS)
                 keys = {self._ask(name, blob, tries + 1): name for name, (_, blob, tries) in waiting.items()}
             event = self._session.next_event(1.0)
@@ -147,20 +147,20 @@ class Crew:
 
     def facts(self) -> dict[str, Any]:
         """For environment.json: the cluster, every machine that took part, and how long each was there."""
-        presence = self._session.presence()
+        presence = self._session.machines.present()
         if self._last and self._last.kind:
             self._kind = self._last.kind
         machines = dict(self._before)
-        for name, entry in self._session.machines.items():
+        for name, entry in self._session.machines.entries.items():
             before = self._before.get(name, {}).get("slot_seconds", 0.0)
             machines[name] = entry | {"slot_seconds": before + presence.get(name, 0.0)}
         cluster: dict[str, Any] = {"address": self._options.cluster, "run": self._run}
         if self._kind:
             cluster["alone_on"] = list(self._kind)
         found = {"cluster": cluster, "machines": list(machines.values())}
-        if not self._session.machines:
+        if not self._session.machines.entries:
             return found
-        ceiling = float(next(iter(self._session.machines.values()))["ceiling"])  # of the first worker's machine
+        ceiling = float(next(iter(self._session.machines.entries.values()))["ceiling"])  # of the first worker's machine
         return found | {"workers": self.slots, "ceiling_flops_per_second": {self._options.device: ceiling}}
 
     def close(self) -> None:
@@ -168,12 +168,12 @@ class Crew:
 
     def _ask(self, name: str, blob: bytes, tries: int) -> str:
         key = f"optbench-{name}-{tries}-{time.monotonic_ns()}"
-        arguments = (self._session.run, f"{name}-{tries}", blob, WIDTH_SECONDS)
-        self._futures[key] = self._session.submit(key, station.measure_widths, arguments, None)
+        arguments = self._session.run, f"{name}-{tries}", blob, WIDTH_SECONDS
+        self._futures[key] = self._session.link.submit(key, station.measure_widths, *arguments)
         return key
 
     def _who(self) -> str:
-        workers = self._session.workers.values()
+        workers = self._session.machines.workers.values()
         names = list(dict.fromkeys(worker.machine for worker in workers))
         count = len(workers)
         return (

@@ -15,7 +15,8 @@ from typing import Any
 
 from optbench.core.trial import Trial
 from optbench.execution.cluster import station
-from optbench.execution.cluster.session import MAX_AWAY_SECONDS, Event, Session
+from optbench.execution.cluster.link import Event
+from optbench.execution.cluster.session import MAX_AWAY_SECONDS, Session
 from optbench.execution.cluster.setup import group_name
 from optbench.execution.executor import ExecutorError
 from optbench.execution.options import RunOptions
@@ -105,50 +106,52 @@ class ClusterExecutor:
 
     def _fill(self) -> None:
         """Hand to the scheduler what it should have."""
-        if not self._session.is_connected:
+        if not self._session.link.is_connected:
             return
         if self._alone:
             self._fill_machines()
             return
-        most = max(MIN_QUEUED, (1 + QUEUED_A_SLOT) * self._session.slots)
+        most = max(MIN_QUEUED, (1 + QUEUED_A_SLOT) * self._session.machines.slots)
         while self._queue and len(self._keys) < most:
             job = self._queue.popleft()
-            if job.pinned not in self._session.workers:
+            if job.pinned not in self._session.machines.workers:
                 job.pinned = ""
             self._hand_over(job, job.pinned)
         self._tell()
 
     def _fill_machines(self) -> None:
         """One group for every machine of the kind that has none."""
-        taken = {self._session.workers[one.pinned].machine for one in self._keys.values() if self._is_there(one.pinned)}
+        taken = {
+            self._session.machines.workers[one.pinned].machine
+            for one in self._keys.values()
+            if self._is_there(one.pinned)
+        }
         for address in self._of_one_kind():
-            machine = self._session.workers[address].machine
+            machine = self._session.machines.workers[address].machine
             if machine not in taken and self._queue:
                 taken.add(machine)
                 self._hand_over(self._queue.popleft(), address)
         self._tell()
 
     def _is_there(self, address: str) -> bool:
-        return address in self._session.workers
+        return address in self._session.machines.workers
 
     def _of_one_kind(self) -> list[str]:
         """The first worker of every machine of one kind: that of earlier trials, else the one with most machines."""
-        first: dict[str, str] = {}
-        for address, worker in sorted(self._session.workers.items()):
-            first.setdefault(worker.machine, address)
-        kinds = [self._session.workers[address].kind for address in first.values()]
+        first = self._session.machines.first_of_each().values()
+        kinds = [worker.kind for worker in first]
         if kinds and self.kind not in kinds:
             self.kind = max(kinds, key=kinds.count)
-        return [address for address in first.values() if self._session.workers[address].kind == self.kind]
+        return [worker.address for worker in first if worker.kind == self.kind]
 
     def _hand_over(self, job: _Job, address: str) -> None:
         job.attempts += 1
         job.key = f"optbench-{job.name}-{job.attempts}-{id(self):x}"
         job.pinned = address
         limit = self._options.timeout * len(job.group.trials) + GRACE_SECONDS
-        arguments = (self._session.run, job.name, job.blob, limit)
         self._keys[job.key] = job
-        job.future = self._session.submit(job.key, station.run_group, arguments, address or None)
+        arguments = self._session.run, job.name, job.blob, limit
+        job.future = self._session.link.submit(job.key, station.run_group, *arguments, worker=address)
 
     def _withdraw(self, job: _Job) -> None:
         """The scheduler need not have it any more."""
@@ -187,7 +190,7 @@ class ClusterExecutor:
 
     def _reconsider(self) -> None:
         """Tasks that nobody could take before are handed over again: dask does not look at them for a worker's sake."""
-        if len(self._session.workers) == 1:
+        if len(self._session.machines.workers) == 1:
             for job in [one for one in self._keys.values() if not one.pinned]:
                 self._again(job)
 
@@ -209,7 +212,7 @@ class ClusterExecutor:
         job, answer = self._keys.get(event.address), event.content
         if job is None:
             return  # it has its outcome, or runs again
-        worker = self._session.workers.get(answer["worker"])
+        worker = self._session.machines.workers.get(answer["worker"])
         if "lost" not in answer:
             if worker:
                 worker.failures = 0
@@ -230,7 +233,7 @@ class ClusterExecutor:
             yield from self._answered(self._jobs[name], self._session.answers.pop(name))
 
     def _answered(self, job: _Job, answer: dict[str, Any]) -> Iterator[Outcome]:
-        worker = self._session.workers.get(answer["worker"])
+        worker = self._session.machines.workers.get(answer["worker"])
         outcome = outcome_of(job.group, answer, worker.machine if worker else "")
         if outcome is None:
             job.faults += 1
@@ -258,17 +261,17 @@ class ClusterExecutor:
     def _look_after(self) -> None:
         """Once in a while: is anybody there, is the scheduler, what need workers keep no longer."""
         now = time.monotonic()
-        if not self._session.is_connected:
+        if not self._session.link.is_connected:
             for job in [*self._keys.values()]:
                 self._again(job)
             self._session.reconnect(MAX_AWAY_SECONDS)
             self._somebody = time.monotonic()
-        if self._session.workers:
+        if self._session.machines.workers:
             self._somebody = now
         elif now - self._somebody > MAX_AWAY_SECONDS:
+            why = next((f" ({why})" for why in self._session.refused.values()), "")
             raise ExecutorError(
-                f"no worker for {MAX_AWAY_SECONDS:g} s{self._session.why_nobody()}; "
-                "what has ended is kept, the same command goes on"
+                f"no worker for {MAX_AWAY_SECONDS:g} s{why}; what has ended is kept, the same command goes on"
             )
         if now - self._forgot > FORGET_SECONDS:
             self._forget()
@@ -281,9 +284,9 @@ class ClusterExecutor:
 
     def _tell(self) -> None:
         if self._changed:
-            workers = self._session.workers
+            workers = self._session.machines.workers
             machines = self._of_one_kind() if self._alone else {one.machine for one in workers.values()}
-            slots = len(machines) if self._alone else self._session.slots
+            slots = len(machines) if self._alone else self._session.machines.slots
             self._changed(len(machines), slots, min(len(self._keys), slots))
 
 

@@ -47,12 +47,13 @@ class SchedulerFile:
                 found = json.loads(self.path.read_text(encoding="utf-8"))["address"]
                 if isinstance(found, str):
                     return found
+                why = f"{self.path} is not the file of a scheduler"
             except FileNotFoundError:
-                if time.monotonic() >= until:
-                    raise TimeoutError(f"there is no file {self.path}; {EXAMPLES}") from None
+                why = f"there is no file {self.path}"
             except (OSError, ValueError, KeyError, TypeError):  # half written, or no scheduler's file
-                if time.monotonic() >= until:
-                    raise TimeoutError(f"{self.path} is not the file of a scheduler; {EXAMPLES}") from None
+                why = f"{self.path} is not the file of a scheduler"
+            if time.monotonic() >= until:
+                raise TimeoutError(f"{why}; {EXAMPLES}")
             time.sleep(0.2)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from optbench.report.analysis.study import Study
 
+MACHINE_COLUMNS = ("machine", "trials", "timed_alone", "hours", "utilisation", "slots", "cpu", "cores", "gpu", "os")
 COLUMNS = ("problem", "label", "trials", "worker_seconds", "clock_seconds", "warmup_seconds")
 
 
@@ -31,3 +35,33 @@ def worker_time(settings: Study) -> pd.DataFrame:
         }
     )
     return table.groupby(["problem", "label"], sort=False, as_index=False).sum()
+
+
+def machines(study: Study) -> pd.DataFrame:
+    """A row a machine of a cluster: its trials, worker's hours, and their share of the time that it could have worked.
+
+    Empty for runs of one machine. Utilisation is 0 to 1, NaN where the environment does not tell how long it was there.
+    """
+    rows: list[dict[str, Any]] = []
+    trials = study.trials.groupby("machine")
+    for environment in study.environments:
+        for entry in environment.get("machines") or []:
+            name = entry.get("name")
+            if not name or any(row["machine"] == name for row in rows):
+                continue
+            ran = trials.get_group(name) if name in trials.groups else study.trials.iloc[:0]
+            seconds = float(ran["wall_seconds"].sum())
+            there = entry.get("slot_seconds")
+            what = entry.get("machine") or {}
+            rows.append(
+                {
+                    "machine": name,
+                    "trials": len(ran),
+                    "timed_alone": int(ran["alone"].sum()),
+                    "hours": seconds / 3600,
+                    "utilisation": seconds / there if isinstance(there, int | float) and there > 0 else math.nan,
+                    "slots": entry.get("slots"),
+                    **{part: what.get(part) for part in ("cpu", "cores", "gpu", "os")},
+                }
+            )
+    return pd.DataFrame(rows, columns=[*MACHINE_COLUMNS])

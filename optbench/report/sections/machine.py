@@ -3,16 +3,67 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from optbench.report.analysis.findings import Findings
-from optbench.report.format import listed, number, plural
+from optbench.report.analysis.time_spent import machines
+from optbench.report.format import listed, number, percent, plural, records_of
 from optbench.report.sections.base import Content, Drawing, Section
 
 
 def content(findings: Findings, drawing: Drawing) -> Content:
-    """A paragraph a folder."""
-    return Content({"origins": [_origin(environment) for environment in findings.study.environments]})
+    """A paragraph a folder, and a row for every machine of a cluster."""
+    found = machines(findings.study)
+    values = {
+        "origins": [_origin(environment) for environment in findings.study.environments],
+        "clocks": clocks(found),
+        "others": others(findings.study.environments),
+    }
+    if not len(found):
+        return Content(values)
+    return Content(values, {"machines": found}, {"machines": _machines(found)})
+
+
+def clocks(found: pd.DataFrame) -> str:
+    """On which machines of a cluster trials ran alone for their clock."""
+    alone = found[found["timed_alone"] > 0]
+    if not len(alone):
+        return ""
+    kinds = alone[["cpu", "cores", "gpu"]].astype(str).drop_duplicates()
+    names = listed([str(name) for name in alone["machine"]])
+    if len(kinds) > 1:
+        return (
+            f"Trials ran alone for their clock on machines of {len(kinds)} kinds ({names}): seconds must not be "
+            "compared between them."
+        )
+    first = alone.iloc[0]
+    cores = plural(int(first["cores"]), "core") if first["cores"] else ""
+    kind = ", ".join(part for part in (str(first["cpu"] or ""), cores, str(first["gpu"] or "")) if part)
+    return f"Trials ran alone for their clock on {names}: one at a time on a machine, all of one kind ({kind})."
+
+
+def others(environments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The machine and versions of every machine of a cluster, a line each."""
+    found = [one for environment in environments for one in environment.get("machines") or [] if one.get("name")]
+    return list(dict.fromkeys(f"{one['name']}: {_machine(one)}" for one in found))
+
+
+def _machines(found: pd.DataFrame) -> pd.DataFrame:
+    rows = [
+        {
+            "machine": row["machine"],
+            "trials": str(row["trials"]),
+            "timed alone": str(row["timed_alone"]),
+            "worker's hours": number(row["hours"]),
+            "utilisation": percent(row["utilisation"]),
+            "at a time": str(row["slots"]),
+        }
+        for row in records_of(found)
+    ]
+    return pd.DataFrame(rows)
 
 
 def _origin(environment: dict[str, Any]) -> dict[str, str]:
@@ -26,7 +77,7 @@ def _origin(environment: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _machine(environment: dict[str, Any]) -> str:
+def _machine(environment: Mapping[str, Any]) -> str:
     """The machine and versions in one line."""
     host = environment.get("machine") or {}
     memory = host.get("memory_bytes")
