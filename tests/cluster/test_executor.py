@@ -30,9 +30,15 @@ class Played:
         for address, host in workers:
             facts = FACTS | {"machine": FACTS["machine"] | {"cpu": (kinds or {}).get(host, "a")}}
             self.machines.join(Worker(address, host, host, 1, facts))
-        self.run, self.answers, self.under_way, self.refused = "run", {}, {}, {}
-        self.handed, self.forgotten, self.dismissed = [], [], []
-        self._script, self._events = script, deque()
+        self.run = "run"
+        self.answers: dict = {}
+        self.under_way: dict = {}
+        self.refused: dict = {}
+        self.handed: list = []
+        self.forgotten: list = []
+        self.dismissed: list = []
+        self._script = script
+        self._events: deque = deque()
         self.link = SimpleNamespace(is_connected=True, submit=self._submit)
 
     def _submit(self, key, task, run, name, blob, limit, worker=""):
