@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -24,8 +24,11 @@ class Minibatches(Protocol):
     def current(self) -> LaneBatch:
         """The minibatch of the step under way; a new one for every call where no step was begun."""
 
-    def next_step(self, lane: int | None = None) -> None:
-        """Begin a step: its evaluations share a minibatch. lane: only this lane goes on."""
+    def next_step(self, lane: int | None = None, again: Any = None) -> Any:
+        """Begin a step: its evaluations share a minibatch. lane: only this lane goes on.
+
+        Returns what names the minibatch. again: such a name, to see its minibatch once more.
+        """
 
 
 def minibatches(train: Batch, seeds: Sequence[int], batch: int | None, device: str) -> Minibatches:
@@ -46,7 +49,7 @@ class FullBatch:
     def current(self) -> LaneBatch:
         return self._all
 
-    def next_step(self, lane: int | None = None) -> None:
+    def next_step(self, lane: int | None = None, again: Any = None) -> Any:
         """Every step sees the same."""
 
 
@@ -73,11 +76,12 @@ class SeededBatches:
             self._step = self._batch_of(index.to(self._device))
         return self._step or self._draw()
 
-    def next_step(self, lane: int | None = None) -> None:
+    def next_step(self, lane: int | None = None, again: Any = None) -> Any:
         if lane is None:
-            self._step = self._draw()
-        else:
-            self._of_lane[lane], self._step = next(self._streams[lane]), None
+            self._step = self._draw() if again is None else again
+            return self._step
+        self._of_lane[lane], self._step = next(self._streams[lane]) if again is None else again, None
+        return self._of_lane[lane]
 
     def _draw(self) -> LaneBatch:
         index = next(self._ahead, None)

@@ -249,14 +249,16 @@ class Objective:
 
         return charged(backward, loss)
 
-    def next_step(self, lane: int | None = None) -> None:
+    def next_step(self, lane: int | None = None, again: Any = None) -> Any:
         """Draw a minibatch and keep it until the next call: for steps that evaluate several times, as LBFGS does.
 
-        lane: only this lane goes on, for lanes whose steps take different numbers of evaluations.
+        lane: only this lane goes on, for lanes whose steps take different numbers of evaluations. Returns what names
+        the minibatch. again: such a name, to go back to its minibatch.
         """
-        if not self._meter.ended:
-            with self._own:
-                self._batches.next_step(lane)
+        if self._meter.ended:
+            return None
+        with self._own:
+            return self._batches.next_step(lane, again)
 
     # What exact methods and averaging methods say
 

@@ -27,7 +27,7 @@ from optbench.registry.expressions import Part as Combined
 from optbench.registry.expressions import is_combination, read
 from optbench.registry.plugins import load_file, plugin_name, public_classes
 from optbench.registry.process_state import unchanged_process
-from optbench.registry.settings import adapt, construct, part
+from optbench.registry.settings import adapt, construct, part, shaping, without_shaping
 from optbench.registry.specs import nearest, one_line, parse
 
 OWN_PACKAGES = ("optbench", "torch")  # their optimizers leave nothing behind in a process that others use after them
@@ -144,6 +144,8 @@ class Catalog:
         if len(batches) > 1:
             raise RequestError(f"{spec(name, settings)}: the parts share one minibatch, write batch once")
 
+        shaped: list[tuple[Any, dict[str, Any]]] = []
+
         def built(one: Combined) -> Part:
             found, given = self._found(one.head)
             if is_combination(found):
@@ -154,10 +156,12 @@ class Catalog:
             if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
                 raise RequestError(f"{text}: {one.head} is no torch optimizer, combine classes as adamw + sgd")
             base = built(one.base) if one.base else None
+            shaped.append((cls, chosen))
             with self.guarding(cls):
-                return part(cls, {**given, **chosen}, text, base, one.rule)
+                return part(cls, without_shaping(cls, {**given, **chosen}), text, base, one.rule)
 
-        adapter = Combination(tuple(built(one) for one in read(path)))
+        parts = tuple(built(one) for one in read(path))
+        adapter = Combination(parts, shaping(shaped, spec(name, settings)))
         return Built(adapter, adapter.needs, adapter.lanes, next(iter(batches), None))
 
     def space(self, name: str) -> Space:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from inspect import signature
 from types import UnionType
@@ -19,6 +19,7 @@ from optbench.optimizers.gradient.elementwise import arguments
 from optbench.optimizers.gradient.probes import is_fused
 from optbench.optimizers.gradient.rules import NO_RULE, Rule
 from optbench.optimizers.gradient.schedules import Schedule
+from optbench.optimizers.gradient.shaping import SHAPING, Shaping
 from optbench.optimizers.gradient.torch_optim import TorchOptim
 from optbench.registry.specs import one_line
 
@@ -95,14 +96,46 @@ def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: s
         raise RequestError(f"{text}: {cls.__name__} has no step of its own, it is a base class")
     if base_argument(cls):
         raise RequestError(f"{text}: {cls.__name__} wraps another optimizer, write {text}(adamw[lr=0.001])")
+    shape = shaping([(cls, settings)], text)
+    settings = without_shaping(cls, settings)
     if required(cls) or "decay_on" in settings:
-        return Combination((part(cls, settings, text),))
-    _check(cls, settings, {"schedule", "warmup"}, text)
+        return Combination((part(cls, settings, text),), shape)
+    _check(cls, settings, {"schedule", "warmup"}, text, _shapes(cls))
     inner, outer = _divided(settings, {"schedule", "warmup"})
     try:
-        return TorchOptim(cls, inner, **outer)
+        return TorchOptim(cls, inner, **outer, shaping=shape)
     except (Exception, SystemExit):  # as a part it may be built, or the reason is told there
-        return Combination((part(cls, settings, text),))
+        return Combination((part(cls, settings, text),), shape)
+
+
+def shaping(parts: Sequence[tuple[Any, Mapping[str, Any]]], text: str) -> Shaping:
+    """What the settings of (class, settings) say on gradients and points, once for all. Raises RequestError."""
+    found: dict[str, Any] = {}
+    for cls, settings in parts:
+        for name in _shapes(cls) & settings.keys():
+            if name in found:
+                raise RequestError(f"{text}: the parts share {name}, write {name}={found[name]} once")
+            found[name] = settings[name]
+    try:
+        shape = Shaping(**found)
+    except ValueError as error:
+        raise RequestError(f"{text}: {error}") from None
+    if shape.gradients and (fused := [cls for cls, _ in parts if is_fused(cls)]):
+        raise RequestError(
+            f"{text}: {fused[0].__name__} updates within its backward pass, no gradient can be clipped or accumulated; "
+            "it takes ema and swa"
+        )
+    return shape
+
+
+def without_shaping(cls: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are the class's own, or the schedule's."""
+    return {name: value for name, value in settings.items() if name not in _shapes(cls)}
+
+
+def _shapes(cls: Any) -> set[str]:
+    """Names of our settings of gradients and points; a class that has one of the name keeps it."""
+    return set(SHAPING) - set(arguments(cls))
 
 
 def part(cls: Any, settings: Mapping[str, Any], text: str, base: Part | None = None, taken: Rule = NO_RULE) -> Part:
@@ -113,7 +146,7 @@ def part(cls: Any, settings: Mapping[str, Any], text: str, base: Part | None = N
     if wanted and not base:
         raise RequestError(f"{text}: {cls.__name__} wraps another optimizer, write {text}(adamw[lr=0.001])")
     own = {"schedule", "warmup", "decay_on"}
-    _check(cls, settings, own, text)
+    _check(cls, settings, own, text, _shapes(cls))
     inner, outer = _divided(settings, own)
     decay_on = outer.pop("decay_on", "all")
     if decay_on not in DECAYED or (decay_on != "all" and "weight_decay" not in arguments(cls)):
@@ -138,8 +171,9 @@ def _divided(settings: Mapping[str, Any], own: set[str]) -> tuple[dict[str, Any]
     return inner, {name: value for name, value in settings.items() if name in own}
 
 
-def _check(cls: Any, settings: Mapping[str, Any], own: set[str], text: str) -> None:
-    known = own | set(arguments(cls))
+def _check(cls: Any, settings: Mapping[str, Any], own: set[str], text: str, taken: set[str]) -> None:
+    """taken: names that are ours and have been dealt with."""
+    known = own | set(arguments(cls)) | taken
     for name in settings:
         if name not in known:
             raise RequestError(f"{text}: unknown setting {name!r}, {_nearest_setting(name, known)}")

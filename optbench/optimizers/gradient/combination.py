@@ -20,12 +20,15 @@ from optbench.optimizers.gradient.fused import train_fused
 from optbench.optimizers.gradient.probes import Traits, is_fused, kind_of, traits
 from optbench.optimizers.gradient.rules import NO_RULE, Described, Rule, described, missing
 from optbench.optimizers.gradient.schedules import Schedule
+from optbench.optimizers.gradient.shaping import PLAIN, Shaping
 from optbench.optimizers.gradient.side_by_side import train_side_by_side
 from optbench.optimizers.gradient.steps import Steps
 from optbench.optimizers.gradient.torch_optim import train
 
 DECAYED = ("all", "matrices")
 CONSTANT = Schedule()
+# What a signature may ask for beside the network, by a word in the argument's name: as a small bowl has it.
+_SMALL = {"sample": 100, "data": 100, "step": 100, "iters": 100, "iterations": 100, "epoch": 1}
 FLAG = "use_muon"  # in a param group: how Muon's own code and its descendants tell matrices from the rest
 _MATRIX = 2  # dimensions from which weight decay of "matrices" applies: not to biases and norms
 
@@ -54,7 +57,7 @@ class Part:
     @property
     def traits(self) -> Traits:
         """What the class, around its base, needs, found out by trying."""
-        return traits(self.key, lambda parameters: self.on(parameters, {}))
+        return traits(self.key, lambda parameters: self.on(parameters, _SMALL))
 
     @property
     def wants_network(self) -> bool:
@@ -120,6 +123,7 @@ class Combination:
     """
 
     parts: tuple[Part, ...]
+    shaping: Shaping = PLAIN  # of the whole gradient and of points
 
     needs: ClassVar[str] = "grad"
     full_batch: ClassVar[bool] = False
@@ -153,14 +157,9 @@ class Combination:
 
     def build(self, f: Objective, parameters: list[nn.Parameter]) -> tuple[Any, list[Schedule]]:
         """The optimizer of these parameters, with the schedules of its param groups. Raises Inapplicable."""
-        known = {"model": f.network, "module": f.network, "sample": f.samples, "step": f.planned_steps}
-        known |= {
-            "iters": f.planned_steps,
-            "iterations": f.planned_steps,
-            "net": f.network,
-            "data": f.samples,
-            "epoch": 1,
-        }
+        steps = dict.fromkeys(("step", "iters", "iterations"), f.planned_steps)
+        known = {"model": f.network, "module": f.network, "net": f.network, **steps, "epoch": 1}
+        known |= {"sample": f.samples, "data": f.samples}
         built, schedules = [], []
         if len(self.parts) > 1 and (fused := [part.cls.__name__ for part in self.parts if is_fused(part.cls)]):
             raise Inapplicable(f"{fused[0]} updates the whole network in its backward pass, no other part has a share")
@@ -181,12 +180,13 @@ class Combinations:
     lanes: Sequence[Combination]
 
     def minimise(self, f: Objective) -> None:
-        if f.lanes == 1 and is_fused(self.lanes[0].parts[0].cls):
-            train_fused(f, *self.lanes[0].build(f, f.parameters()))
+        first, shapings = self.lanes[0], [lane.shaping for lane in self.lanes]
+        if f.lanes == 1 and is_fused(first.parts[0].cls):
+            train_fused(f, *first.build(f, f.parameters()), shaping=first.shaping)
         elif f.lanes == 1:
-            train(f, *self.lanes[0].build(f, f.parameters()), graph=self.lanes[0].graph)
+            train(f, *first.build(f, f.parameters()), shaping=first.shaping, graph=first.graph)
         else:
-            train_side_by_side(f, [partial(lane.build, f) for lane in self.lanes])
+            train_side_by_side(f, [partial(lane.build, f) for lane in self.lanes], shapings)
 
 
 class Several:

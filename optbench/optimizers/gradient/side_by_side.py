@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from optbench.core.objective import Objective
 from optbench.optimizers.gradient.modes import score_in_eval_mode
 from optbench.optimizers.gradient.schedules import Rates, Schedule
+from optbench.optimizers.gradient.shaping import Shaped, Shaping, parameters_of
 from optbench.optimizers.gradient.steps import Steps
 
 # An optimizer of these parameters, with the schedules of its param groups.
 Build = Callable[[list[nn.Parameter]], tuple[torch.optim.Optimizer, Sequence[Schedule]]]
 
 
-def train_side_by_side(f: Objective, lanes: Sequence[Build]) -> None:
+def train_side_by_side(f: Objective, lanes: Sequence[Build], shapings: Sequence[Shaping]) -> None:
     """Each lane runs in a greenlet that rests in its closure until all lanes have asked. Ends with Stop."""
     hub = getcurrent()
     losses: list[Tensor] = []
@@ -33,11 +34,13 @@ def train_side_by_side(f: Objective, lanes: Sequence[Build]) -> None:
             torch.set_grad_enabled(mode)
             return losses[lane]
 
-        steps = Steps(optimizer, closure)
+        shaped = Shaped(f, shapings[lane], parameters_of(optimizer), closure, lane)
+        steps = Steps(optimizer, shaped.closure)
         while True:
             rates.follow(f.progress)
-            f.next_step(lane)
+            shaped.begin()
             steps.take()
+            shaped.end()
 
     greenlets = [greenlet(train) for _ in lanes]
     for index, lane in enumerate(greenlets):

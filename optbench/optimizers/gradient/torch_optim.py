@@ -19,6 +19,7 @@ from optbench.optimizers.gradient.elementwise import stacked_settings
 from optbench.optimizers.gradient.modes import score_in_eval_mode
 from optbench.optimizers.gradient.probes import Traits, kind_of, traits
 from optbench.optimizers.gradient.schedules import Rates, Schedule
+from optbench.optimizers.gradient.shaping import PLAIN, Shaped, Shaping, parameters_of
 from optbench.optimizers.gradient.side_by_side import train_side_by_side
 from optbench.optimizers.gradient.steps import Steps
 
@@ -31,6 +32,7 @@ class TorchOptim:
     settings: Mapping[str, Any] = field(default_factory=dict)  # arguments of the class
     schedule: str = "constant"  # of the learning rate: constant, step or cosine
     warmup: float = 0.0  # share of the budget over which the learning rate rises from 0
+    shaping: Shaping = PLAIN  # of gradients and points
 
     needs: ClassVar[str] = "grad"
     full_batch: ClassVar[bool] = False
@@ -89,11 +91,13 @@ class Together:
 
     def minimise(self, f: Objective) -> None:
         if f.lanes == 1:
-            train(f, *self.lanes[0].build(f.parameters()), graph=self.lanes[0].traits.graph)
-        elif all(lane.for_rows is not None for lane in self.lanes):
+            train(
+                f, *self.lanes[0].build(f.parameters()), shaping=self.lanes[0].shaping, graph=self.lanes[0].traits.graph
+            )
+        elif all(lane.for_rows is not None and lane.shaping == self.lanes[0].shaping for lane in self.lanes):
             self._stacked(f)
         else:
-            train_side_by_side(f, [lane.build for lane in self.lanes])
+            train_side_by_side(f, [lane.build for lane in self.lanes], [lane.shaping for lane in self.lanes])
 
     def _stacked(self, f: Objective) -> None:
         """One optimizer, a param group for every run of lanes with the same settings."""
@@ -109,16 +113,26 @@ class Together:
             {"params": f.parameters(slice(run[0], run[-1] + 1)), **given}
             for run, given in zip(runs, taken, strict=True)
         ]
-        train(f, self.lanes[0].cls(groups, **taken[0]), [first.rate for first in firsts])
+        optimizer = self.lanes[0].cls(groups, **taken[0])
+        train(f, optimizer, [first.rate for first in firsts], shaping=firsts[0].shaping)
 
 
 def train(
-    f: Objective, optimizer: torch.optim.Optimizer, schedules: Sequence[Schedule], *, graph: bool = False
+    f: Objective,
+    optimizer: torch.optim.Optimizer,
+    schedules: Sequence[Schedule],
+    *,
+    shaping: Shaping = PLAIN,
+    graph: bool = False,
 ) -> None:
     """Take steps until the objective stops them. schedules: one a param group. graph: its gradients have a graph."""
-    rates, steps = Rates(optimizer, schedules), Steps(optimizer, f.closure_with_graph if graph else f.closure)
+    closure = f.closure_with_graph if graph else f.closure
+    rates = Rates(optimizer, schedules)
     score_in_eval_mode(f, optimizer)
+    shaped = Shaped(f, shaping, parameters_of(optimizer), closure, rows=f.lanes > 1)
+    steps = Steps(optimizer, shaped.closure)
     while True:
         rates.follow(f.progress)
-        f.next_step()  # the closures of one step share a minibatch
+        shaped.begin()  # the closures of one step share a minibatch
         steps.take()
+        shaped.end()
