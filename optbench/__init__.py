@@ -2,6 +2,9 @@
 
     import optbench
 
+    mine = optbench.problem(MyNetwork, "cross-entropy", (inputs, labels))
+    optbench.compare(mine, ["adam", "sgd", "lbfgs"], seeds=10).verdict
+
     optbench.run(problems=["mlp_iris"], optimizers=["adam", "pso"], seeds=3, out="results/iris")
     trials = optbench.load("results/iris")  # a DataFrame, a row a trial
     points = optbench.curves("results/iris")  # a row a point of a curve
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optbench.api import check, curves, load, run
+from optbench.api import check, compare, curves, load, problem, run
 
 if TYPE_CHECKING:
     from optbench.core.objective import Objective
@@ -21,7 +24,20 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Best", "Objective", "Problem", "Splits", "__version__", "check", "curves", "load", "run", "split"]
+__all__ = [
+    "Best",
+    "Objective",
+    "Problem",
+    "Splits",
+    "__version__",
+    "check",
+    "compare",
+    "curves",
+    "load",
+    "problem",
+    "run",
+    "split",
+]
 
 _FROM = {
     "Best": "optbench.core.problem",

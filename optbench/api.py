@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optbench.own.problem import OwnProblem
     from optbench.records.schema import Record
+    from optbench.report.interactive import Comparison
     from optbench.testing.conformance import Finding
 
 
@@ -17,8 +19,8 @@ def run(
     suite: str | None = None,
     out: str | Path | None = None,
     *,
-    problems: Sequence[str | type] = (),
-    optimizers: Sequence[str | type] = (),
+    problems: Any = (),
+    optimizers: Any = (),
     seeds: int | None = None,
     passes: float | None = None,
     tune: int | None = None,
@@ -43,7 +45,8 @@ def run(
     suite: a built-in suite or a TOML file. Left out: `quick`, or a request of its own where problems or optimizers are
         named: each problem's own budget, and a default set of whichever side is not named.
     out: the results folder; default `results/<name of the suite or request>`.
-    problems, optimizers: names, import paths ("torch.optim:NAdam") or text like "adam[lr=0.01,0.1]"; or classes.
+    problems, optimizers: names, import paths ("torch.optim:NAdam") or text like "adam[lr=0.01,0.1]"; classes;
+        instances; functions (parameters) -> torch optimizer, or (f) -> None that are a whole loop; {name: any of these}
     seeds: so many, from 0 on. passes: the budget, in passes over the training set, of every trial.
     tune: configurations tried of every optimizer that has a search space.
     timeout: seconds that a trial may take. memory: GiB that a worker process may hold.
@@ -65,27 +68,125 @@ def run(
     from optbench.execution.options import RunOptions
     from optbench.execution.request import Request
     from optbench.execution.runner import run_suite
-    from optbench.registry.classes import named
+    from optbench.registry.classes import Names
 
-    tasks, methods = named(problems), named(optimizers)
-    files = (*(str(file) for file in plugins), *tasks.files, *methods.files)
-    request = Request(
-        suite, out, tasks.specs, methods.specs, seeds, passes, tune, timeout, memory, timing, files, trust
-    )
-    options = RunOptions(
-        workers=workers,
-        lanes=lanes,
-        cluster=cluster,
-        cluster_wait=cluster_wait,
-        device=device,
-        plugins=files,
-        eager=eager,
-        retry_failed=retry_failed,
-        add=add,
-        command="optbench.run(...)",
-    )
-    wanted = request.resolved_suite()
-    return run_suite(wanted, request.folder(wanted), options)
+    with Names() as names:
+        tasks, methods = names.of(problems), names.of(optimizers)
+        files = (*(str(file) for file in plugins), *tasks.files, *methods.files)
+        request = Request(
+            suite, out, tasks.specs, methods.specs, seeds, passes, tune, timeout, memory, timing, files, trust
+        )
+        options = RunOptions(
+            workers=workers,
+            lanes=lanes,
+            cluster=cluster,
+            cluster_wait=cluster_wait,
+            device=device,
+            plugins=files,
+            eager=eager,
+            retry_failed=retry_failed,
+            add=add,
+            command="optbench.run(...)",
+        )
+        wanted = request.resolved_suite()
+        return run_suite(wanted, request.folder(wanted), options)
+
+
+def problem(
+    model: Any,
+    loss: Any,
+    train: Any,
+    valid: Any = None,
+    test: Any = None,
+    *,
+    target: str | None = None,
+    batch: int | None = None,
+    passes: float = 50.0,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
+    name: str | None = None,
+    start: str = "fresh",
+) -> OwnProblem:
+    """Your model and your data as a problem, which `compare`, `run` and `recommend` take.
+
+    model: an nn.Module, its class, or a function that builds one. It may return a tensor, a mapping or several outputs.
+    loss: "cross-entropy", "mse", "l1", "bce" (from logits), "output" (the model returns it), a torch loss module, or a
+        function (outputs, target) -> scalar; one with a third argument is given the inputs too, for masks.
+    train, valid, test: a torch Dataset, tensors, arrays or a DataFrame; (inputs, target); several inputs before the
+        target; or a mapping whose inputs the model takes by name. Without valid and test, train is divided 70/15/15;
+        without valid alone, 15 % of it are held out. False: none.
+    target: the column of the target in a table or mapping.
+    batch: samples of a minibatch; left out, all of up to 512 training samples, else 128. passes: the default budget.
+    metrics: {name: (outputs, target) -> scalar}; left out, accuracy or R2 where the loss tells which.
+    name: what tables call it. start: "fresh" draws new weights for every seed, "given" keeps those of the module.
+
+    Raises optbench.core.trial.RequestError, in one line, where model, data and loss do not fit.
+    """
+    from optbench.own.problem import problem as made
+
+    how = {"target": target, "batch": batch, "passes": passes, "metrics": metrics, "name": name, "start": start}
+    return made(model, loss, train, valid, test, **how)  # type: ignore[arg-type]
+
+
+def compare(
+    problems: Any,
+    optimizers: Any = None,
+    *,
+    seeds: int = 10,
+    passes: float | None = None,
+    tune: int | None = None,
+    timing: bool = False,
+    timeout: float | None = None,
+    memory: float | None = None,
+    workers: int | None = None,
+    lanes: int | None = None,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Comparison:
+    """Train the same networks by several optimizers and say which is better, and how sure that is.
+
+    Works any number of times, in scripts without a guard, notebooks, threads and tests. Trials that have a record in
+    the folder are not run again, unless the problem or the optimizer has changed.
+
+    problems, optimizers: as `run` takes them, one or several; without optimizers, one of every family.
+    seeds: of each. passes: the budget; left out, that of each problem. tune: settings tried of every optimizer with a
+        search space. timing: run one trial a cell alone, so that seconds can be compared.
+    timeout, memory, workers, lanes, device: as `run` takes them.
+    out: the results folder; left out, one in `results/` that is named after the request.
+    progress: show how far it is.
+
+    Raises optbench.core.trial.RequestError for a bad request, before anything runs, and
+    optbench.execution.executor.ExecutorError where worker processes cannot run.
+    """
+    from optbench.registry.plugins import refuse_run_while_loading
+
+    refuse_run_while_loading()
+    from optbench.execution.options import RunOptions
+    from optbench.execution.request import DEFAULT_OPTIMIZERS, Request
+    from optbench.execution.runner import run_suite
+    from optbench.registry.classes import Names
+    from optbench.report.interactive import Comparison
+
+    with Names() as names:
+        tasks, methods = names.of(problems), names.of(DEFAULT_OPTIMIZERS if optimizers is None else optimizers)
+        files = (*tasks.files, *methods.files)
+        request = Request(
+            None, out, tasks.specs, methods.specs, seeds, passes, tune, timeout, memory, timing, files, named=True
+        )
+        wanted = request.resolved_suite()
+        options = RunOptions(
+            workers=workers,
+            lanes=lanes,
+            device=device,
+            plugins=files,
+            add=True,
+            strict_oracles=True,
+            command="optbench.compare(...)",
+            verbosity=0 if progress else -1,
+        )
+        folder = request.folder(wanted)
+        records = run_suite(wanted, folder, options, lambda line: None)
+    return Comparison(Path(folder), frozenset(record.key for record in records))
 
 
 def load(folder: str | Path) -> pd.DataFrame:

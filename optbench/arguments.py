@@ -24,6 +24,7 @@ RUN_EXAMPLES = """examples:
   optbench run --problem mlp_digits --optimizer 'adam[lr=0.001,0.01]' --optimizer pso --seeds 10
   optbench run --problem mlp_iris                    a default set of optimizers on one problem
   optbench run --optimizer torch.optim:NAdam         one optimizer on a default set of problems
+  optbench run --model net.py:Net --data table.csv --target price --loss mse --optimizer adam --optimizer lbfgs
   optbench run --plugin my_method.py --optimizer my_method --optimizer adam --tune 8 --out results/mine
   optbench run quick --problem mlp_iris              the suite quick with other problems
 
@@ -124,6 +125,11 @@ def _add_run(commands: Any) -> None:
     run.add_argument(
         "--against", metavar="REFERENCE", help="on the problems of a reference, and beside it: standard, or a folder"
     )
+    run.add_argument("--model", metavar="FILE.py:NAME", help="a network of your own: a class or function in a file")
+    run.add_argument("--data", metavar="PATH", help="its data: .csv, .tsv, .parquet, .npz, or a folder of pictures")
+    run.add_argument("--target", metavar="COLUMN", help="the column of a table that is to be told")
+    run.add_argument("--loss", metavar="L", help="cross-entropy (default), mse, l1 or bce")
+    run.add_argument("--batch", type=_whole_number, metavar="N", help="samples of its minibatches")
     run.add_argument("--seeds", type=_whole_number, metavar="N", help="seeds 0 to N-1")
     run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
     run.add_argument("--tune", type=_whole_number, metavar="N", help="configurations tried where there is a space")

@@ -49,6 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:
+    if not options.model:
+        if stated := [name for name in ("data", "target", "loss", "batch") if getattr(options, name) is not None]:
+            raise RequestError(f"--{stated[0]} goes with --model FILE.py:NAME; --problem names problems that have data")
+        return _run_named(options, given)
+    if not options.data:
+        raise RequestError("--model needs --data: a .csv, .npz or .parquet file, or a folder of pictures")
+    from optbench.own.command import from_files
+    from optbench.registry.classes import Names
+    from optbench.registry.plugins import load_file
+
+    _say_at_once(f"reading {options.data} ...", options)
+    with Names() as names:
+        loss = options.loss or "cross-entropy"
+        own = from_files(options.model, options.data, options.target, loss, options.batch, load_file)
+        tasks = names.of([own])
+        options.problem = [*options.problem, *tasks.specs]
+        options.plugin = [*options.plugin, *tasks.files]
+        return _run_named(options, given)
+
+
+def _run_named(options: argparse.Namespace, given: list[str]) -> int:
     from optbench.execution.options import RunOptions
     from optbench.execution.request import Request, is_small
     from optbench.execution.start import start_fork_server

@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "records": {"core"},
     "engine": {"core"},
     "problems": {"core"},
+    "own": {"core"},
     "optimizers": {"core"},
     "registry": {"core", "problems", "optimizers"},
     "execution": {"core", "records", "engine", "registry", "problems", "optimizers"},

@@ -28,7 +28,7 @@ def test_the_version_is_stated_once(capsys: Capture) -> None:
 def test_the_package_shows_its_functions_with_their_arguments_and_imports_nothing_heavy() -> None:
     code = "import sys, optbench; assert not {'torch', 'pandas', 'numpy'} & sys.modules.keys(); help(optbench)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "run(" in told and "optimizers: 'Sequence[str | type]'" in told and "load(folder" in told
+    assert "run(" in told and "retry_failed: 'bool'" in told and "compare(" in told and "load(folder" in told
     assert {"problems", "optimizers", "timeout", "add"} <= inspect.signature(optbench.run).parameters.keys()
     for name in ("Problem", "Best", "Splits", "split", "Objective"):
         assert getattr(optbench, name).__module__.startswith("optbench.core")

@@ -26,6 +26,7 @@ class RunOptions:
     timing: bool = True  # one trial a cell is run by itself at the end, so that seconds can be compared
     retry_failed: bool = False  # trials that failed, timed out or were killed are run again
     add: bool = False  # into a folder of another plan, whose records stay
+    strict_oracles: bool = False  # an optimizer that asks more than a problem answers is refused, not inapplicable
     own_process: bool = False  # True: nobody else's code runs in this process, so a small run may stay inside it
     command: str = "optbench run"  # as a user would type it again
     report: bool = False  # one is written afterwards, which the time left counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -56,7 +57,7 @@ class Progress:
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
+        if self._console.is_terminal and (not self._console.is_jupyter or find_spec("ipywidgets")):
             # Drawn anew at every refresh, so that the clock runs on while long trials say nothing.
             self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._table)
             self._live.start()

@@ -49,11 +49,12 @@ class Request:
     files: Sequence[str] = ()  # plugin files that are given beside the suite
     trust: bool = False  # a suite file may name Python files of its own
     against: str | None = None  # a reference, whose problems, budgets and seeds are taken
+    named: bool = False  # nothing is taken from a suite, though nothing may be named
 
     @property
     def is_own(self) -> bool:
         """Whether problems or optimizers are named and no suite: then nothing is taken over from one."""
-        return self.suite is None and self.against is None and bool(self.problems or self.optimizers)
+        return self.suite is None and self.against is None and (self.named or bool(self.problems or self.optimizers))
 
     def resolved_suite(self) -> Suite:
         """The suite with the given parts replaced, or one made of the request itself. Raises RequestError."""

@@ -83,6 +83,8 @@ def _run_suite(suite: Suite, out: Path, options: RunOptions, say: Say, crew: Cre
     device = crew.device if crew else machine.device(options.device)
     options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.timing)
     planned = plan(suite, catalog, device)
+    if options.strict_oracles:
+        _refuse_unanswered(planned)
     previous = _previous(out, planned, options.add)
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
     facts = environment(planned, catalog, workers, options, crew.own_device if crew else None)
@@ -112,6 +114,16 @@ def _run_suite(suite: Suite, out: Path, options: RunOptions, say: Say, crew: Cre
                 if crew:
                     write_facts()
         return [results.records[trial.key] for trial in planned.trials]
+
+
+def _refuse_unanswered(planned: Plan) -> None:
+    """Raises RequestError where an optimizer needs gradients, or more, of a problem that gives none."""
+    for task in planned.tasks:
+        if reason := task.unsupported_reason:
+            raise RequestError(
+                f"{task.trial.label} on {task.trial.problem}: {reason}; mend the loss (rounding, .detach() and .item() "
+                "take gradients away), or compare methods that need values alone, as pso, cma_es and random_search"
+            )
 
 
 def _previous(out: Path, planned: Plan, add: bool) -> list[dict[str, Any]]:

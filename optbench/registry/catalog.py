@@ -22,7 +22,7 @@ from optbench.optimizers.gradient.combination import Combination, Part
 from optbench.optimizers.gradient.elementwise import arguments
 from optbench.problems import PROBLEMS
 from optbench.problems import Entry as ProblemEntry
-from optbench.registry import fingerprints
+from optbench.registry import fingerprints, sent
 from optbench.registry.expressions import Part as Combined
 from optbench.registry.expressions import is_combination, read
 from optbench.registry.plugins import load_file, plugin_name, public_classes
@@ -71,7 +71,8 @@ class Catalog:
         self.files = tuple(dict.fromkeys(str(Path(file).resolve()) for file in files))
         self.optimizers: dict[str, Entry] = dict(OPTIMIZERS)
         self.problems: dict[str, ProblemEntry] = dict(PROBLEMS)
-        self._classes: dict[str, type] = {}
+        self._classes: dict[str, Any] = {}
+        self._sent: dict[str, sent.Sent] = {}
         for point in importlib.metadata.entry_points(group="optbench.optimizers"):
             self.optimizers.setdefault(point.name, Entry(point.value, "plugin", f"from {point.value}"))
         for point in importlib.metadata.entry_points(group="optbench.problems"):
@@ -89,10 +90,14 @@ class Catalog:
             raise RequestError(f"unknown problem {name!r}, {nearest(name, self.problems)}")
         path, given = (entry.path, dict(entry.settings)) if entry else (name, {})
         cls = self._load(path)
+        if isinstance(cls, Problem):  # an object of somebody's session, as it is
+            if given or settings:
+                raise RequestError(f"{text}: {name} is an object and takes no settings")
+            return cls
         if not (isinstance(cls, type) and issubclass(cls, Problem)):
             raise RequestError(f"{path} is no subclass of optbench.core.problem.Problem")
         with self.guarding(cls):
-            built: Problem = construct(cls, {**given, **settings}, text)
+            built: Problem = construct(cls, {**given, **settings}, text, path not in self._sent)
         if built.track not in TRACKS:
             raise RequestError(f"{text}: track {built.track!r} is none of {', '.join(TRACKS)}")
         return built
@@ -111,10 +116,15 @@ class Catalog:
             return Built(adapter, adapter.needs, adapter.lanes, batch)
         if not hasattr(cls, "minimise"):
             raise RequestError(f"{path} has no minimise(f) and is no torch.optim.Optimizer")
-        if any(kind(cls.minimise) for kind in _NOT_RUN_BY_A_CALL):
+        if any(kind(getattr(cls, "function", cls.minimise)) for kind in _NOT_RUN_BY_A_CALL):
             raise RequestError(f"{path}: minimise is a generator or coroutine; a call of it trains nothing")
-        with self.guarding(cls):
-            built = construct(cls, settings, spec(name, hyper))
+        if isinstance(cls, type):
+            with self.guarding(cls):
+                built = construct(cls, settings, spec(name, hyper), path not in self._sent)
+        else:
+            built = cls  # an object of somebody's session, as it is
+            if settings:
+                raise RequestError(f"{spec(name, hyper)}: {name} is an object and takes no settings")
         needs = getattr(built, "needs", None)
         if needs not in ORACLES:
             raise RequestError(f"{path} must state needs = one of {', '.join(ORACLES)}, not {needs!r}")
@@ -193,11 +203,13 @@ class Catalog:
 
     def fingerprint(self, problem: str, optimizer: str) -> str:
         """12 hexadecimal digits that change when the source of either does (for a library's class, its version)."""
-        return fingerprints.fingerprint(self._classes_of(problem, optimizer))
+        names = (problem, optimizer)
+        return fingerprints.fingerprint(self._classes_of(*names), [one.fingerprint for one in self._sent_of(*names)])
 
     def third_party(self, problem: str, optimizer: str) -> tuple[str, ...]:
         """The classes of a trial that are neither optbench's nor torch's, and may leave its process changed."""
         names = [f"{cls.__module__}:{cls.__qualname__}" for cls in self._classes_of(problem, optimizer)]
+        names += [one.origin for one in self._sent_of(problem, optimizer)]
         return tuple(name for name in names if name.split(".")[0] not in OWN_PACKAGES)
 
     def files_of(self, problem: str, optimizer: str) -> tuple[str, ...]:
@@ -212,18 +224,43 @@ class Catalog:
         return nullcontext() if own else self._guard()
 
     def _classes_of(self, problem: str, optimizer: str) -> tuple[Any, ...]:
-        """The problem's class and those of the optimizer, of all its parts where it is a combination."""
+        """The problem's class and those of the optimizer, of all its parts where it is a combination; no objects."""
+        return tuple(self._load(path) for path in self._paths_of(problem, optimizer) if path not in self._sent)
+
+    def _sent_of(self, problem: str, optimizer: str) -> list[sent.Sent]:
+        """The objects of somebody's session among them."""
+        return [self._sent[path] for path in self._paths_of(problem, optimizer) if path in self._sent]
+
+    def _paths_of(self, problem: str, optimizer: str) -> list[str]:
         name = parse(problem)[0][0]
         entry = self.problems.get(name)
         found = [self._found(one)[0] for one in _names(self._found(optimizer)[0])]
-        return self._load(entry.path if entry else name), *(self._load(path) for path in found)
+        return [entry.path if entry else name, *found]
 
     def _add(self, file: str) -> None:
+        if file.endswith(sent.SUFFIX):
+            self._add_sent(file)
+            return
         with self._guard():
             module = load_file(file)
         classes = [cls for cls in public_classes(module) if self._enter(cls, f"{file}:{cls.__name__}")]
         if not classes:
             raise RequestError(f"plugin {file}: defines no optimizer (a class with minimise) and no Problem")
+
+    def _add_sent(self, file: str) -> None:
+        """Enter an object of somebody's session."""
+        with self._guard():
+            one = sent.read(file)
+        path = f"{file}:{one.name}"
+        taken: Mapping[str, Any] = self.problems if one.kind == "problem" else self.optimizers
+        if one.name in taken:
+            raise RequestError(f"the name {one.name!r} is that of a built-in {one.kind}; give yours another name")
+        if one.kind == "problem":
+            self.problems[one.name] = ProblemEntry(path, {}, getattr(one.value, "track", ""), one.summary or one.name)
+        else:
+            gradient = isinstance(one.value, type) and issubclass(one.value, torch.optim.Optimizer)
+            self.optimizers[one.name] = Entry(path, "gradient" if gradient else "plugin", one.summary or one.name)
+        self._sent[path], self._classes[path] = one, one.value
 
     def _enter(self, cls: type, path: str) -> bool:
         """Put a class of a plugin file into its table; False where it is neither a problem nor an optimizer."""

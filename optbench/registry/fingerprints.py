@@ -14,11 +14,16 @@ from optbench.registry.plugins import MODULE_PREFIX
 _OWN_SOURCE = ("optbench.problems", "optbench.optimizers", "optbench.core.layers")
 
 
-def fingerprint(classes: Iterable[Any]) -> str:
-    """12 hexadecimal digits that change when the source of any of the classes does (a library's: its version)."""
+def fingerprint(classes: Iterable[Any], also: Iterable[str] = ()) -> str:
+    """12 hexadecimal digits that change when the source of any of the classes does (a library's: its version).
+
+    also: fingerprints of objects, which were taken when they were written down.
+    """
     digest = hashlib.sha256()
     for cls in classes:
         digest.update(_source(cls))
+    for text in also:
+        digest.update(text.encode())
     return digest.hexdigest()[:12]
 
 

@@ -24,10 +24,13 @@ from optbench.optimizers.gradient.torch_optim import TorchOptim
 from optbench.registry.specs import one_line
 
 
-def construct(cls: Any, settings: Mapping[str, Any], text: str) -> Any:
-    """An object of the class, its settings the fields of a dataclass. Raises RequestError; `text` is what was asked."""
+def construct(cls: Any, settings: Mapping[str, Any], text: str, typed: bool = True) -> Any:
+    """An object of the class, its settings the fields of a dataclass. Raises RequestError; `text` is what was asked.
+
+    typed: what its annotations name can be looked up; not so where the class came without its module.
+    """
     known = {f.name: f for f in fields(cls)} if hasattr(cls, "__dataclass_fields__") else {}
-    hints = _hints(cls, text) if known else {}
+    hints = _hints(cls, text) if known and typed else dict.fromkeys(known, Any)
     checked = dict(settings)
     for name, value in settings.items():
         if name not in known:

@@ -58,12 +58,18 @@ def build_report(folders: Sequence[Results], out: Path, view: View) -> Report:
     It is written beside and put in place when it is complete, by one process at a time: what was there before is whole
     until then. Raises RequestError where the folder or its disk takes no files.
     """
+    import matplotlib
+
     study = load_study(folders, view.axis)
     results.check_common(study, view.require_common)
     found = findings(study, view.mixed)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / LOCK), _beside(out) as new:
+        with (
+            matplotlib.rc_context(),
+            FileLock(out / LOCK),
+            _beside(out) as new,
+        ):  # a notebook's figures keep their style
             written = _written(found, new)
             _put_in_place(new, out)
     except OSError as error:

@@ -27,12 +27,19 @@ class Bare(Problem):
     kind: str = "plain"
     loss_is: str = "cross-entropy"
     width: torch.dtype = torch.float32
+    biased: bool = False
     batch = 16
 
     def network(self) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten(), nn.Linear(16, 3)]
         if self.kind == "norm":
-            layers = [nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3)]
+            layers = [
+                nn.Conv2d(1, 4, 3, bias=self.biased),
+                nn.BatchNorm2d(4),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(16, 3),
+            ]
         if self.kind == "dropout":
             layers.insert(1, nn.Dropout(0.5))
         if self.kind == "looks":
@@ -75,6 +82,7 @@ def test_nothing_needs_to_be_stated() -> None:
     [
         (Bare("dropout"), {"stochastic": True, "vmaps": True}),
         (Bare("norm"), {"stochastic": False, "vmaps": True}),
+        (Bare("norm", biased=True), {"vmaps": True}),  # the gradient of that bias is rounding alone
         (Bare("looks"), {"vmaps": False}),
         (Bare(loss_is="twisted"), {"loss_name": "own"}),
         (Bare(width=torch.float64), {"dtype": torch.float64}),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from optbench.core.trial import RequestError
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.line import Line
 from optbench.registry.catalog import STANDARD_SPACE, Catalog
-from optbench.registry.classes import named
+from optbench.registry.classes import Names
 from optbench.registry.specs import parse
 
 CATALOG = Catalog()
@@ -33,23 +34,16 @@ def test_a_torch_class_with_a_learning_rate_has_the_standard_space() -> None:
 
 
 def test_classes_are_asked_for_by_the_shortest_path_that_finds_them() -> None:
-    found = named([torch.optim.NAdam, ParticleSwarm, Line, "adam"])
+    with Names() as names:
+        found = names.of([torch.optim.NAdam, ParticleSwarm, Line, "adam"])
     assert found.files == () and found.specs[0] == "torch.optim:NAdam" and found.specs[3] == "adam"
     assert CATALOG.optimizer(found.specs[1], {}).needs == "value" and CATALOG.problem(found.specs[2])
 
 
-def test_what_no_other_process_can_be_told_is_refused_in_one_line() -> None:
-    class Inner:
-        def minimise(self, f: object) -> None:
-            """Nothing."""
-
-    for wrong, message in (
-        (Inner, "inside a function"),
-        (int, "neither an optimizer"),
-        (ParticleSwarm(), "give the class"),
-    ):
-        with pytest.raises(RequestError, match=message) as refused:
-            named([wrong])
+def test_what_is_neither_an_optimizer_nor_a_problem_is_refused_in_one_line() -> None:
+    for wrong in (int, 3, nn.Linear(2, 2)):
+        with pytest.raises(RequestError, match=r"neither an optimizer|no optimizer") as refused, Names() as names:
+            names.of([wrong])
         assert "\n" not in str(refused.value)
 
 

@@ -39,7 +39,7 @@ class OneProblem:
 def one_problem(study: Study) -> OneProblem | None:
     """The only problem of a study, compared over seeds; None for several problems, or where no target is reached.
 
-    The target is the headline, or the hardest that most seeds of any optimizer reach, or the hardest that is hit.
+    The target is the headline, or the hardest that most seeds of any optimizer reach, or the one hit most often.
     """
     if len(study.problems) != 1 or not study.taus:
         return None
@@ -50,7 +50,8 @@ def one_problem(study: Study) -> OneProblem | None:
     hit = [tau for k, tau in enumerate(study.taus) if np.isfinite(study.passes_to[:, k]).any()]
     if not hit:
         return None
-    tau = study.headline if study.headline in reached else (reached or hit)[-1]
+    often = {tau: int(np.isfinite(study.passes_to[:, study.taus.index(tau)]).sum()) for tau in hit}
+    tau = study.headline if study.headline in reached else (reached or sorted(hit, key=lambda one: often[one]))[-1]
     k = study.taus.index(tau)
     rows = [
         {"label": label, "seeds": len(cell), "hits": int(np.isfinite(study.passes_to[cell, k]).sum())}

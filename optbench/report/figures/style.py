@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,10 +57,14 @@ def _free(used: dict[int, int], wanted: int) -> int:
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot on the Agg backend in the house style: deterministic, with text kept as text in SVG."""
+    """matplotlib.pyplot in the house style: deterministic, with text kept as text in SVG.
+
+    On the Agg backend, unless pyplot is in use already, or a notebook has chosen one.
+    """
     import matplotlib
 
-    matplotlib.use("Agg")
+    if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
+        matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import seaborn as sns
 
