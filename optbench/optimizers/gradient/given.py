@@ -10,6 +10,7 @@ import torch
 
 from optbench.core.objective import Inapplicable, Objective
 from optbench.optimizers.gradient.schedules import Schedule
+from optbench.optimizers.gradient.shaping import PLAIN
 from optbench.optimizers.gradient.side_by_side import train_side_by_side
 from optbench.optimizers.gradient.torch_optim import train
 
@@ -26,7 +27,7 @@ class Given:
     def minimise(self, f: Objective) -> None:
         if f.lanes == 1:
             train(f, *self.build(f.parameters()))
-        train_side_by_side(f, [self.build] * f.lanes)
+        train_side_by_side(f, [self.build] * f.lanes, [PLAIN] * f.lanes)
 
     def build(self, parameters: list[torch.nn.Parameter]) -> tuple[torch.optim.Optimizer, list[Schedule]]:
         """The optimizer of one lane. Raises Inapplicable where the function refuses these parameters."""
