@@ -41,9 +41,11 @@ COCO_EXAMPLES = """examples:
 """
 EXPORT_EXAMPLES = """examples:
   optbench export ioh results/quick --out ioh/
+  optbench export benchopt quick --out benchmark_quick
 """
 IMPORT_EXAMPLES = """examples:
   optbench import ioh/ --out results/from_ioh
+  optbench import benchmark_quick/outputs/a.parquet --out results/from_benchopt
   optbench report results/from_ioh --axis oracle     others seldom count an optimizer's own work
 """
 LIST_EXAMPLES = """examples:
@@ -229,12 +231,13 @@ def _add_bridges(commands: Any) -> None:
     _completes(optimizer, lambda: _names("optimizers"))
 
     export = _command(commands, "export", "write what other benchmarks read", EXPORT_EXAMPLES)
-    export.add_argument("format", choices=("ioh",), help="ioh: the records of a results folder for IOHanalyzer")
-    export.add_argument("what", metavar="WHAT", help="a results folder")
+    formats = "ioh: records for IOHanalyzer; benchopt: a suite as a benchmark folder"
+    export.add_argument("format", choices=("ioh", "benchopt"), help=formats)
+    export.add_argument("what", metavar="WHAT", help="ioh: a results folder; benchopt: a suite")
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
 
     read = _command(commands, "import", "read what other benchmarks wrote into a results folder", IMPORT_EXAMPLES)
-    read.add_argument("what", metavar="WHAT", help="a folder of IOHprofiler's files")
+    read.add_argument("what", metavar="WHAT", help="a folder of IOHprofiler's files, or a parquet file of benchopt's")
     read.add_argument("--out", required=True, metavar="DIR", help="a new results folder")
 
 

@@ -228,19 +228,33 @@ def _coco(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _export(options: argparse.Namespace, given: list[str]) -> int:
+    out = Path(options.out)
+    if options.format == "benchopt":
+        from optbench.bridges import benchopt
+        from optbench.execution.suite import read_suite
+
+        print(f"{benchopt.write(read_suite(options.what), out)} solvers in {out}")
+        print(f"next: benchopt run {out} --config {out / 'suite.yml'}")
+        return 0
     from optbench.bridges import iohprofiler
 
-    written, left = iohprofiler.write(Path(options.what), Path(options.out))
-    print(f"{written} runs in {options.out}" + (f"; {left} trials that do not apply are left out" if left else ""))
+    written, left = iohprofiler.write(Path(options.what), out)
+    print(f"{written} runs in {out}" + (f"; {left} trials that do not apply are left out" if left else ""))
     return 0
 
 
 def _import(options: argparse.Namespace, given: list[str]) -> int:
-    from optbench.bridges import iohprofiler
+    found, out = Path(options.what), Path(options.out)
+    if found.suffix == ".parquet":
+        from optbench.bridges import benchopt
 
-    found = Path(options.what)
-    print(f"{iohprofiler.read(found, Path(options.out))} runs in {options.out}")
-    print(f"next: python -m optbench report {options.out} --axis oracle")  # own work is seldom counted elsewhere
+        count = benchopt.read(found, out)
+    else:
+        from optbench.bridges import iohprofiler
+
+        count = iohprofiler.read(found, out)
+    print(f"{count} runs in {out}")
+    print(f"next: python -m optbench report {out} --axis oracle")  # own work is seldom counted elsewhere
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,17 @@ def spread(suite: str, function: int, name: str, dimension: int, instance: int) 
     return spec("bbob", {"f": function, "d": dimension, "i": instance}), optimal_value("bbob", function, instance)
 
 
-def write_results(runs: Sequence[Run], out: Path, source: str, kept: dict[str, Any] | None = None) -> None:
+def write_results(
+    runs: Sequence[Run],
+    out: Path,
+    source: str,
+    kept: dict[str, Any] | None = None,
+    facts: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
     """A result folder of these runs.
 
-    source: where they come from, in a few words. kept: the environment that they were measured in, where they are ours.
+    source: where they come from, in a few words. kept: the environment that they were measured in, where it is there.
+    facts: of problems that are ours; those of others are what their runs tell.
 
     Raises RequestError where there are none, and for a folder that holds records already.
     """
@@ -76,6 +83,7 @@ def write_results(runs: Sequence[Run], out: Path, source: str, kept: dict[str, A
         if store.records:
             raise RequestError(f"{out} already holds records; write --out another folder")
         environment = kept or _environment(runs, records.values(), source)
+        environment["problems"].update(facts or {})
         environment["plan"] = [trial for trial in environment.get("plan", []) if trial["key"] in records]
         store.write(ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
         for record in records.values():
