@@ -26,6 +26,10 @@ class Model(Protocol):
         """Whether the network has a state beside its parameters, as batch normalisation has."""
 
     @property
+    def state(self) -> dict[str, Tensor]:
+        """{buffer: (B, ...)} of that state."""
+
+    @property
     def overhead(self) -> float:
         """Seconds that compiling took so far."""
 

@@ -350,6 +350,8 @@ class Objective:
                 nonfinite=[int(count) for count in self._nonfinite],
                 certificates=self._certificates,
                 points=points.clone(),
+                lowest=self._scoring.lowest,
+                state={name: value.clone() for name, value in self._model.state.items()},
                 charged_own=self._own.charged,
             )
         return replace(self._outcome, spent=self.spent)  # refused calls are counted after the end

@@ -22,7 +22,9 @@ class Outcome:
     diverged: list[Point | None]  # where the loss of a lane was not finite for good
     nonfinite: list[int]  # losses that were not finite
     certificates: list[dict[str, Any] | None]
-    points: Tensor  # (B, D): the answers
+    points: Tensor  # (B, D): the answers, which the last curve points score
+    lowest: Tensor  # (B, D): where the curves are lowest
+    state: dict[str, Tensor]  # {buffer: (B, ...)} of what the networks had become beside their parameters
     charged_own: bool  # the optimizer has stated work of its own
 
 

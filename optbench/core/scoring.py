@@ -29,6 +29,7 @@ class Scoring:
         lanes = len(model.matrix)
         self.curves: list[list[Point]] = [[] for _ in range(lanes)]
         self.diverged: list[Point | None] = [None] * lanes  # where the loss of a lane was not finite for good
+        self.lowest = model.matrix.detach().clone()  # (B, D): the points that scored lowest
         self._model, self._data, self._on_point = model, data, on_point
         self._checkpoints = checkpoints(limit, one_pass)
         self._next: float = self._checkpoints[0]
@@ -53,7 +54,7 @@ class Scoring:
             }
             for lane, scores in enumerate(self._scores(points)):
                 if self.diverged[lane] is None:
-                    self._keep(lane, {**at, **scores}, spent, for_good)
+                    self._keep(lane, {**at, **scores}, points[lane], spent, for_good)
         self._next = next((cost for cost in self._checkpoints if cost > spent.flops), math.inf)
 
     def forget(self, passes: float) -> None:
@@ -78,7 +79,9 @@ class Scoring:
         self._latest = points.clone(), found
         return found
 
-    def _keep(self, lane: int, point: Point, spent: Spent, for_good: bool) -> None:
+    def _keep(self, lane: int, point: Point, row: Tensor, spent: Spent, for_good: bool) -> None:
+        if math.isfinite(point["loss"]) and not any(one["loss"] <= point["loss"] for one in self.curves[lane]):
+            self.lowest[lane] = row
         self.curves[lane].append(point)
         if for_good and not math.isfinite(point["loss"]):
             self.diverged[lane] = {**point, "evaluations": spent.evaluations, "units": spent.flops}

@@ -81,6 +81,14 @@ class BatchedModel:
         """Whether the network has a state that training changes beside its parameters, as batch normalisation has."""
         return bool(self._changing)
 
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """{buffer: (B, ...)} of what training changes beside the parameters; written to, it is the networks' own."""
+        if self._state:
+            return self._state
+        own = dict(self.module.named_buffers())
+        return {name: own[name][None] for name in self._changing}
+
     def unflatten(self, row: Tensor) -> dict[str, Tensor]:
         """(D,) -> {parameter name: view in the network's shape}."""
         parts = row.split(self._sizes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,20 +24,26 @@ WORKER_THREADS = 1  # of a worker process, and of everything that is measured fo
 
 
 def environment(
-    plan: Plan, catalog: Catalog, workers: int, options: RunOptions, own_device: str | None = None
+    plan: Plan,
+    catalog: Catalog,
+    workers: int,
+    options: RunOptions,
+    own_device: str | None = None,
+    facts_of: Callable[[str, Problem, str], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The run, its machine, its plan, its problems and its optimizers. Raises RequestError for a broken problem.
 
-    own_device: where this machine looks at the problems, for a run on the device of another machine.
+    own_device: where this machine looks at the problems, for a run on the device of another machine. facts_of: says
+    what `problem_facts` does, elsewhere perhaps; given a name, its problem and a device.
     """
     suite, device = plan.suite, own_device or options.device
     problems = {task.trial.problem: task.problem for task in plan.tasks}
     with machine.threads(WORKER_THREADS):
         ceiling = machine.ceiling(device)
-        facts = {}
-        for name, problem in problems.items():
-            with catalog.guarding(type(problem)):
-                facts[name] = problem_facts(name, problem, catalog, device)
+        if facts_of is None:
+            facts = {name: problem_facts(name, problem, catalog, device) for name, problem in problems.items()}
+        else:
+            facts = {name: facts_of(name, problem, device) for name, problem in problems.items()}
     tuned = {"tuning": tuning.facts(suite.tune, plan.competitors)} if suite.tune else {}
     return {
         "format": 1,

@@ -59,7 +59,7 @@ def lane_groups(
             )
         step = most if width else _even(len(same), most)
         for part in _slices([task.trial for task in same], step):
-            yield LaneGroup(tuple(part), first.third_party, first.files)
+            yield LaneGroup(tuple(part), first.third_party, first.files, first.scorer)
 
 
 def _may_share(same: Sequence[Task]) -> bool:

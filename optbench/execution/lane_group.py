@@ -7,6 +7,7 @@ import random
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from time import perf_counter
 
 import numpy as np
@@ -24,6 +25,7 @@ from optbench.execution.consistency import inconsistency
 from optbench.execution.task import resolve
 from optbench.records.schema import Record, clean
 from optbench.registry.catalog import Built, Catalog, Optimizer
+from optbench.registry.process_state import unchanged_process
 from optbench.registry.specs import text_of
 
 MEASURED = ("spent", "finished", "diverged")  # statuses whose numbers a report uses
@@ -40,14 +42,15 @@ def run_group(
     on_start: Callable[[Objective], None] | None = None,
     alone: bool = False,
     eager: bool = False,
+    on_end: Callable[[Outcome], None] | None = None,
 ) -> list[Record]:
     """Train trials as lanes of one program; one record each, in their order.
 
     They differ in the seed, and in settings where the optimizer allows that (`together`). on_point: called with (lane,
     curve point) as each is measured. on_start: called with the objective before work. alone: nothing else runs on the
-    machine, so the clock counts, after a warm-up. eager: nothing is compiled. Whatever the optimizer raises ends up in
-    the records, except KeyboardInterrupt and Interrupted. Raises torch.OutOfMemoryError where several lanes do not fit
-    the device's memory.
+    machine, so the clock counts, after a warm-up. eager: nothing is compiled. on_end: called with what came of it.
+    Whatever the optimizer raises ends up in the records, except KeyboardInterrupt and Interrupted.
+    Raises torch.OutOfMemoryError where several lanes do not fit the device's memory.
     """
     tasks = resolve(trials, catalog)
     first, built, problem = trials[0], tasks[0].built, tasks[0].problem
@@ -60,7 +63,9 @@ def run_group(
         cost = costs(problem, batch_size(built, problem), first.device)  # before code of others runs
         f = objective(trials, first.passes, built, problem, on_point, eager)
         if alone:
-            _warm_up(first, built, problem, on_start, eager)
+            guard = unchanged_process() if tasks[0].third_party else nullcontext()
+            with guard:  # the trial begins where the warm-up began
+                _warm_up(first, built, problem, on_start, eager)
     except torch.OutOfMemoryError:
         if len(records) > 1:
             raise  # whoever runs the group splits it
@@ -82,6 +87,8 @@ def run_group(
     utilisation, joules = gpu.stop()
     outcome = f.finish()
     elapsed = perf_counter() - started  # the final scoring included: the clock of the trial stands before it
+    if on_end:
+        on_end(outcome)
     for lane, record in enumerate(records):
         _fill(record, outcome, lane, status, error_text)
         if built.optimizer.needs != "exact" or outcome.charged_own:  # else it had the data and says nothing of its work

@@ -41,14 +41,7 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
             wanted = spec(name, settings)
             problem = catalog.problem(wanted)
             passes = float(suite.budgets.get(text, suite.passes or problem.passes))
-            sources = {
-                one.name: (
-                    catalog.fingerprint(wanted, one.name),
-                    catalog.third_party(wanted, one.name),
-                    catalog.files_of(wanted, one.name),
-                )
-                for one in competitors
-            }
+            sources = {one.name: catalog.sources(wanted, one.name) for one in competitors}
             for optimizer, hyper, built in entered:
                 label = spec(optimizer, hyper)
                 for seed in range(suite.seeds):

@@ -19,12 +19,13 @@ from optbench.execution.executor import ExecutorError
 from optbench.execution.options import RunOptions
 from optbench.execution.salvage import ended_early, read_answer, read_points
 from optbench.execution.task import LaneGroup, Outcome
+from optbench.execution.verification import Check
+from optbench.execution.worker import ANSWER
 from optbench.execution.worker_process import Job, WorkerProcess
-from optbench.records.schema import RecordError, clean
-from optbench.registry.catalog import Catalog
+from optbench.records.schema import Record, RecordError, clean, read_line
+from optbench.registry.catalog import Catalog, Kind
 
-Kind = tuple[tuple[str, ...], tuple[str, ...]]  # the third-party classes of a group, and its plugin files
-
+CHECKED = ("spent", "finished")  # statuses of records whose points are scored again
 MAX_LOSSES = 2  # of the worker of one group; then it is no accident
 MAX_MACHINE_LOSSES = 4  # where it was certainly not the group that ended it
 MAX_FAILED_STARTS = 3  # in a row, of workers that ended before they could work
@@ -37,22 +38,24 @@ class PoolExecutor:
     What a group had measured when it was stopped is in its records. Other people's code may leave its process changed
     (a default type, a patched function), so a worker runs groups of one set of third-party classes and nothing else,
     and imports the plugin files of those alone. A group whose worker was lost is run again once, by itself; if that
-    worker is lost too, third-party code was `killed`, and for our own code the machine has failed. Implements
-    `Executor`.
+    worker is lost too, third-party code was `killed`, and for our own code the machine has failed.
+
+    What a third-party optimizer leaves is scored again by a worker that never imported it, before its outcome is final.
+    Such a worker may be one more than `workers`; then it is idle while groups run. Implements `Executor`.
     """
 
     def __init__(self, catalog: Catalog, options: RunOptions, spool: Path, workers: int, threads: int = 1) -> None:
         """spool: a folder for points of trials under way. workers: processes at a time. threads: of each worker."""
         self._catalog, self._options, self._spool = catalog, options, spool
         self._most, self._threads = workers, threads
-        self._queued: dict[Kind, deque[LaneGroup]] = {}
+        self._queued: dict[Kind, deque[LaneGroup | Check]] = {}
         self._workers: dict[WorkerProcess, Kind] = {}
-        self._losses: Counter[LaneGroup] = Counter()
+        self._losses: Counter[LaneGroup | Check] = Counter()
         self._failed_starts = self._jobs = 0
 
     def submit(self, groups: Iterable[LaneGroup]) -> None:
         for group in groups:
-            self._queued.setdefault(_kind(group), deque()).append(group)
+            self._queue(group)
 
     def outcomes(self) -> Iterator[Outcome]:
         self.begin()
@@ -81,30 +84,70 @@ class PoolExecutor:
                 path.unlink()
             self._spool.rmdir()
 
+    def _queue(self, work: LaneGroup | Check) -> None:
+        queue = self._queued.setdefault(_kind(work), deque())
+        if isinstance(work, Check):
+            queue.appendleft(work)
+        else:
+            queue.append(work)
+
     def _assign(self) -> None:
-        """Give every idle worker a group of its kind, end those of a kind that has none, start what is missing."""
-        for one in [one for one in self._workers if one.ready and not one.job]:
-            if not self._give(one) and self._queued:
-                self._drop(one)
-        for kind in sorted(self._queued):
-            starting = sum(of == kind and not one.ready for one, of in self._workers.items())
-            for _ in range(min(self._most - len(self._workers), len(self._queued[kind]) - starting)):
+        """Give every idle worker work of its kind, start what is missing, end those in whose place it starts."""
+        idle = [one for one in self._workers if one.ready and not one.job]
+        for one in sorted(idle, key=lambda one: not self._is_check(self._workers[one])):
+            if self._is_check(self._workers[one]) or self._free > self._waiting:
+                self._give(one)
+        most = self._most + any(map(self._is_check, self._queued))
+        for kind in sorted(self._queued, key=lambda kind: (not self._is_check(kind), kind)):
+            mine = [one for one, of in self._workers.items() if of == kind]
+            if self._is_check(kind):
+                missing = int(not mine)
+            else:
+                missing = len(self._queued[kind]) - sum(not one.ready or not one.job for one in mine)
+            for _ in range(missing):
+                while len(self._workers) >= most and self._make_room(kind):
+                    pass
+                if len(self._workers) >= most:
+                    break
                 with _machine("no process can be started"):
                     self._workers[WorkerProcess(self._options, kind[1], self._threads)] = kind
 
+    @property
+    def _free(self) -> int:
+        """How many groups more may be under way."""
+        return self._most - sum(one.job is not None for one in self._workers)
+
+    @property
+    def _waiting(self) -> int:
+        """How many checks wait for a worker, one a kind."""
+        busy = {of for one, of in self._workers.items() if one.job}
+        return sum(self._is_check(kind) and kind not in busy for kind in self._queued)
+
+    def _is_check(self, kind: Kind) -> bool:
+        """Whether the next work of a kind is to score a group again."""
+        return kind in self._queued and isinstance(self._queued[kind][0], Check)
+
+    def _make_room(self, kind: Kind) -> bool:
+        """End an idle worker of another kind that has nothing to do or waits for a check; False where none is."""
+        for one, of in self._workers.items():
+            if one.ready and not one.job and of != kind and (of not in self._queued or self._is_check(kind)):
+                self._drop(one)
+                return True
+        return False
+
     def _give(self, one: WorkerProcess) -> bool:
-        """Send the next group of a worker's own kind, if there is one."""
+        """Send the next work of a worker's own kind, if there is any."""
         kind = self._workers[one]
         queue = self._queued.get(kind)
         if not queue:
             return False
-        group = queue.popleft()
+        work = queue.popleft()
         if not queue:
             del self._queued[kind]
         self._jobs += 1
         now, stem = time.monotonic(), self._spool / f"{self._jobs}"
-        limit = self._options.timeout * len(group.trials)
-        job = Job(group, stem.with_suffix(".points"), stem.with_suffix(".records"), now, now + limit)
+        limit = self._options.timeout * len((work.group if isinstance(work, Check) else work).trials)
+        job = Job(work, stem.with_suffix(".points"), stem.with_suffix(".records"), now, now + limit)
         with contextlib.suppress(OSError):  # it is gone, as its sentinel says
             one.give(job)
         return True
@@ -146,7 +189,7 @@ class PoolExecutor:
             return None
         if message and kind in ("done", "full", "failed"):
             one.job = None
-            if message.get("changed") is True:
+            if message.get("changed") is not False and not isinstance(job.work, Check):
                 self._drop(one)
             return self._answered(job, message)
         if message is None and late and not one.is_stopped():
@@ -154,7 +197,7 @@ class PoolExecutor:
             return self._ended(job, "timeout", f"did not return within {self._options.timeout:g} s")
         return self._lost(one, job)
 
-    def _answered(self, job: Job, message: dict[str, Any]) -> Outcome:
+    def _answered(self, job: Job, message: dict[str, Any]) -> Outcome | None:
         kind, seconds = message["kind"], message.get("seconds")
         took = float(seconds) if isinstance(seconds, float) and seconds >= 0 else time.monotonic() - job.began
         if kind == "failed":
@@ -166,11 +209,20 @@ class PoolExecutor:
             records = read_answer(job.records, job.group)
         except RecordError as error:
             return self._ended(job, "failed", f"what came back cannot be read: {error}")
+        if isinstance(job.work, LaneGroup) and job.group.scorer and any(one.status in CHECKED for one in records):
+            _forget(job, but=ANSWER)
+            lines, answer = tuple(record.line() for record in records), job.records.with_suffix(ANSWER)
+            self._queue(Check(job.group, lines, _digests(message), str(answer), took))
+            return None
         _forget(job)
         return Outcome(job.group, records, took)
 
     def _ended(self, job: Job, status: str, reason: str, out_of_memory: bool = False) -> Outcome:
         """The outcome of a group that was stopped: what it had measured, with this status."""
+        if isinstance(job.work, Check):
+            _forget(job)
+            refused = [_refused(line, reason) for line in job.work.lines]
+            return Outcome(job.group, refused, job.work.seconds, out_of_memory)
         with _machine("what was measured cannot be read"):
             points = read_points(job.points, len(job.group.trials))
         _forget(job)
@@ -187,15 +239,15 @@ class PoolExecutor:
         if code == worker.EXIT_IGNORES_STOP:
             return self._ended(job, "killed", f"ignored the budget: {worker.MAX_CALLS_AFTER_STOP} calls after Stop")
         why = "its process was stopped" if stopped else _why(code)
-        self._losses[job.group] += 1
-        if self._losses[job.group] < (MAX_LOSSES if code is not None else MAX_MACHINE_LOSSES):
-            _forget(job)
-            self.submit([job.group])
+        self._losses[job.work] += 1
+        if self._losses[job.work] < (MAX_LOSSES if code is not None else MAX_MACHINE_LOSSES):
+            _forget(job, but=ANSWER if isinstance(job.work, Check) else "")
+            self._queue(job.work)
             return None
-        if code is not None and job.group.third_party:
+        if code is not None and _kind(job.work)[0]:
             return self._ended(job, "killed", why)
         raise ExecutorError(
-            f"a worker process was lost {self._losses[job.group]} times in the same trials ({why}); "
+            f"a worker process was lost {self._losses[job.work]} times in the same trials ({why}); "
             "what has ended is kept, the same command goes on",
             job.group,
         )
@@ -213,15 +265,34 @@ class PoolExecutor:
         one.end()
 
 
-def _kind(group: LaneGroup) -> Kind:
-    return group.third_party, group.files
+def _kind(work: LaneGroup | Check) -> Kind:
+    if isinstance(work, Check):
+        return work.group.scorer or ((), ())
+    return work.third_party, work.files
 
 
-def _forget(job: Job) -> None:
-    """Remove what a job wrote; a folder that takes nothing says so elsewhere."""
-    for path in (job.points, job.records):
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
+def _refused(line: str, reason: str) -> Record:
+    """A record whose point could not be scored again."""
+    record = read_line(line)
+    if record.status in CHECKED:
+        record.status, record.error, record.certificate = "failed", f"not reproduced: {reason}", None
+    return record
+
+
+def _digests(message: dict[str, Any]) -> tuple[str, str]:
+    """What a worker says of its data, before and after."""
+    said = message.get("data")
+    before, after = said if isinstance(said, list) and len(said) == 2 else ("", "")
+    return str(before), str(after)
+
+
+def _forget(job: Job, but: str = "") -> None:
+    """Remove what a job read and wrote, but for the suffix `but`; a folder that takes nothing says so elsewhere."""
+    answer = Path(job.work.answer) if isinstance(job.work, Check) else job.records.with_suffix(ANSWER)
+    for path in (job.points, job.records, answer):
+        if path.suffix != but:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _text(message: dict[str, Any]) -> str:

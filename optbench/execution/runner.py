@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from optbench.execution.environment import WORKER_THREADS, environment
 from optbench.execution.executor import Executor, execute
 from optbench.execution.grouping import lane_groups, timed_tasks
 from optbench.execution.in_process import InProcessExecutor, fits
+from optbench.execution.learned import LearnedCatalog
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan, plan
 from optbench.execution.pool import PoolExecutor
@@ -35,8 +37,6 @@ from optbench.records.files import (
 from optbench.records.merge import join_environments
 from optbench.records.schema import RECORDS, Record
 from optbench.records.store import MAX_SHOWN_PATH, Store
-from optbench.registry.catalog import Catalog
-from optbench.registry.process_state import unchanged_process
 
 if TYPE_CHECKING:
     from optbench.execution.cluster.crew import Crew
@@ -52,8 +52,8 @@ def run_suite(suite: Suite, out: Path, options: RunOptions, say: Say = print) ->
     say: told what goes on, a line at a time. Raises RequestError before anything runs for whatever is wrong with the
     request, and ExecutorError where the workers fail; what had ended by then has its records.
     """
-    with _crew(options, out, say) as crew:
-        return _run_suite(suite, out, options, say, crew)
+    with _crew(options, out, say) as crew, LearnedCatalog(options.plugins) as catalog:
+        return _run_suite(suite, out, options, say, catalog, crew)
 
 
 @contextlib.contextmanager
@@ -78,8 +78,9 @@ def _crew(options: RunOptions, out: Path, say: Say) -> Iterator[Crew | None]:
         crew.close()
 
 
-def _run_suite(suite: Suite, out: Path, options: RunOptions, say: Say, crew: Crew | None) -> list[Record]:
-    catalog = Catalog(options.plugins, guarded=True)
+def _run_suite(
+    suite: Suite, out: Path, options: RunOptions, say: Say, catalog: LearnedCatalog, crew: Crew | None
+) -> list[Record]:
     device = crew.device if crew else machine.device(options.device)
     options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.timing)
     planned = plan(suite, catalog, device)
@@ -87,7 +88,7 @@ def _run_suite(suite: Suite, out: Path, options: RunOptions, say: Say, crew: Cre
         _refuse_unanswered(planned)
     previous = _previous(out, planned, options.add)
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
-    facts = environment(planned, catalog, workers, options, crew.own_device if crew else None)
+    facts = environment(planned, catalog, workers, options, crew.own_device if crew else None, catalog.facts)
     with Store(out) as results:
         there = len(results.records)
         if results.rejected:
@@ -177,7 +178,13 @@ class _Coordinator:
     """Runs what is to do through executors, and writes every record as it comes."""
 
     def __init__(
-        self, results: Store, catalog: Catalog, options: RunOptions, workers: int, say: Say, crew: Crew | None = None
+        self,
+        results: Store,
+        catalog: LearnedCatalog,
+        options: RunOptions,
+        workers: int,
+        say: Say,
+        crew: Crew | None = None,
     ) -> None:
         self._results, self._catalog, self._options = results, catalog, options
         self._workers, self._say, self._crew = workers, say, crew
@@ -222,16 +229,16 @@ class _Coordinator:
         if self._crew:
             yield from self._crew_outcomes(self._crew, shared, alone, progress)
             return
-        others = any(task.third_party for task in shared)  # their code is run to choose widths
-        guard = unchanged_process() if others else contextlib.nullcontext()
-        with guard, machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
+        widths = partial(self._catalog.widths, eager=self._options.eager)
+        with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
             # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
             groups = sorted(
-                lane_groups(shared, self._options.lanes, self._options.eager), key=lambda group: group.trials[0].seed
+                lane_groups(shared, self._options.lanes, self._options.eager, widths),
+                key=lambda group: group.trials[0].seed,
             )
         if groups:
             yield from execute(self._executor(small, min(self._workers, len(groups))), groups)
-        single = [LaneGroup((task.trial,), task.third_party, task.files, alone=True) for task in alone]
+        single = [_by_itself(task) for task in alone]
         if single:
             yield from execute(self._executor(small, 1), single)
 
@@ -244,7 +251,9 @@ class _Coordinator:
             taken = {trial for group in groups for trial in group.trials}
             left = [task for task in some if task.trial not in taken]
             if by_itself:
-                groups += [LaneGroup((task.trial,), task.third_party, task.files, alone=True) for task in left]
+                groups += [
+                    LaneGroup((task.trial,), task.third_party, task.files, task.scorer, alone=True) for task in left
+                ]
             else:
                 planned = lane_groups(left, self._options.lanes, self._options.eager, crew.widths)
                 groups += sorted(planned, key=lambda group: group.trials[0].seed)
@@ -276,6 +285,10 @@ class _Coordinator:
             self._say(f"  {reason}")
         if len(reasons) > MAX_REASONS:
             self._say(f"  and {len(reasons) - MAX_REASONS} more, all in the report")
+
+
+def _by_itself(task: Task) -> LaneGroup:
+    return LaneGroup((task.trial,), task.third_party, task.files, task.scorer, alone=True)
 
 
 def _line(outcome: Outcome) -> str:

@@ -13,12 +13,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import spawn
 from typing import Any
 
 # The FLOP counter and torch's optimizers import torch._dynamo at their first use: a second a worker, were it not there.
 PRELOADED = ("optbench.execution.worker", "torch._dynamo", "torch.fx.experimental.proxy_tensor")
+PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries to reach a fork server that is being killed
 _START_LOCK = threading.Lock()
 
 
@@ -82,6 +84,23 @@ def worker_context() -> Any:
         return _Context("spawn", SpawnedWorker)
     start_fork_server()
     return _Context("forkserver", ForkedWorker)
+
+
+def start_process(target: Callable[..., None], arguments: Sequence[Any]) -> Any:
+    """A child process that is under way; it ends with this one.
+
+    A fork server that was killed a moment ago is waited for and started again. Raises OSError or RuntimeError.
+    """
+    for patience in (*PATIENCE, 0.0):
+        process = worker_context().Process(target=target, args=tuple(arguments), daemon=True)
+        try:
+            process.start()
+            return process
+        except ConnectionError:
+            if not patience:
+                raise
+            time.sleep(patience)
+    raise AssertionError("the last try returns or raises")
 
 
 def start_fork_server() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from optbench.core.problem import Problem
 from optbench.core.trial import Trial
 from optbench.records.schema import Record
-from optbench.registry.catalog import Built, Catalog
+from optbench.registry.catalog import Built, Catalog, Kind
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Task:
     fingerprint: str  # of the source of its problem and optimizer
     third_party: tuple[str, ...] = ()  # its classes that are neither optbench's nor torch's
     files: tuple[str, ...] = ()  # plugin files that its names stand in
+    scorer: Kind | None = None  # of a third-party optimizer: the process that scores its points again
     competitor: str = ""  # what a report compares: its label, or the optimizer whose settings are being tuned
 
     @property
@@ -66,7 +67,7 @@ def resolve(trials: Iterable[Trial], catalog: Catalog) -> list[Task]:
         if configuration not in first:
             names = trial.problem, trial.optimizer
             built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
-            sources = catalog.fingerprint(*names), catalog.third_party(*names), catalog.files_of(*names)
+            sources = catalog.sources(*names)
             first[configuration] = Task(trial, catalog.problem(trial.problem), built, *sources, trial.label)
         tasks.append(replace(first[configuration], trial=trial))
     return tasks
@@ -79,6 +80,7 @@ class LaneGroup:
     trials: tuple[Trial, ...]
     third_party: tuple[str, ...] = ()  # such a group shares its worker process with no group of other classes
     files: tuple[str, ...] = ()  # the plugin files to import for it; no other is imported in its process
+    scorer: Kind | None = None  # the process that scores its points again; None: its optimizer is optbench's or torch's
     alone: bool = False  # nothing else may run on the machine meanwhile: its clock counts
     note: str | None = None  # goes into the records: how they were run, where that is not as planned
 

@@ -21,11 +21,13 @@ import psutil
 import torch
 
 from optbench.core.objective import Objective
+from optbench.core.outcome import Outcome as TrialOutcome
 from optbench.core.scoring import Point
 from optbench.execution.grouping import by_memory
 from optbench.execution.lane_group import run_group
 from optbench.execution.options import RunOptions
 from optbench.execution.task import LaneGroup, resolve
+from optbench.execution.verification import Answers, Check, data_digest, verified
 from optbench.records.schema import Record, clean, read_line
 from optbench.registry.catalog import Catalog
 from optbench.registry.process_state import ProcessState
@@ -35,6 +37,7 @@ EXIT_MEMORY, EXIT_IGNORES_STOP, EXIT_ORPHAN = 85, 86, 87  # exit codes that tell
 MAX_CALLS_AFTER_STOP = 1_000  # of an optimizer that goes on after Stop
 MAX_OUTPUT = 400  # characters of a failed trial's output that go into its record
 MAX_TEXT = 2000  # characters of a reason that the run is told
+ANSWER = ".answer"  # suffix of the file that holds the points which are scored again
 
 _catalog: Catalog
 _options: RunOptions
@@ -65,16 +68,18 @@ def run_in_parts(
     options: RunOptions,
     on_point: Callable[[int, Point], None],
     on_start: Callable[[Objective], None] | None = None,
+    on_end: Callable[[TrialOutcome], None] | None = None,
 ) -> list[Record]:
     """The records of a group, run as one program or, where memory asks for it, as several one after another.
 
-    on_point: called with (place of the trial in the group, curve point) as each point is measured.
+    on_point: called with (place of the trial in the group, curve point) as each point is measured. on_end: called with
+    what came of each part.
     Raises torch.OutOfMemoryError where several lanes do not fit the device's memory.
     """
     records: list[Record] = []
     for part in by_memory(group.trials, catalog, options.memory_bytes):
         shifted = partial(_shifted, on_point, len(records))
-        records += run_group(part, catalog, shifted, on_start, group.alone, options.eager)
+        records += run_group(part, catalog, shifted, on_start, group.alone, options.eager, on_end)
     for record in records:
         if group.note:
             record.note = record.note or f"{group.note}, ran with {record.lanes}"
@@ -88,8 +93,8 @@ def _shifted(on_point: Callable[[int, Point], None], by: int, lane: int, point: 
 def serve(connection: Connection, options: RunOptions, files: tuple[str, ...], parent: int, threads: int) -> None:
     """A worker's whole life: told one lane group at a time until the run that started it is gone.
 
-    connection: gives (group, file for points, file for records), takes one small JSON object a message. files: the
-    plugin files to import. parent: the process id of the run.
+    connection: gives (group or check, file for points, file for records), takes one small JSON object a message.
+    files: the plugin files to import. parent: the process id of the run.
     """
     try:
         _prepare(options, files, parent, threads)
@@ -99,10 +104,11 @@ def serve(connection: Connection, options: RunOptions, files: tuple[str, ...], p
     _tell(connection, "ready")
     while True:
         try:
-            group, points, records = connection.recv()
+            asked, points, records = connection.recv()
         except (EOFError, OSError):
             os._exit(0)
-        _tell(connection, **_answer(group, Path(points), Path(records)))
+        run = _verify if isinstance(asked, Check) else _answer
+        _tell(connection, **run(asked, Path(points), Path(records)))
 
 
 def _tell(connection: Connection, kind: str, **values: Any) -> None:
@@ -145,23 +151,48 @@ def _watch(parent: int, memory: int) -> None:
 def _answer(group: LaneGroup, points: Path, records: Path) -> dict[str, Any]:
     """Run one group and say how it ended; its records are in the file `records` then."""
     global _objective
-    before = _state(group)
+    before, data = _state(group), [_digest(group)]
     began = time.monotonic()
+    answers = Answers() if group.scorer else None
     try:
-        found, full = work(group, points)
+        found, full = work(group, points, answers)
         answer: dict[str, Any] = {"kind": "full" if full else "done"}
         records.write_text("".join(_line(record) + "\n" for record in found), encoding="utf-8")
+        if answers:
+            answers.write(records.with_suffix(ANSWER))
     except MachineError as error:
         answer = {"kind": "machine", "text": str(error)}
     except OSError as error:
         answer = {"kind": "machine", "text": f"cannot write to {records}: {error.strerror}"}
     except BaseException as error:  # KeyboardInterrupt too: here it is the optimizer's own
         answer = {"kind": "failed", "text": one_line(error)}
+    seconds = time.monotonic() - began
     _objective = None  # its memory is free again
     if answer["kind"] == "full":
         torch.cuda.empty_cache()
-    changed = before is not None and bool(before.changes())
-    return answer | {"seconds": time.monotonic() - began, "changed": changed}
+    data.append(_digest(group))
+    changed = before is not None and (bool(before.changes()) or data[0] != data[1])
+    return answer | {"seconds": seconds, "changed": changed, "data": data}
+
+
+def _verify(check: Check, points: Path, records: Path) -> dict[str, Any]:
+    """Score a group again, and write its records as they are then."""
+    try:
+        records.write_text("".join(record.line() + "\n" for record in verified(check, _catalog)), encoding="utf-8")
+    except OSError as error:
+        return {"kind": "machine", "text": f"cannot write to {records}: {error.strerror}"}
+    except Exception as error:
+        return {"kind": "failed", "text": one_line(error)}
+    return {"kind": "done", "seconds": check.seconds}
+
+
+def _digest(group: LaneGroup) -> str:
+    """Of the data of a group that is scored again; what is wrong with the problem its trials will say."""
+    if group.scorer:
+        with contextlib.suppress(Exception):
+            trial = group.trials[0]
+            return data_digest(_catalog.problem(trial.problem), trial.device)
+    return ""
 
 
 def _state(group: LaneGroup) -> ProcessState | None:
@@ -183,11 +214,11 @@ def _line(record: Record) -> str:
     return record.line()
 
 
-def work(group: LaneGroup, where: Path) -> tuple[list[Record], bool]:
+def work(group: LaneGroup, where: Path, answers: Answers | None = None) -> tuple[list[Record], bool]:
     """Run one group, each measured point written to the file `where` at once.
 
-    Returns its records, and whether the device's memory could not hold it (no records then). Raises MachineError where
-    the file takes no points.
+    answers: takes what the trials end at. Returns its records, and whether the device's memory could not hold it (no
+    records then). Raises MachineError where the file takes no points.
     """
     printed = _Tail()
     failure: list[OSError] = []  # not raised where points are measured: the optimizer would be blamed for it
@@ -202,7 +233,10 @@ def work(group: LaneGroup, where: Path) -> tuple[list[Record], bool]:
 
         sys.stdout = sys.stderr = printed
         try:
-            records, full = run_in_parts(group, _catalog, _options, keep, _begin), False
+            records, full = (
+                run_in_parts(group, _catalog, _options, keep, _begin, answers.add if answers else None),
+                False,
+            )
         except torch.OutOfMemoryError:
             records, full = [], True
         except OSError as error:  # not the spool's: of a problem's data, for instance

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import psutil
 
 from optbench.execution import worker
 from optbench.execution.options import RunOptions
-from optbench.execution.start import worker_context
+from optbench.execution.start import start_process
 from optbench.execution.task import LaneGroup
+from optbench.execution.verification import Check
 
 MAX_START_SECONDS = 120.0  # that a worker may take until it can work, whatever a trial may take
 MAX_MESSAGE_BYTES = 8192  # of what a worker says; records go through a file
@@ -25,13 +27,19 @@ _JOIN_SECONDS = 5.0  # that a killed process may take to be gone
 
 @dataclass(frozen=True)
 class Job:
-    """A lane group under way in a worker, and the files that the worker writes: what it measures, and its records."""
+    """A lane group, or a check of one, under way in a worker, and the files that the worker writes: what it measures,
+    and its records.
+    """
 
-    group: LaneGroup
+    work: LaneGroup | Check
     points: Path
     records: Path
     began: float  # of the monotonic clock
     until: float
+
+    @property
+    def group(self) -> LaneGroup:
+        return self.work.group if isinstance(self.work, Check) else self.work
 
 
 class WorkerProcess:
@@ -41,17 +49,13 @@ class WorkerProcess:
     """
 
     def __init__(self, options: RunOptions, files: tuple[str, ...], threads: int) -> None:
-        context = worker_context()
         self.connection: Connection
-        self.connection, theirs = context.Pipe()
+        self.connection, theirs = Pipe()
         self.job: Job | None = None
         self.ready = False
         self.until = time.monotonic() + max(MAX_START_SECONDS, options.timeout)  # of starting
         try:
-            self._process: Any = context.Process(
-                target=worker.serve, args=(theirs, options, files, os.getpid(), threads), daemon=True
-            )
-            self._process.start()
+            self._process = start_process(worker.serve, (theirs, options, files, os.getpid(), threads))
         except BaseException:
             self.connection.close()
             raise
@@ -69,7 +73,7 @@ class WorkerProcess:
     def give(self, job: Job) -> None:
         """Send a group to a worker that is ready. Raises OSError where it is gone."""
         self.job = job
-        self.connection.send((job.group, str(job.points), str(job.records)))
+        self.connection.send((job.work, str(job.points), str(job.records)))
 
     def heard(self) -> dict[str, Any] | None:
         """The next message that waits; None where the worker has ended, or said what no worker says."""

@@ -30,6 +30,8 @@ from optbench.registry.process_state import unchanged_process
 from optbench.registry.settings import adapt, construct, part, shaping, without_shaping
 from optbench.registry.specs import nearest, one_line, parse
 
+Kind = tuple[tuple[str, ...], tuple[str, ...]]  # of a process: the third-party classes and the plugin files in it
+
 OWN_PACKAGES = ("optbench", "torch")  # their optimizers leave nothing behind in a process that others use after them
 _NOT_RUN_BY_A_CALL = (inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 STANDARD_SPACE: Space = OPTIMIZERS["adam"].space  # of a torch optimizer class with a learning rate, as of Adam and SGD
@@ -211,6 +213,26 @@ class Catalog:
         names = [f"{cls.__module__}:{cls.__qualname__}" for cls in self._classes_of(problem, optimizer)]
         names += [one.origin for one in self._sent_of(problem, optimizer)]
         return tuple(name for name in names if name.split(".")[0] not in OWN_PACKAGES)
+
+    def sources(self, problem: str, optimizer: str) -> tuple[str, tuple[str, ...], tuple[str, ...], Kind | None]:
+        """Of a trial's code: its fingerprint, its third-party classes, its plugin files, and who scores it again."""
+        names = problem, optimizer
+        return self.fingerprint(*names), self.third_party(*names), self.files_of(*names), self.scorer(*names)
+
+    def scorer(self, problem: str, optimizer: str) -> Kind | None:
+        """What a process imports that scores the points of a third-party optimizer again: its problem alone.
+
+        None for optimizers of optbench and torch, and where the problem stands in the optimizer's own module: who
+        writes both decides what is true.
+        """
+        cls, *others = self._classes_of(problem, optimizer)
+        strangers = {one.__module__ for one in others if one.__module__.split(".")[0] not in OWN_PACKAGES}
+        if not strangers or cls.__module__ in strangers:
+            return None
+        own = cls.__module__.split(".")[0] in OWN_PACKAGES
+        entry = self.problems.get(parse(problem)[0][0])
+        file = entry.path.rpartition(":")[0] if entry else ""
+        return () if own else (f"{cls.__module__}:{cls.__qualname__}",), (file,) if file in self.files else ()
 
     def files_of(self, problem: str, optimizer: str) -> tuple[str, ...]:
         """The plugin files that a trial's names stand in: all that its process has to import."""

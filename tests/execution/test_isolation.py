@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,15 @@ from helpers.plugins import quiet
 from torch.nn import functional
 
 from optbench.core.trial import RequestError
+from optbench.execution import learned
+from optbench.execution.learned import LearnedCatalog
 from optbench.execution.options import RunOptions
 from optbench.execution.runner import run_suite
 from optbench.execution.suite import Suite
 from optbench.records.schema import Record
 from optbench.registry.catalog import Catalog
 from optbench.registry.process_state import ProcessState, unchanged_process
+from optbench.registry.specs import parse
 
 CLASS = """
 import os, random, sys, time, warnings
@@ -53,6 +57,34 @@ RUDE = {
 }
 
 
+OTHERS = """
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+from torch import nn
+from optbench import Problem, Splits
+
+@dataclass(frozen=True)
+class Tuned:
+    step: float = 0.1
+    needs: ClassVar[str] = "value"
+    space: ClassVar = {"step": (0.1, 1.0, "log")}
+    def minimise(self, f):
+        while True: f.value(f.start(2))
+
+@dataclass(frozen=True)
+class Bowl(Problem):
+    size: int = 2
+    track: ClassVar[str] = "function"
+    loss_name: ClassVar[str] = "squares"
+    passes: ClassVar[float] = 30
+    bound: ClassVar[float] = 0.0
+    def network(self): return nn.Linear(self.size, 1, bias=False)
+    def data(self): return Splits((torch.zeros(1, 0),))
+    def loss(self, net, batch): return net(torch.eye(self.size)).square().sum()
+"""
+
+
 def plugin(folder: Path, on_import: str = "", in_minimise: str = "pass") -> str:
     path = folder / "rude.py"
     path.write_text(CLASS.replace("MINIMISE", in_minimise) + on_import + "\n")
@@ -77,8 +109,8 @@ def test_the_process_of_the_run_is_as_it_was_after_a_plugin_is_imported(name: st
     before = state()
     with unchanged_process():
         file = plugin(tmp_path, RUDE[name])
-        Catalog([file], guarded=True).optimizer("rude", {})
-        assert state() == before
+        Catalog([file]).optimizer("rude", {})
+    assert state() == before
 
 
 @pytest.mark.parametrize("name", [name for name in RUDE if name != "generators"])
@@ -91,6 +123,57 @@ def test_a_change_of_the_process_is_seen_and_put_back(name: str) -> None:
     finally:
         before.restore()
     assert not before.changes()
+
+
+@pytest.mark.parametrize("name", RUDE)
+def test_the_process_of_the_run_never_imports_a_plugin(name: str, tmp_path) -> None:
+    file = plugin(tmp_path, RUDE[name])
+    before = state(), {*sys.modules}
+    with LearnedCatalog([file]) as catalog:
+        built, sources = catalog.optimizer("rude", {}), catalog.sources("mlp_iris", "rude")
+    assert (built.needs, built.lanes, sources[2], sources[3]) == ("value", False, (file,), ((), ()))
+    assert state() == before[0] and not {one for one in {*sys.modules} - before[1] if one.startswith("optbench_plugin")}
+    with unchanged_process():
+        assert sources == Catalog([file]).sources("mlp_iris", "rude")  # which imports it
+
+
+@pytest.mark.parametrize("name", ["exits", "hangs", "interrupts", "asks_to_exit"])
+def test_an_import_that_ends_its_process_is_refused_in_one_line(name: str, tmp_path, monkeypatch) -> None:
+    ways = {
+        "exits": ("os._exit(3)", "ended its process with code 3"),
+        "hangs": ("time.sleep(1000)", "within 3 s"),
+        "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt"),
+        "asks_to_exit": ("sys.exit(4)", "SystemExit: 4"),
+    }
+    monkeypatch.setattr(learned, "MAX_SECONDS", 3.0 if name == "hangs" else 60.0)
+    with pytest.raises(RequestError) as refused:
+        LearnedCatalog([plugin(tmp_path, ways[name][0])])
+    assert ways[name][1] in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_names_of_others_mean_in_the_run_what_they_mean_where_they_are_imported(tmp_path) -> None:
+    """Facts, spaces and settings come from the child; a name that is wrong is refused with its words."""
+    path = tmp_path / "others.py"
+    path.write_text(OTHERS)
+    real = Catalog([str(path)])
+    with LearnedCatalog([str(path)]) as catalog:
+        assert catalog.space("tuned") == real.space("tuned") == {"step": (0.1, 1.0, "log")}
+        assert catalog.family("tuned") == real.family("tuned") == "plugin"
+        assert catalog.optimizers["tuned"] == real.optimizers["tuned"]
+        assert catalog.problems["bowl"] == real.problems["bowl"]
+        mine, theirs = catalog.problem("bowl[size=3]"), real.problem("bowl[size=3]")
+        for name in ("gives", "passes", "vmaps", "batch", "track"):
+            assert getattr(mine, name) == getattr(theirs, name), name
+        assert catalog.facts("bowl", catalog.problem("bowl"), "cpu")["dim"] == 2
+        assert catalog.sources("bowl", "adam") == real.sources("bowl", "adam")
+        for wrong in ("tuned[stp=1]", "bowl[sise=2]"):
+            texts = []
+            for one in (catalog, real):
+                (spelled, settings), *_ = parse(wrong)
+                with pytest.raises(RequestError) as refused:
+                    one.optimizer(spelled, settings) if "tuned" in wrong else one.problem(wrong)
+                texts.append(str(refused.value))
+            assert texts[0] == texts[1]
 
 
 def test_a_plugin_that_is_not_selected_changes_no_record(tmp_path) -> None:
@@ -119,7 +202,8 @@ def test_workers_import_the_plugin_files_of_their_own_trials_alone(tmp_path) -> 
     file = plugin(tmp_path, code)
     suite = Suite("s", ("sphere_2d",), ("adam",), seeds=2, passes=5, timing=False)
     run_suite(suite, tmp_path / "out", RunOptions(workers=2, lanes=1, plugins=(file,)), quiet)
-    assert mark.read_text().split() == [str(os.getpid())]
+    (learned_by,) = mark.read_text().split()
+    assert learned_by != str(os.getpid()), "the run itself imports nothing, and no worker of adam does"
 
 
 @pytest.mark.parametrize("kind", ["generator", "coroutine"])

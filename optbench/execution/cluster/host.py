@@ -97,9 +97,14 @@ class Host:
             self._tell({"id": message["id"], "widths": self._widths(pickle.loads(message["wanted"]))})
             return
         group: LaneGroup = pickle.loads(message["group"])
-        group = replace(group, files=tuple(self._moved.get(file, file) for file in group.files))
+        group = replace(group, files=self._here(group.files))
+        if group.scorer:
+            group = replace(group, scorer=(group.scorer[0], self._here(group.scorer[1])))
         self._names[group] = message["id"]
         pool.submit([group])
+
+    def _here(self, files: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(self._moved.get(file, file) for file in files)
 
     def _answer(self, outcome: Outcome) -> None:
         lines = [record.line() for record in outcome.records]

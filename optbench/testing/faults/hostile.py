@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 NAME = "hostile"  # of every one of them, so that all have the same trials
@@ -83,6 +83,11 @@ def _afterwards(change: str) -> Hostile:
     return Hostile(f"try:\n    honest(f)\nfinally:\n{lines}")
 
 
+def _scored_by(change: str) -> Hostile:
+    """A plugin whose last point is scored by what it has changed."""
+    return replace(_afterwards(change), statuses=FAILED)
+
+
 HONEST = Hostile()
 AT_IMPORT: dict[str, Hostile] = {
     name: Hostile(at_import=code, statuses=ANY, refusable=True)
@@ -126,8 +131,6 @@ AFTERWARDS: dict[str, Hostile] = {
     name: _afterwards(code)
     for name, code in {
         "leaves_default_type": "torch.set_default_dtype(torch.float64)",
-        "leaves_patched_loss": "torch.nn.functional.cross_entropy = lambda *a, **k: torch.zeros(())",
-        "leaves_zeroed_data": "for part in vars(f).values():\n    if hasattr(part, 'train'): part.train[0].zero_()",
         "leaves_folder_and_environment": "os.chdir('/'); os.environ.clear()",
         "leaves_daemon_thread": """
 def disturb():
@@ -162,6 +165,14 @@ ENDINGS: dict[str, Hostile] = {
     "loses_nan": Hostile("while True: f.value(f.start(3) * math.nan)", statuses=ANY),
 }
 REACHES_OUT: dict[str, Hostile] = {
+    "patches_the_loss": _scored_by("torch.nn.functional.cross_entropy = lambda *a, **k: torch.zeros(())"),
+    "zeroes_the_data": _scored_by(
+        "for part in vars(f).values():\n    if hasattr(part, 'train'): part.train[0].zero_()"
+    ),
+    "replaces_the_scorer": _scored_by(
+        "import optbench.engine.scorer as s; was = s.Scorer._scores\n"
+        "s.Scorer._scores = lambda *a: {key: 0 * value for key, value in was(*a).items()}"
+    ),
     "closes_descriptors": Hostile("os.closerange(3, 4096)\nhonest(f)", statuses=ANY),
     "closes_every_descriptor": Hostile("os.closerange(0, 4096)\nhonest(f)", statuses=ANY),
     "prints_much": Hostile("for _ in range(10**6): print('spam')\nhonest(f)"),

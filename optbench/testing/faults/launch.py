@@ -21,8 +21,10 @@ from types import TracebackType
 
 import psutil
 
+from optbench.testing.faults.warm import FORK_SERVER
+
 POLL = 0.01  # seconds between two looks at a process
-MAX_READY_SECONDS = 120.0  # for the imports of the warm process, on a machine that is busy
+MAX_READY_SECONDS = 600.0  # for the imports of the warm process, on a machine that is busy
 GRACE = 30.0  # seconds after the end of a run within which its other processes must have ended too
 SINGLE_THREAD = {"OMP_NUM_THREADS": "1"}
 
@@ -63,8 +65,9 @@ class Run:
         """The process that the workers are forked from, or None while there is none."""
         for process in self.others():
             with contextlib.suppress(psutil.Error):
-                if process.ppid() == self.pid and any(
-                    "multiprocessing.forkserver" in part for part in process.cmdline()
+                if process.ppid() == self.pid and (
+                    process.name() == FORK_SERVER
+                    or any("multiprocessing.forkserver" in part for part in process.cmdline())
                 ):
                     return process
         return None

@@ -1,14 +1,16 @@
 """A process that has imported optbench already, and forks one run for every line it reads.
 
-A run that starts here spends no seconds on imports; apart from that it is `python -m optbench`. It is a session of its
-own, as a terminal's job is. Standard input: one JSON object a line with the keys `id`, `arguments`, `stdout`, `stderr`
-and `environment`. Standard output: "ready SECONDS", then "started ID PID" and "ended PID STATUS" as they happen; a run
-that a signal ended has the negative number of the signal for its status.
+A run that starts here spends no seconds on imports, nor does its fork server, which is forked as well; apart from that
+it is `python -m optbench`. It is a session of its own, as a terminal's job is. Standard input: one JSON object a line
+with the keys `id`, `arguments`, `stdout`, `stderr` and `environment`. Standard output: "ready SECONDS", then "started
+ID PID" and "ended PID STATUS" as they happen; a run that a signal ended has the negative number of the signal for its
+status.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -18,13 +20,22 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
+from multiprocessing import util
 from typing import Any
 
 import optbench
 
 PACKAGES = ("core", "engine", "registry", "execution", "records", "report")  # what a run imports sooner or later
-LATER = ("torch._dynamo", "torch.fx.experimental.proxy_tensor")  # and what it imports in functions
+# and what it imports in functions
+LATER: tuple[str, ...] = ("torch._dynamo", "torch.fx.experimental.proxy_tensor", "matplotlib.pyplot", "scipy.stats")
+LATER += tuple(f"matplotlib.backends.backend_{name}" for name in ("agg", "svg", "pdf"))
+FORK_SERVER = "fork server"  # what a forked one is called, for its command line is that of the warm process
+_PR_SET_NAME = 15  # of Linux's prctl
 POLL = 0.01  # seconds between two looks at whether a run has ended
+
+
+_spawn = util.spawnv_passfds
 
 
 def main() -> None:
@@ -80,8 +91,28 @@ def _become(request: dict[str, Any]) -> None:
         os.dup2(file, number)
         os.close(file)
     os.environ.update(request["environment"])
+    util.spawnv_passfds = _spawned  # type: ignore[assignment]  # what it takes is spelled out in typeshed
     sys.argv = ["optbench", *request["arguments"]]
     runpy.run_module("optbench", run_name="__main__", alter_sys=True)
+
+
+def _spawned(path: bytes, args: Sequence[Any], descriptors: Sequence[int]) -> int:
+    """What multiprocessing starts its helpers with; the fork server is forked, with no more than it would inherit."""
+    if "multiprocessing.forkserver" not in args[-1] or sys.platform != "linux":
+        return _spawn(path, args, descriptors)
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, FORK_SERVER.encode(), 0, 0, 0)
+        kept = {0, 1, 2, *descriptors}
+        for number in map(int, os.listdir("/proc/self/fd")):
+            if number not in kept:
+                with contextlib.suppress(OSError):
+                    os.close(number)
+        exec(args[-1], {"__name__": "__main__"})
+    finally:
+        os._exit(0)
 
 
 if __name__ == "__main__":
