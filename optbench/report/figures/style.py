@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -103,13 +104,15 @@ def log(axes: Any, both: bool = True) -> None:
 
 
 def _ticks(axis: Any, low: float, high: float) -> None:
-    """Powers of ten; 1-2-5 steps where the axis spans too few of them; even steps where it spans hardly any."""
+    """Powers of ten; steps between them where the axis spans fewer than two; even steps where it spans hardly any."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
     if high < 4 * low:
         axis.set_major_locator(MaxNLocator(4))
     else:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,), numticks=5))
+        powers = math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
+        steps = (1.0,) if powers > 1 else (1.0, 3.0) if high >= 10 * low else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=steps, numticks=5))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(_power))
 
@@ -129,10 +132,12 @@ def _power(value: float, _place: int | None = None) -> str:
 def short(text: str, width: int = 28) -> str:
     """A name cut at its end, for axes and legends, its dollar signs kept from starting a formula.
 
-    That it was tuned is the first thing to go: the tables say so.
+    That it was tuned is the first thing to go: the tables say so. Then go the modules that classes come from.
     """
     if len(text) > width:
         text = re.sub(r" \(tuned, \d+\)", "", text)
+    if len(text) > width:
+        text = re.sub(r"[\w.]+:(?=\w)", "", text)
     text = text if len(text) <= width else text[: width - 1] + "…"
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
 
