@@ -25,7 +25,7 @@ def test_names_that_would_read_alike_are_told_apart() -> None:
     "limits", [(1e-5, 2e-2), (1.5e-4, 0.019), (2e-4, 5e-3), (3e-3, 2e-2), (2e-5, 9e-5), (1e-8, 1e3)]
 )
 def test_ticks_of_a_narrow_panel_do_not_run_into_each_other(limits: tuple[float, float]) -> None:
-    figure, axes = pyplot().subplots(figsize=(1.9, 1.5))
+    figure, axes = pyplot().subplots(figsize=(1.7, 1.5))
     axes.set_xlim(*limits)
     log(axes, both=False)
     axes.set_xlim(*limits)
