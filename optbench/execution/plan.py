@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from optbench.core.problem import fresh
 from optbench.core.trial import RequestError, Trial, spec
 from optbench.execution import tuning
 from optbench.execution.suite import Suite, check_numbers
 from optbench.execution.task import Task
 from optbench.execution.tuning import Competitor
 from optbench.registry.catalog import Catalog
+from optbench.registry.expressions import is_combination
 from optbench.registry.specs import parse
 
 MAX_TRIALS = 1_000_000  # of one plan: 2 GB of records, 500 MB of memory
@@ -47,7 +50,25 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
                 for seed in range(suite.seeds):
                     trial = Trial(wanted, optimizer, tuple(sorted(hyper.items())), seed, passes, device)
                     tasks[trial] = Task(trial, problem, built, *sources[optimizer], compared[label])
+    _check_groups(tasks.values())
     return Plan(suite, tuple(tasks.values()), tuple(competitors))
+
+
+def _check_groups(tasks: Iterable[Task]) -> None:
+    """Raises RequestError for a written combination whose parts can share out the network of no problem.
+
+    One that fits some of the problems is inapplicable to the others.
+    """
+    first = {(task.trial.optimizer, task.trial.problem): task for task in reversed(list(tasks))}
+    written = {name for name, _ in first if is_combination(name)}
+    for name in sorted(written):
+        reasons = [
+            task.built.optimizer.ungrouped_reason(fresh(task.problem, 0)[0])  # type: ignore[attr-defined]
+            for (optimizer, _), task in first.items()
+            if optimizer == name and task.unsupported_reason is None
+        ]
+        if reasons and None not in reasons:
+            raise RequestError(f"{name}: {reasons[0]}")
 
 
 def _check_size(suite: Suite, configurations: int) -> None:

@@ -48,6 +48,18 @@ def is_combination(text: str) -> bool:
     return len(_parts(f"{text} ")) > 1 or _opening(text, "(") is not None or _opening(text, "{") is not None
 
 
+def check_closed(text: str) -> None:
+    """Raises RequestError with the corrected notation for brackets that do not close and a `+` with nothing beside."""
+    bare = text.strip()
+    for opening, closing in _CLOSING.items():
+        if bare.count(opening) != bare.count(closing):
+            shown = {"(": "WRAPPER(BASE)", "[": "NAME[key=value]", "{": "NAME{ndim=2}"}[opening]
+            wrong = opening if bare.count(opening) > bare.count(closing) else closing
+            raise RequestError(f"{text!r} has a {wrong!r} that does not pair: write {shown}")
+    if bare.startswith("+ ") or bare.endswith(" +"):
+        raise RequestError(f"{text!r} has a part without a name: write A[lr=0.01] + B[lr=0.001]")
+
+
 def read(text: str) -> tuple[Part, ...]:
     """The parts of a combination. Raises RequestError with the corrected notation."""
     texts = _parts(f"{text.strip()} ")
@@ -79,6 +91,8 @@ def _part(text: str, whole: str, depth: int) -> Part:
         except ValueError as error:
             raise RequestError(f"{whole!r}: {error}") from None
         text = text[:start].strip()
+        if _opening(text, "{") is not None:
+            raise RequestError(f"{whole!r} has two rules for one part: write conditions as one, {{ndim=2,place=!last}}")
         if depth:
             raise RequestError(f"{whole!r}: a rule belongs to the wrapper, write WRAPPER(BASE){found}")
     base = None

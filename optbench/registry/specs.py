@@ -32,6 +32,7 @@ def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
     Of several optimizers, "A[lr=1] + B", the name is "A + B", and the settings are numbered as the names stand in it:
     {"1.lr": 1}. Raises RequestError.
     """
+    expressions.check_closed(text)
     if not expressions.is_combination(text):
         return _plain(text)
     parts = expressions.read(text)

@@ -91,7 +91,7 @@ def test_a_wrong_suite_file_is_refused_by_line(text: str, message: str, tmp_path
         ({"optimizers": ("pso[swarm=0]",)}, "swarm=0"),
         ({"optimizers": ("pso[swarm=ten]",)}, "is not int"),
         ({"optimizers": ("adam[0.1]",)}, "has no key"),
-        ({"optimizers": ("adam[lr=0.1",)}, "not of the form"),
+        ({"optimizers": ("adam[lr=0.1",)}, "that does not pair: write NAME"),
         ({"optimizers": ("torch.optim:Addam",)}, "did you mean 'Adam'"),
         ({"optimizers": ("torch.optm:Adam",)}, "cannot import 'torch.optm'"),
         ({"optimizers": ("math:sqrt",)}, "no minimise"),

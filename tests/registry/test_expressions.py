@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from optbench.core.trial import RequestError, spec
+from optbench.execution.plan import plan
+from optbench.execution.suite import Suite
 from optbench.registry.catalog import Catalog
 from optbench.registry.specs import parse
 
@@ -64,6 +66,11 @@ def test_a_setting_without_a_number_is_the_first_of_a_built_in_combination() -> 
         ("sgd + ", "a part without a name: write A"),
         ("muon + sgd", "is a combination itself, write its parts: torch.optim:Muon"),
         ("pso + sgd", "is no torch optimizer"),
+        ("adam{ndim=2", "a '{' that does not pair: write NAME{ndim=2}"),
+        ("adam(", "a '(' that does not pair: write WRAPPER(BASE)"),
+        ("adam[lr=1", "a '[' that does not pair: write NAME[key=value]"),
+        (" + adam", "a part without a name: write A"),
+        ("adam{ndim=2}{place=last}", "two rules for one part: write conditions as one"),
         ("sgd + adamm", "unknown optimizer 'adamm', did you mean 'adam'"),
         ("sgd[rate=1] + adam", "did you mean 'lr'"),
         ("sgd[batch=8]{ndim=2} + adam[batch=16]", "share one minibatch"),
@@ -92,3 +99,19 @@ def test_a_built_in_whose_package_is_absent_names_the_command_that_installs_it(m
     for name in ("sam", "lion"):
         with pytest.raises(RequestError, match="needs the package pytorch_optimizer: python -m pip install"):
             Catalog().optimizer(name, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sgd + adam", "earlier parts take all, write SGD{ndim=2} + Adam"),
+        ("sgd{ndim=2}", "no part takes 0.bias (Linear, ndim=1): add one without a rule, ' + adamw'"),
+        ("sgd{layer=Conv2d} + adam", "the network's layers are Linear, write SGD{layer=Linear}"),
+    ],
+)
+def test_groups_that_fit_no_problem_are_refused_and_elsewhere_cost_themselves_alone(text: str, shown: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        plan(Suite("groups", ("mlp_iris", "mlp_wine"), (text, "adam"), seeds=1), CATALOG)
+    assert shown in str(refused.value) and "\n" not in str(refused.value)
+    if "Conv2d" in text:  # a network with convolutions takes it
+        assert plan(Suite("groups", ("mlp_iris", "cnn_digits"), (text, "adam"), seeds=1), CATALOG).tasks

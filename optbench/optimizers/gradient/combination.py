@@ -155,6 +155,14 @@ class Combination:
         """The optimizer of a lane group whose lanes have settings of their own."""
         return Combinations(lanes)
 
+    def ungrouped_reason(self, network: nn.Module) -> str | None:
+        """Why its parts cannot share out the parameters of this network; None where they can."""
+        try:
+            assigned(self.parts, list(network.parameters()), described(network))
+        except Inapplicable as reason:
+            return str(reason)
+        return None
+
     def build(self, f: Objective, parameters: list[nn.Parameter]) -> tuple[Any, list[Schedule]]:
         """The optimizer of these parameters, with the schedules of its param groups. Raises Inapplicable."""
         steps = dict.fromkeys(("step", "iters", "iterations"), f.planned_steps)
@@ -241,12 +249,23 @@ def assigned(parts: Sequence[Part], parameters: list[nn.Parameter], about: list[
         if not part.rule and number < len(parts):
             can = [k for k in can if _trains(part, parameters[k])]
         if not can:
-            raise Inapplicable(f"part {number}, {part.cls.__name__}{part.rule}, is left with no parameter")
+            text = f"part {number}, {part.cls.__name__}{part.rule}, is left with no parameter"
+            raise Inapplicable(f"{text}: {_instead(parts, number, about)}")
         left = [k for k in left if k not in can]
         out.append([parameters[k] for k in can])
     if left:
         raise Inapplicable(missing([about[k] for k in left]))
     return out
+
+
+def _instead(parts: Sequence[Part], number: int, about: Sequence[Described]) -> str:
+    """What to write where this part, counted from 1, gets no parameter."""
+    part, before = parts[number - 1], parts[: number - 1]
+    if part.rule and not any(part.rule.takes(one) for one in about):
+        layers = sorted({one.layer for one in about})
+        return f"the network's layers are {', '.join(layers)}, write {part.cls.__name__}{{layer={layers[0]}}}"
+    first = before[0].cls.__name__ if before else part.cls.__name__
+    return f"earlier parts take all, write {first}{{ndim=2}} + {part.cls.__name__}"
 
 
 def _trains(part: Part, like: nn.Parameter) -> bool:
