@@ -181,6 +181,12 @@ def _add_report(commands: Any) -> None:
     report.add_argument(
         "--against", metavar="REFERENCE", help="beside the optimizers of a reference: standard, or a folder"
     )
+    report.add_argument(
+        "--scored",
+        choices=("returned", "best"),
+        default="returned",
+        help="what stands for a trial at the budget: the point it returned, or the best of its curve",
+    )
     report.add_argument("--mixed", action="store_true", help="rank tuned and untuned optimizers together")
 
 

@@ -145,6 +145,7 @@ def _report(options: argparse.Namespace, given: list[str]) -> int:
         "axis": options.axis,
         "mixed": options.mixed,
         "against": options.against,
+        "scored": options.scored,
     }
     return _write_report(folders, options.out and Path(options.out), **view)
 

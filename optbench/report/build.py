@@ -14,6 +14,7 @@ from filelock import FileLock
 from optbench.core.trial import RequestError
 from optbench.records.reader import Results
 from optbench.report import export, page, results
+from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.findings import Findings, findings
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.study import TOTAL
@@ -34,13 +35,15 @@ class View:
 
     require_common: cells that every later folder must share with the first. axis: "total", the problem's work and the
     optimizer's own, or "oracle", the problem's alone. mixed: tuned and untuned optimizers are ranked together. against:
-    a reference, "standard" or a result folder, whose optimizers stand beside those of the one folder given.
+    a reference, "standard" or a result folder, whose optimizers stand beside those of the one folder given. scored:
+    what stands for a trial at the budget, the point that it "returned" or the "best" point of its curve.
     """
 
     require_common: int = 1
     axis: str = TOTAL
     mixed: bool = False
     against: str | None = None
+    scored: str = RETURNED
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def build_report(folders: Sequence[Results], out: Path, view: View) -> Report:
     """
     import matplotlib
 
-    study = load_study(folders, view.axis)
+    study = load_study(folders, view.axis, view.scored)
     results.check_common(study, view.require_common)
     found = findings(study, view.mixed)
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.synthetic import Runner, make, problem_facts
 
@@ -74,6 +75,87 @@ class TestOwnWork:
         assert "dear wins" in capsys.readouterr().out
         assert main(["report", str(tmp_path)]) == 0
         assert "cheap wins" in capsys.readouterr().out
+
+
+class TestWhatStandsForATrial:
+    """On the axis with own work nothing that comes long after the budget may choose, win or be tested."""
+
+    RUNNERS: ClassVar = {
+        "late": Runner(9.0, name="a", hyper={"size": 2}, noise=0.01, own=9.0),  # 9 decades, but at ten times the budget
+        "prompt": Runner(3.0, name="a", hyper={"size": 1}, noise=0.01, own=0.0),
+        "rival": Runner(2.0, noise=0.01, own=0.0),
+    }
+
+    def study(self, folder: Path, axis: str) -> Findings:
+        make(folder, self.RUNNERS, EIGHT, tuned={"a": ["late", "prompt"]})
+        return findings(load_study([read(folder)], axis))
+
+    def test_a_setting_is_chosen_by_what_it_reaches_within_the_budget(self, tmp_path: Path) -> None:
+        chosen = [set(self.study(tmp_path, axis).choices["chosen"]) for axis in ("total", "oracle")]
+        assert chosen == [{"size=1"}, {"size=2"}]
+
+    def test_final_and_test_losses_and_the_chance_to_end_lower_are_those_of_the_budget(self, tmp_path: Path) -> None:
+        runners = {"late": Runner(9.0, noise=0.01, own=9.0), "rival": Runner(2.0, noise=0.01, own=0.0)}
+        total, oracle = (found(tmp_path, runners, view=report.View(axis=axis)) for axis in ("total", "oracle"))
+        for one, wins in ((total, 0.0), (oracle, 1.0)):
+            assert one.ranking.improvements("late", ["rival"])["rival"].estimate == wins
+        late = total.study.cells["p0", "late"]
+        passes, losses = total.study.curve(int(late[0]), "passes", "loss")
+        within = losses[passes <= 110.0][-1]
+        assert within > 1e-9 and total.study.trials["final"].to_numpy()[late[0]] == within
+        row = total.finals.set_index(["problem", "label"]).loc[("p0", "late")]
+        assert row["test_loss"] == pytest.approx(1.2 * row["loss"], rel=1e-9)
+        row = oracle.finals.set_index(["problem", "label"]).loc[("p0", "late")]
+        assert row["loss"] < 3e-9
+
+    @pytest.mark.parametrize(("own", "point"), [(0.09, -1), (0.12, -2), (500.0, 0)])
+    def test_a_little_own_work_keeps_the_last_point_and_much_leaves_the_start(
+        self, tmp_path: Path, own: float, point: int
+    ) -> None:
+        study = found(tmp_path, {"a": Runner(own=own)}, ["p0"], points=20).study
+        assert study.trials["final"].to_numpy()[0] == study.curve(0, "loss")[0][point]
+
+    def test_a_trial_without_points_has_no_final_loss(self, tmp_path: Path) -> None:
+        study = found(tmp_path, {"a": Runner(own=1.0, refuses=["p0"]), "b": Runner(own=1.0)}, ["p0"]).study
+        assert np.isinf(study.trials["final"].to_numpy()[study.cells["p0", "a"]]).all()
+
+
+class TestBestByThen:
+    """A gradient method passes a good point and ends elsewhere; a method of values keeps its best."""
+
+    def folder(self, folder: Path) -> Path:
+        runners = {
+            "rises": Runner(4.0, name="g", hyper={"lr": 2}, noise=0.0),
+            "creeps": Runner(2.0, name="g", hyper={"lr": 1}, noise=0.0),
+            "keeps": Runner(2.5, noise=0.0),
+        }
+        records = make(folder, runners, EIGHT, tuned={"g": ["rises", "creeps"]})
+        for record in records:
+            if record.hyper == {"lr": 2}:
+                record.curve[-1] |= {"loss": 1.9, "test_loss": 2.5}
+        (folder / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
+        return folder
+
+    def test_by_default_the_returned_point_counts(self, tmp_path: Path) -> None:
+        one = findings(load_study([read(self.folder(tmp_path))]))
+        assert set(one.choices["chosen"]) == {"lr=1"} and one.ranking.order[0] == "keeps"
+
+    def test_on_request_every_trial_is_scored_at_its_best(self, tmp_path: Path, capsys: Any) -> None:
+        folder = self.folder(tmp_path)
+        one = findings(load_study([read(folder)], scored="best"))
+        assert set(one.choices["chosen"]) == {"lr=2"} and one.ranking.order[0] == "g (tuned, 2)"
+        final, test = (one.study.last[name][one.study.cells["p0", "g (tuned, 2)"]] for name in ("loss", "test_loss"))
+        assert final == pytest.approx(test / 1.2)  # of the same point, not of the end
+        assert main(["report", str(folder), "--scored", "best"]) == 0
+        assert "g (tuned, 2) wins" in capsys.readouterr().out
+
+    def test_the_report_shows_the_places_by_both_rules(self, tmp_path: Path) -> None:
+        page = report.write([self.folder(tmp_path)]).html.read_text(encoding="utf-8")
+        assert "scored at its best point by then, settings chosen by that too, g (tuned, 2) leads on training" in page
+        orders = pd.read_csv(tmp_path / "tables" / "orders.csv").set_index("label")
+        assert orders.loc["keeps", ["iqm", "scored_otherwise"]].tolist() == [1, 2]
+        finals = pd.read_csv(tmp_path / "tables" / "finals.csv").set_index(["problem", "label"])
+        assert finals.loc[("p0", "keeps"), "best_loss"] == finals.loc[("p0", "keeps"), "loss"]
 
 
 class TestTunedAgainstUntuned:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis import timings
+from optbench.report.analysis.final_points import BEST
 from optbench.report.analysis.statistics import Interval, cell_median, expected_cost, median_interval
 from optbench.report.analysis.study import Study
 
@@ -48,7 +49,11 @@ _COST_COLUMNS = (
 
 
 def finals(study: Study) -> pd.DataFrame:
-    """Best at budget: a row a cell: final loss, gap to the best known, share left, last valid and test metrics."""
+    """Best at budget: a row a cell: final loss, gap to the best known, share left, last valid and test metrics.
+
+    best_loss: the median over trials of the lowest loss by then, whichever point stands for a trial.
+    """
+    at_best = study.scored_at(BEST).trials["final"].to_numpy(dtype=float)
     metrics = [name for name in study.points.columns if name.startswith(("valid_", "test_"))]
     ends = {name: np.where(study.no_result, np.nan, study.last[name]) for name in metrics}
     final, gap, left, lowest, budget = (
@@ -64,6 +69,7 @@ def finals(study: Study) -> pd.DataFrame:
             row: dict[str, Any] = {"problem": problem, "label": label, "trials": len(cell)}
             row |= {"no_result": int(study.no_result[cell].sum()), "budget": float(budget[cell].max())}
             row |= _interval("loss", median_interval(final[cell]))
+            row["best_loss"] = median_interval(at_best[cell]).estimate
             row |= _interval("gap", _or_nan(gap[cell]))
             row |= _interval("left", _or_nan(left[cell]))
             row |= {"best": best, "best_source": source, "lowest": float(lowest[cell].min())}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis import cells, certificates, comparison, seeds, selection, time_spent, tuning
+from optbench.report.analysis.final_points import BEST, RETURNED
 from optbench.report.analysis.question import TRAINING, VALIDATION
 from optbench.report.analysis.ranking import Ranking
 from optbench.report.analysis.study import Study
@@ -43,6 +44,14 @@ class Findings:
             return None
         asked = self.settings.asked(VALIDATION)
         return findings(asked, self.mixed) if len(asked.trials) else None
+
+    @cached_property
+    def scored_otherwise(self) -> Findings:
+        """The same question by the other rule: every trial at the best point of its curve in place of the one that it
+        returned, or the other way round; settings are chosen by that rule too.
+        """
+        other = RETURNED if self.settings.scored == BEST else BEST
+        return findings(self.settings.scored_at(other), self.mixed)
 
     @cached_property
     def one_problem(self) -> seeds.OneProblem | None:

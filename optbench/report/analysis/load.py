@@ -10,16 +10,17 @@ import pandas as pd
 
 from optbench.records.reader import Results
 from optbench.report.analysis import timings
+from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.lowest_seen import with_lowest_seen
-from optbench.report.analysis.question import TRAINING
-from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of, outcomes
+from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of
 
 
-def load_study(folders: Sequence[Results], axis: str = TOTAL) -> Study:
+def load_study(folders: Sequence[Results], axis: str = TOTAL, scored: str = RETURNED) -> Study:
     """Put folders side by side. With several, a label carries its folder's name, so that none are pooled.
 
     folders: what `optbench.records.reader.read` returned, at least one. The first is the base of a comparison. axis:
-    what a pass counts; without any record of own work it is the problem's work alone, whatever is asked for.
+    what a pass counts; without any record of own work it is the problem's work alone, whatever is asked for. scored:
+    which point of its curve stands for a trial at the budget, `RETURNED` or `BEST`.
     """
     names = _names(folders)
     notes: list[str] = []
@@ -59,12 +60,11 @@ def load_study(folders: Sequence[Results], axis: str = TOTAL) -> Study:
     if axis == TOTAL:
         _add_own_work(table, curves, facts)
     facts = with_lowest_seen(facts, table, curves)
-    for column, values in outcomes(table, curves, facts, TRAINING).items():
-        table[column] = values
     curves["clock"], table["comparable"] = timings.clock(table, curves, bounds_of(curves, len(table)))
     environments = [results.environment for results in folders]
     groups = {name: members for one in environments for name, members in (one.get("groups") or {}).items()}
-    return Study(names, table, curves, facts, families, environments, tuple(notes), marks, axis=axis, groups=groups)
+    study = Study(names, table, curves, facts, families, environments, tuple(notes), marks, axis=axis, groups=groups)
+    return study.scored_at(scored)
 
 
 def _add_own_work(trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str, dict[str, Any]]) -> None:

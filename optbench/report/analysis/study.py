@@ -14,6 +14,7 @@ import pandas as pd
 
 from optbench.core.trial import FAILED
 from optbench.records.reader import MISSING
+from optbench.report.analysis.final_points import RETURNED, final_points
 from optbench.report.analysis.question import TRAINING, Question
 from optbench.report.analysis.statistics import Array, anytime_score
 
@@ -41,10 +42,11 @@ class Study:
 
     names: the folders' short names. facts: what environment.json states of each problem.
     trials: a row a trial, unique in (problem, label, seed). On top of the record: `final` (the loss that the question
-    scores, of the returned point; infinite for a trial without a result), `lowest` (of the curve), `gap` (`final` above
-    the best known loss), `left` (the share of the way from the start down to the best known loss that is still to go: 0
-    is solved, 1 is no progress), `comparable` (its clock may be compared), `competitor` (the label, or the tuned
-    optimizer whose setting this is), `given` (a setting of a tuned optimizer that also takes part by itself).
+    scores, at the point that stands for the trial at the budget; infinite for a trial without a result), `lowest` (of
+    the whole curve), `gap` (`final` above the best known loss), `left` (the share of the way from the start down to the
+    best known loss that is still to go: 0 is solved, 1 is no progress), `comparable` (its clock may be compared),
+    `competitor` (the label, or the tuned optimizer whose setting this is), `given` (a setting of a tuned optimizer that
+    also takes part by itself).
     points: the curves, sorted by trial; column `trial` is the row in `trials`, `clock` the seconds to compare, `passes`
     what is paid for on `axis`.
     labels, problems: in the order of every table and legend.
@@ -62,6 +64,7 @@ class Study:
     question: Question = TRAINING
     axis: str = ORACLE  # what a pass counts: the problem's work and the optimizer's own, or the problem's alone
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # near-duplicates that count as one problem
+    scored: str = RETURNED  # which point stands for a trial at the budget, see `final_points`
 
     @cached_property
     def labels(self) -> list[str]:
@@ -104,13 +107,13 @@ class Study:
 
     @cached_property
     def last(self) -> dict[str, Array]:
-        """The columns of each trial's last point, (trials,) each; NaN for a trial without one."""
-        some = self.bounds[1:] > self.bounds[:-1]
-        ends = self.bounds[1:][some] - 1
+        """The columns of the point that stands for each trial, (trials,) each; NaN for a trial without one."""
+        ends = final_points(self.trials, self.points, self.question.loss, self.axis == TOTAL, self.scored)
+        some = ends >= 0
         out = {}
         for name, values in self._columns.items():
             out[name] = np.full(len(self.trials), np.nan)
-            out[name][some] = values[ends]
+            out[name][some] = values[ends[some]]
         return out
 
     @cached_property
@@ -185,8 +188,12 @@ class Study:
         """The same trials, on the problems that state targets for another question, scored by it."""
         stated = [name for name in self.problems if question.goal(self.facts.get(name, {})).get("targets")]
         study = self.of(np.flatnonzero(self.trials["problem"].isin(stated).to_numpy()))
-        trials = study.trials.assign(**outcomes(study.trials, study.points, self.facts, question))
-        return replace(study, trials=trials, question=question)
+        return replace(study, question=question).scored_at(self.scored)
+
+    def scored_at(self, scored: str) -> Study:
+        """The same trials with another point of the curve standing for each: `RETURNED` or `BEST`."""
+        found = outcomes(self.trials, self.points, self.facts, self.question, self.axis, scored)
+        return replace(self, trials=self.trials.assign(**found), scored=scored)
 
     def of(self, rows: np.ndarray, labels: Sequence[str] | None = None) -> Study:
         """A study of some rows of `trials`, under other labels if given, with the families of the old ones."""
@@ -242,14 +249,20 @@ def has_no_result(trials: pd.DataFrame) -> np.ndarray:
 
 
 def outcomes(
-    trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str, dict[str, Any]], question: Question
+    trials: pd.DataFrame,
+    points: pd.DataFrame,
+    facts: Mapping[str, dict[str, Any]],
+    question: Question,
+    axis: str = ORACLE,
+    scored: str = RETURNED,
 ) -> dict[str, Array]:
     """The columns `final`, `lowest`, `gap` and `left` of the trials, (trials,) each; see `Study`."""
     n = len(trials)
     owner = points["trial"].to_numpy()
     loss = points[question.loss].to_numpy() if question.loss in points else np.full(len(points), np.nan)
     final, lowest = np.full(n, np.inf), np.full(n, np.inf)
-    final[owner] = loss  # points are sorted, so the last one stays
+    ends = final_points(trials, points, question.loss, axis == TOTAL, scored)
+    final[ends >= 0] = loss[ends[ends >= 0]]
     np.fmin.at(lowest, owner, loss)
     final[np.isnan(final)] = np.inf
     final[has_no_result(trials)] = np.inf

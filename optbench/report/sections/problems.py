@@ -15,8 +15,8 @@ from optbench.report.sections.base import Content, Drawing, Section
 from optbench.report.sentences import certificates
 
 GAPS = (
-    "Training loss of the returned point above the best known, or above the lowest seen. A cross is infinite: most "
-    "trials have no result. "
+    "Training loss at the budget above the best known, or above the lowest seen. A cross is infinite: most trials have "
+    "no result. "
     "An arrow lies beyond the axis."
 )
 
@@ -88,6 +88,7 @@ def _finals(table: pd.DataFrame, problem: str, second: pd.DataFrame) -> pd.DataF
         for name, title in (("loss", "final loss"), ("gap", "above best")):
             interval = Interval(cell[name], cell[f"{name}_low"], cell[f"{name}_high"], level)
             row[title] = between(interval, never="∞")
+        row["lowest by then"] = number(cell["best_loss"], never="∞")
         row["share left"] = "∞" if cell["left"] == math.inf else percent(cell["left"])
         own = held_out.get(cell["label"], {})
         row |= {name.replace("_", " "): number(own.get(name, math.nan), never="∞") for name in metrics}
