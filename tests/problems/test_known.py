@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 
 import measure_best_known
 import numpy as np
@@ -54,7 +55,7 @@ AT = {
     "ellipsoid": ((2.0, 3.0), 4 + 9e6),
     "rosenbrock": ((-1.0, 2.0), 100 * (2 - 1) ** 2 + 4),
     "rastrigin": ((0.5, 1.0), 20 + 1.25 + 10 - 10),
-    "ackley": ((1.0, 1.0), 20 + np.e - 20 * np.exp(-0.2) - np.e),
+    "ackley": ((1.0, 1.0), 20 + math.e - 20 * np.exp(-0.2) - math.e),
     "griewank": ((np.pi, 0.0), 1 + np.pi**2 / 4000 + 1),
 }
 
