@@ -107,6 +107,11 @@ class Objective:
         return max(1, int(self._meter.limit // self._meter.costs.gradient))
 
     @property
+    def planned_evaluations(self) -> int:
+        """Points whose loss on one minibatch the whole budget covers: for methods that choose by it how to go on."""
+        return int(self._meter.limit // self._meter.costs.forward)
+
+    @property
     def samples(self) -> int:
         """Samples of the training set."""
         return self._meter.costs.samples

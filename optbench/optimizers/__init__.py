@@ -31,6 +31,10 @@ class Entry(NamedTuple):
     extra: str | None = None  # the package that it wraps, where that is optional
 
 
+# Packages whose optimizers are neither classes with `minimise` nor torch's: the module that runs one by its name,
+# "nevergrad:NGOpt". It has named(name) -> class and names().
+ADAPTERS: Mapping[str, str] = MappingProxyType({"nevergrad": "optbench.optimizers.nevergrad_search"})
+
 OPTIMIZERS: dict[str, Entry] = {
     "sgd": Entry("torch.optim:SGD", "gradient", "stochastic gradient descent", {"lr": 0.1}, _LR),
     "momentum": Entry(

@@ -8,6 +8,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -17,7 +18,7 @@ import torch
 from optbench.core.objective import Objective
 from optbench.core.problem import ORACLES, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
-from optbench.optimizers import OPTIMIZERS, Entry, Space
+from optbench.optimizers import ADAPTERS, OPTIMIZERS, Entry, Space
 from optbench.optimizers.gradient.combination import Combination, Part
 from optbench.optimizers.gradient.elementwise import arguments
 from optbench.problems import PROBLEMS
@@ -303,6 +304,10 @@ class Catalog:
         head, _, attribute = path.rpartition(":")
         if not head:
             raise RequestError(f"{path!r} is no import path, write module:Class")
+        if head in ADAPTERS:
+            with self._guard():
+                self._classes[path] = _adapted(head, attribute)
+            return self._classes[path]
         with nullcontext() if head.split(".")[0] in OWN_PACKAGES else self._guard():
             module = load_file(self._moved.get(head, head)) if head.endswith(".py") else _imported(head, path)
         if not hasattr(module, attribute):
@@ -327,6 +332,19 @@ def _batch(settings: dict[str, Any], text: str) -> Any:
     if batch not in (None, "full") and not (type(batch) is int and batch > 0):
         raise RequestError(f"{text}: batch={batch!r} is neither a positive number nor 'full'")
     return batch
+
+
+def _adapted(package: str, name: str) -> type:
+    """The class that runs an optimizer of another package, by the name that it has there."""
+    if find_spec(package) is None:
+        text = f"{package}:{name} needs the package {package}: python -m pip install 'optbench[{package}]'"
+        raise RequestError(text)
+    adapter = importlib.import_module(ADAPTERS[package])
+    try:
+        found: type = adapter.named(name)
+    except KeyError:
+        raise RequestError(f"{package} has no {name!r}, {nearest(name, adapter.names())}") from None
+    return found
 
 
 def _imported(head: str, path: str) -> ModuleType:

@@ -200,3 +200,11 @@ def _has(package: str) -> bool:
 
 def _gradient() -> dict[str, str]:
     return {} if _has("cma") else {"gradient": "forward"}
+
+
+def test_cma_es_goes_on_where_the_package_changes_coordinates(tmp_path: Path) -> None:
+    """On an ill-conditioned ridge pycma counts its decompositions from none again, half-way."""
+    pytest.importorskip("cma", reason="needs cma: pip install 'optbench[coco]'")
+    one = experiment("cma_es", functions="13", dimensions="5", instances="4", budget=700.0)
+    (trial,) = coco.run(one, tmp_path, say=lambda line: None)
+    assert trial.error is None and trial.evaluations == 3500

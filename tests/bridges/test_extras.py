@@ -23,7 +23,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         return None if name.split(".")[0] in absent else real(name, *more)
 
     monkeypatch.setattr(importlib.util, "find_spec", find)
-    for module in ("optbench.problems.outside",):
+    for module in ("optbench.problems.outside", "optbench.registry.catalog"):
         monkeypatch.setattr(f"{module}.find_spec", find)
 
 
@@ -36,3 +36,8 @@ def test_list_says_how_to_install_what_is_absent(bare: None) -> None:
     rows = {row["name"]: row.get("install") for row in listing()["problems"]}
     assert rows["ioh-sbox"] == "'optbench[ioh]'"
     assert rows["bbob"] == "'optbench[coco]'" and rows["sphere"] is None
+
+
+def test_an_optimizer_of_nevergrad_names_the_extra(bare: None) -> None:
+    with pytest.raises(RequestError, match=r"needs the package nevergrad: .*'optbench\[nevergrad\]'"):
+        Catalog().optimizer("nevergrad:NGOpt", {})

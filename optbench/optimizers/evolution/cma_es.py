@@ -71,6 +71,8 @@ class CMAES:
             if found < lowest or lowest == math.inf:
                 f.recommend(torch.as_tensor(search.mean, dtype=f.dtype, device=f.device)[None])
             done = 0 if self.diagonal else search.sm.count_eigen
+            if done < decompositions:  # the package has changed coordinates, and counts from none again
+                decompositions = 0
             f.charge_own(generation_work(f.dim, len(x), done - decompositions, self.diagonal))
             decompositions = done
         return found
