@@ -26,7 +26,7 @@ def run(
     tune: int | None = None,
     timeout: float | None = None,
     memory: float | None = None,
-    timing: bool | None = None,
+    timing: int | None = None,
     workers: int | None = None,
     lanes: int | None = None,
     cluster: str | None = None,
@@ -50,7 +50,7 @@ def run(
     seeds: so many, from 0 on. passes: the budget, in passes over the training set, of every trial.
     tune: configurations tried of every optimizer that has a search space.
     timeout: seconds that a trial may take. memory: GiB that a worker process may hold.
-    timing: run one trial a cell alone at the end, so that seconds can be compared.
+    timing: so many trials a cell run alone at the end, so that seconds can be compared; 0 for none.
     workers: processes; default one a core. lanes: the most trials that share one program; default as many as pay.
     cluster: a dask scheduler's address or file, or "local:N"; the trials run there.
     cluster_wait: seconds that a scheduler and its first worker are waited for.

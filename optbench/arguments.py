@@ -79,6 +79,11 @@ def _whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def _lone_runs(text: str) -> int:
+    """A number of lone runs, 0 for "none"."""
+    return 0 if text == "none" else _whole_number(text)
+
+
 def _lanes(text: str) -> int | None:
     """A number of lanes, or None for "auto"."""
     return None if text == "auto" else _whole_number(text)
@@ -135,6 +140,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--seeds", type=_whole_number, metavar="N", help="seeds 0 to N-1")
     run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
     run.add_argument("--tune", type=_whole_number, metavar="N", help="configurations tried where there is a space")
+    run.add_argument(
+        "--timing", type=_lone_runs, metavar="N", help="lone runs a cell for the clock, or none (default: 1)"
+    )
     run.add_argument("--timeout", type=float, metavar="SECONDS", help="that a trial may take (default: 120)")
     run.add_argument("--memory", type=float, metavar="GIB", help="that a worker process may hold (default: 4)")
     run.add_argument("--workers", type=_whole_number, metavar="N", help="processes (default: one a core)")

@@ -98,6 +98,7 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
         passes=options.passes,
         tune=options.tune,
         timeout=options.timeout,
+        timing=options.timing,
         memory=options.memory,
         files=options.plugin,
         trust=options.trust,

@@ -3,9 +3,10 @@
     python scripts/simulate_claims.py false     # suites without a difference: how many of them claim one
     python scripts/simulate_claims.py power     # suites with one better optimizer: how many of them say so
 
-Each takes `--suites N` and `--out FILE.json`; `power` draws docs/figures/power_of_claims.png. The report's own code
-does what lies between trials and claims: settings are chosen seed by seed on the other seeds, and near-duplicates
-count as one.
+Each takes `--suites N` and `--out FILE.json`; `power` draws docs/figures/power_of_claims.png. What lies between
+trials and claims is what a report does: settings are chosen seed by seed on the other seeds, and near-duplicates count
+as one. `power` runs the report's own code. `false` does the same on whole arrays, for 22 entrants are 45,760 trials a
+suite; a test holds both against each other.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from optbench.report.analysis.question import TRAINING, VALIDATION, Question
-from optbench.report.analysis.ranking import ALPHA, Ranking
-from optbench.report.analysis.selection import select
-from optbench.report.analysis.statistics import Array
+from optbench.report.analysis.ranking import ALPHA, Ranking, compare
+from optbench.report.analysis.selection import SAME, select
+from optbench.report.analysis.statistics import Array, anytime_score, holm, signed_rank
 from optbench.report.analysis.study import TUNED, Study, outcomes
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "power_of_claims.png"
@@ -31,6 +35,7 @@ TAUS = (0.5, 0.1, 1e-2, 1e-3)
 BUDGET = 100.0
 CHECKPOINTS = np.concatenate([[0.0], np.geomspace(1.0, BUDGET, 16)])
 QUESTIONS = (TRAINING, VALIDATION)
+PART = np.log1p(CHECKPOINTS) / np.log1p(BUDGET)  # of its decades that a trial has lost by then: a power of the work
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,24 @@ class Suite:
     better: float = 0.0
 
 
-def draw(suite: Suite, rng: np.random.Generator) -> Study:
-    """A study of all settings, in memory, whose optimizers are the same in law but for `suite.better`.
+class Trials(NamedTuple):
+    """(problems, entrants, settings, seeds) each: decades lost over the budget on either loss, and who fails."""
+
+    training: Array
+    validation: Array
+    failed: np.ndarray
+
+
+class Claims(NamedTuple):
+    """What a ranking claims: whether there is a winner, pairs that are printed, and pairs were nobody to correct."""
+
+    winner: bool
+    printed: int
+    uncorrected: int
+
+
+def draw(suite: Suite, rng: np.random.Generator) -> Trials:
+    """All trials of all settings, of optimizers that are the same in law but for `suite.better`.
 
     A trial loses `rate` decades of its gap over the budget. The rate is the problem's, plus how an optimizer happens to
     suit the problem, plus what its setting is worth there (most settings lose, some a lot), plus the seed's. On
@@ -68,12 +89,13 @@ def draw(suite: Suite, rng: np.random.Generator) -> Study:
     rate = np.maximum(hard + suits + worth + 0.2 * rng.standard_normal(shape), 0.0)
     on_validation = np.maximum(0.8 * rate + 0.5 * suits_validation + 0.2 * rng.standard_normal(shape), 0.0)
     failed = rng.random(shape) < 0.02
-    return _study(suite, rate.ravel(), on_validation.ravel(), failed.ravel())
+    return Trials(rate, on_validation, failed)
 
 
-def _study(suite: Suite, rate: Array, on_validation: Array, failed: np.ndarray) -> Study:
-    """Rates by (problem, entrant, setting, seed), flat, as a study."""
-    shape = (suite.problems, suite.entrants, suite.settings, suite.seeds)
+def study_of(suite: Suite, drawn: Trials) -> Study:
+    """What a report would read."""
+    shape = drawn.failed.shape
+    rate, on_validation, failed = (values.ravel() for values in drawn)
     problem, entrant, setting, seed = (at.ravel() for at in np.indices(shape))
     n, length = len(rate), len(CHECKPOINTS)
     plain = np.array([f"o{e}[s={s}]" for e in range(suite.entrants) for s in range(suite.settings)], dtype=object)
@@ -86,10 +108,9 @@ def _study(suite: Suite, rate: Array, on_validation: Array, failed: np.ndarray) 
     trials["budget"] = trials["passes"] = BUDGET
     trials["competitor"] = tuned[entrant] if suite.settings > 1 else labels
     trials["given"] = False
-    part = np.log1p(CHECKPOINTS) / np.log1p(BUDGET)  # a gap falls as a power of the work
     points = pd.DataFrame({"trial": np.repeat(np.arange(n), length), "passes": np.tile(CHECKPOINTS, n)})
-    points["loss"] = (10.0 ** -(rate[:, None] * part)).ravel()
-    points["valid_loss"] = (10.0 ** -(on_validation[:, None] * part)).ravel()
+    points["loss"] = (10.0 ** -(rate[:, None] * PART)).ravel()
+    points["valid_loss"] = (10.0 ** -(on_validation[:, None] * PART)).ravel()
     goal: dict[str, Any] = {"start": 1.0, "best": {"value": 0.0, "source": "optimum"}}
     goal["targets"] = {f"{tau:g}": tau for tau in TAUS}
     facts = {name: goal | {"validation": goal} for name in names}
@@ -101,22 +122,81 @@ def _study(suite: Suite, rate: Array, on_validation: Array, failed: np.ndarray) 
     return Study(["x"], trials, points, facts, families, [{}], (), marks, groups=groups)
 
 
-def rankings(suite: Suite, rng: np.random.Generator) -> dict[Question, Ranking]:
-    """A suite's ranking under either question."""
-    study = draw(suite, rng)
+def rankings(suite: Suite, drawn: Trials) -> dict[Question, Ranking]:
+    """A suite's ranking under either question, by the report's own code."""
+    study = study_of(suite, drawn)
     return {question: Ranking(select(study.asked(question)).study) for question in QUESTIONS}
 
 
-def printed(ranking: Ranking) -> int:
-    """Pairs that the table of pairs calls better or worse."""
-    labels = ranking.labels
-    return sum(ranking.claim(a, b) in ("better", "worse") for k, a in enumerate(labels) for b in labels[k + 1 :])
+def claimed(ranking: Ranking) -> Claims:
+    """What a ranking claims."""
+    pairs = [(a, b) for k, a in enumerate(ranking.labels) for b in ranking.labels[k + 1 :]]
+    printed = sum(ranking.claim(a, b) in ("better", "worse") for a, b in pairs)
+    bare = sum(ranking.pairs[pair].claim in ("better", "worse") for pair in pairs)
+    return Claims(ranking.winner is not None, printed, bare)
 
 
-def uncorrected(ranking: Ranking) -> int:
-    """Pairs that differ if nobody corrects for their number."""
-    labels = ranking.labels
-    return sum(ranking.pairs[a, b].claim in ("better", "worse") for k, a in enumerate(labels) for b in labels[k + 1 :])
+def claims(suite: Suite, drawn: Trials, question: Question) -> Claims:
+    """The same on whole arrays: scores, the choice of settings, means by group, and tests of all pairs."""
+    rate = drawn.training if question == TRAINING else drawn.validation
+    score = _scores(rate, drawn.failed)
+    final = np.where(drawn.failed, np.inf, 10.0 ** -(rate * PART[-1]))
+    reported = _reported(np.maximum(final, SAME) if question == TRAINING else final, score)
+    twins = reported[: 2 * suite.twins].reshape(suite.twins, 2, *reported.shape[1:]).mean(axis=1)
+    means = np.concatenate([twins, reported[2 * suite.twins :]]).mean(axis=-1)  # (units, entrants)
+    pairs = [*combinations(range(suite.entrants), 2)]
+    p = _signed_ranks(np.stack([means[:, a] - means[:, b] for a, b in pairs], axis=1))
+    adjusted, table = holm(p), pd.DataFrame(means)
+    wins: Counter[int] = Counter()
+    printed = 0
+    for k in np.flatnonzero(p < ALPHA):  # no claim without it
+        first, second = pairs[k]
+        claim = compare(table[first], table[second]).claim
+        if claim in ("better", "worse"):
+            wins[first if claim == "better" else second] += 1
+            printed += bool(adjusted[k] < ALPHA)
+    return Claims(max(wins.values(), default=0) == suite.entrants - 1, printed, wins.total())
+
+
+def _scores(rate: Array, failed: np.ndarray) -> Array:
+    """The anytime score of every trial, from the first checkpoint that meets each target."""
+    with np.errstate(divide="ignore"):
+        first = np.searchsorted(PART, -np.log10(TAUS) / rate[..., None])
+    costs = np.append(CHECKPOINTS, np.inf)[first]
+    return anytime_score(np.where(failed[..., None], np.inf, costs), BUDGET)
+
+
+def _reported(by: Array, score: Array) -> Array:
+    """(problems, entrants, seeds) scores with the setting that is best, by median, on the other seeds."""
+    seeds = by.shape[-1]
+    others = np.array([[j for j in range(seeds) if j != k] for k in range(seeds)])
+    loss, good = np.median(by[..., others], axis=-1), score[..., others].mean(axis=-1)
+    ties = np.where(loss == loss.min(axis=2, keepdims=True), -good, np.inf)  # the higher score tells equal losses apart
+    return np.take_along_axis(score, ties.argmin(axis=2)[:, :, None], axis=2)[:, :, 0]
+
+
+def _signed_ranks(differences: Array) -> Array:
+    """(units, pairs) -> (pairs,) `signed_rank` of every column, from one table where it is exact."""
+    n = len(differences)
+    size = np.sort(np.abs(differences), axis=0)
+    exact = (size[0] > 0) & (np.diff(size, axis=0) > 0).all(axis=0)
+    ranks = np.argsort(np.argsort(np.abs(differences), axis=0), axis=0) + 1
+    up = (ranks * (differences > 0)).sum(axis=0)
+    below = _rank_sums(n)
+    tails = np.minimum(below[up], below[n * (n + 1) // 2 - up])  # the law is symmetric
+    p = np.minimum(2 * tails, 1.0)
+    p[~exact] = [signed_rank(column) for column in differences.T[~exact]]
+    return np.asarray(p)
+
+
+@cache
+def _rank_sums(n: int) -> Array:
+    """The chance that a sum of ranks 1 to n, each there or not, is at most 0, 1, 2, and so on."""
+    counts = np.zeros(n * (n + 1) // 2 + 1)
+    counts[0] = 1
+    for rank in range(1, n + 1):
+        counts[rank:] += counts[: len(counts) - rank].copy()
+    return np.asarray(np.cumsum(counts) / 2.0**n)
 
 
 def false_claims(suites: int, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -125,9 +205,9 @@ def false_claims(suites: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     for entrants in (6, 22):
         counts = {question.name: np.zeros(3, dtype=int) for question in QUESTIONS}
         for _ in range(suites):
-            for question, ranking in rankings(Suite(entrants=entrants), rng).items():
-                found = (ranking.winner is not None, printed(ranking) > 0, uncorrected(ranking) > 0)
-                counts[question.name] += np.array(found)
+            drawn = draw(suite := Suite(entrants=entrants), rng)
+            for question in QUESTIONS:
+                counts[question.name] += np.array(claims(suite, drawn, question)) > 0
         for name, (winner, pair, bare) in counts.items():
             rows.append({"entrants": entrants, "question": name, "suites": suites, "false_winner": int(winner)})
             rows[-1] |= {"false_pair": int(pair), "false_pair_uncorrected": int(bare)}
@@ -147,7 +227,7 @@ def power(suites: int, rng: np.random.Generator) -> list[dict[str, Any]]:
             suite = Suite(6, problems, settings=1, twins=0, better=better)
             differences, pairs, winners = [], [], []
             for _ in range(suites):
-                ranking = Ranking(draw(suite, rng))
+                ranking = Ranking(study_of(suite, draw(suite, rng)))
                 differences.append((ranking.means["o0[s=0]"] - ranking.means["o1[s=0]"]).to_numpy())
                 pairs.append(ranking.claim("o0[s=0]", "o1[s=0]") == "better")
                 winners.append(ranking.winner == "o0[s=0]")

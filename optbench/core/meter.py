@@ -57,6 +57,7 @@ class Spent(NamedTuple):
     ended: bool = False  # the budget did not cover what was asked for, so Stop was raised
     own_flops: int = 0  # of the optimizer itself, between its calls
     own_seconds: float = 0.0  # of the group, on the optimizer's clock, without the problem's
+    state_bytes: int = 0  # that the optimizer holds in tensors of its own
     products: int = 0  # samples of `backward` that went through a Hessian-vector product, not a plain backward pass
     product_flops: int = 0  # of `flops`, theirs
 

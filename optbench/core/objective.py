@@ -331,7 +331,9 @@ class Objective:
     @property
     def spent(self) -> Spent:
         """Counts, passes, seconds and own work so far, a snapshot."""
-        return self._meter.spent._replace(own_flops=round(self._own.flops), own_seconds=self._own.seconds)
+        own = self._own
+        spent = self._meter.spent
+        return spent._replace(own_flops=round(own.flops), own_seconds=own.seconds, state_bytes=own.state_bytes)
 
     def start_clock(self) -> None:
         """Let the clock run from now on: what came before is no training."""

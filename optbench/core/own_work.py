@@ -18,6 +18,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import TensorWeakRef
 
 FIRST = 20  # stretches that are watched at the beginning, and again each time that `GROWTH` times as many have passed
 GROWTH = 4
@@ -69,12 +70,22 @@ class OwnWork:
         self._stretches = self._from = 0  # how many there were, and at which of them the latest watching began
         self._unwatched = 0  # of those that were not watched, how many there were
         self._seconds = self._watched_seconds = 0.0  # and what they took, and what the others did
+        self._held: list[TensorWeakRef] = []  # tensors that the optimizer made and holds
+        self._state = 0  # the most bytes of them while the oracle answered
         self._owed: list[float] = []  # seconds that watched stretches took, whose usual time is not yet on the clock
 
     @property
     def flops(self) -> float:
         """Of one lane, so far."""
         return max(0.0, self._total + self._charged - self._left_out) / self._lanes
+
+    @property
+    def state_bytes(self) -> int:
+        """Of one lane: the most that tensors of the optimizer's own held while the oracle worked, as far as watched.
+
+        Points under evaluation are among them; parameters in training and what the oracle made are not.
+        """
+        return self._state // self._lanes
 
     @property
     def charged(self) -> bool:
@@ -148,7 +159,7 @@ class OwnWork:
         if self._stretches >= self._from + FIRST and self._stretches >= GROWTH * max(self._from, FIRST):
             self._from, self._latest = self._stretches, []
         if self._stretches < self._from + FIRST:
-            self._watch = _Watch()
+            self._watch = _Watch(self._held)
             self._watch.__enter__()
         self._since = perf_counter()
 
@@ -161,6 +172,8 @@ class OwnWork:
             self._watch.__exit__(None, None, None)
             self._total += self._watch.flops
             self._latest.append(self._watch.flops)
+            self._held, held = self._watch.held()
+            self._state = max(self._state, held)
             self._owed.append(took)
             self._watched_seconds += took
             self._take_off(took)
@@ -178,11 +191,14 @@ class OwnWork:
 
 
 class _Watch(TorchDispatchMode):
-    """Adds up what the operations of torch cost while it is entered."""
+    """Adds up what the operations of torch cost while it is entered, and keeps an eye on the tensors that they make."""
 
-    def __init__(self) -> None:
+    def __init__(self, held: list[TensorWeakRef]) -> None:
+        """held: tensors that were made before and are still there."""
         super().__init__()
         self.flops = 0.0
+        self._made = list(held)
+        self._own = {_storage(tensor) for ref in held if (tensor := ref()) is not None}
         self.paused = False
 
     def __torch_dispatch__(
@@ -191,12 +207,28 @@ class _Watch(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if not self.paused:
             self.flops += cost_of(func, args, kwargs or {}, out)
+        given = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor) and ((at := _storage(leaf)) not in given or at in self._own):
+                self._own.add(at)  # new memory, or another view of what the optimizer made
+                self._made.append(TensorWeakRef(leaf))
         return out
+
+    def held(self) -> tuple[list[TensorWeakRef], int]:
+        """The tensors that are still there, and the bytes of their memory."""
+        alive = [(ref, tensor) for ref in self._made if (tensor := ref()) is not None]
+        sizes = {_storage(tensor): tensor.untyped_storage().nbytes() for _, tensor in alive}
+        return [ref for ref, _ in alive], sum(sizes.values())
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """Where a tensor's memory begins."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def seen(work: Callable[[], object]) -> float:
     """FLOPs that this work would count as, were it the optimizer's own."""
-    with _Watch() as watch:
+    with _Watch([]) as watch:
         work()
     return watch.flops
 

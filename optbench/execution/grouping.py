@@ -21,12 +21,17 @@ MAX_ROUGH_BYTES = 2**28  # below this a rough bound of a group's memory is enoug
 _RETRIED = ("failed", "timeout", "killed")  # statuses that a whole group may share because of one of its lanes
 
 
-def timed_tasks(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks that are run alone for their clock: the first of every problem and competitor."""
-    firsts: dict[Hashable, Task] = {}
+def timed_tasks(tasks: Sequence[Task], runs: int = 1) -> list[Task]:
+    """The tasks that are run alone for their clock: the first seeds of every problem and competitor, one setting each.
+
+    runs: how many of them.
+    """
+    firsts: dict[Hashable, list[Task]] = {}
     for task in tasks:
-        firsts.setdefault((task.trial.problem, task.competitor), task)
-    return list(firsts.values())
+        found = firsts.setdefault((task.trial.problem, task.competitor), [])
+        if len(found) < runs and (not found or found[0].trial.hyper == task.trial.hyper):
+            found.append(task)
+    return [task for found in firsts.values() for task in found]
 
 
 Widths = Callable[[Sequence[tuple[Task, int]]], list[int]]  # lanes that pay, for (task, trials alike)

@@ -23,7 +23,7 @@ class RunOptions:
     eager: bool = False  # neither tracing nor captured graphs: every operation is PyTorch's own, one by one
     timeout: float = 120.0  # seconds that a trial may take
     memory: float = 4.0  # GiB that a worker process may hold
-    timing: bool = True  # one trial a cell is run by itself at the end, so that seconds can be compared
+    timing: int = 1  # trials a cell that are run by themselves at the end, so that seconds can be compared
     retry_failed: bool = False  # trials that failed, timed out or were killed are run again
     add: bool = False  # into a folder of another plan, whose records stay
     strict_oracles: bool = False  # an optimizer that asks more than a problem answers is refused, not inapplicable

@@ -45,7 +45,7 @@ class Request:
     tune: int | None = None  # configurations tried of every optimizer that has a search space
     timeout: float | None = None  # seconds that a trial may take
     memory: float | None = None  # GiB that a worker process may hold
-    timing: bool | None = None  # one trial a cell alone at the end, for its clock
+    timing: int | None = None  # trials a cell alone at the end, for their clock
     files: Sequence[str] = ()  # plugin files that are given beside the suite
     trust: bool = False  # a suite file may name Python files of its own
     against: str | None = None  # a reference, whose problems, budgets and seeds are taken
@@ -69,7 +69,7 @@ class Request:
             "tune": self.tune,
             "timeout": self.timeout,
             "memory": self.memory,
-            "timing": self.timing,
+            "timing": None if self.timing is None else int(self.timing),
         }
         suite = replace(suite, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         return suite if self.passes is None else replace(suite, passes=self.passes, budgets={})

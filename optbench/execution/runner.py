@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from optbench.core.trial import FAILED, RequestError, Trial
+from optbench.core.trial import FAILED, RequestError
 from optbench.execution import machine
 from optbench.execution.environment import WORKER_THREADS, environment
 from optbench.execution.executor import Executor, execute
@@ -194,7 +194,7 @@ class _Coordinator:
         self._say_what_has_no_lanes(todo)
         unsupported = [task for task in todo if task.unsupported_reason]
         work = [task for task in todo if not task.unsupported_reason]
-        clocked = {task.trial for task in timed_tasks(planned.tasks)} if self._options.timing else set[Trial]()
+        clocked = {task.trial for task in timed_tasks(planned.tasks, self._options.timing)}
         alone = [task for task in work if task.trial in clocked]
         small = self._options.own_process and self._crew is None and fits(work)
         single = [task.trial for task in alone]

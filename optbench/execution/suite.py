@@ -25,7 +25,7 @@ class Suite:
     problems: tuple[str, ...]
     optimizers: tuple[str, ...]
     seeds: int = 5  # seeds 0 to seeds - 1
-    timing: bool = True  # a trial a cell is run by itself at the end, so that seconds can be compared
+    timing: int = 1  # trials a cell that are run by themselves at the end, so that seconds can be compared
     tune: int = 0  # configurations tried of every optimizer with a search space; 0: all run as they come
     passes: float | None = None  # the budget; None: each problem's own
     budgets: dict[str, float] = field(default_factory=dict)  # passes of single problems
@@ -85,7 +85,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "optimizers": (list,),
     "seeds": (int,),
     "tune": (int,),
-    "timing": (bool,),
+    "timing": (int, bool),
     "passes": (int, float),
     "budgets": (dict,),
     "groups": (dict,),
@@ -123,6 +123,7 @@ def _checked(path: Path, text: str, data: dict[str, Any]) -> Suite:
     data["groups"] = _groups(data.get("groups", {}), data["problems"], at)
     if not 0 <= data.get("tune", 0) <= MAX_CONFIGURATIONS:
         raise RequestError(f"{at('tune')}: {_untunable(data['tune'])}")
+    data["timing"] = int(data.get("timing", 1))  # true is one, false is none
     return Suite(name=path.stem, **data)
 
 
@@ -152,6 +153,11 @@ def check_numbers(suite: Suite) -> None:
         raise RequestError(f"seeds = {suite.seeds}, at least 1 is needed")
     if not 0 <= suite.tune <= MAX_CONFIGURATIONS:
         raise RequestError(_untunable(suite.tune))
+    if not 0 <= suite.timing <= suite.seeds:
+        raise RequestError(
+            f"timing = {suite.timing} with {suite.seeds} seeds: each lone run is the record of a seed, so it must be 0 "
+            f"(none) to {suite.seeds}"
+        )
     numbers = {"passes": suite.passes, "timeout": suite.timeout, "memory": suite.memory}
     numbers |= {f"the budget of {name!r}": value for name, value in suite.budgets.items()}
     for name, value in numbers.items():

@@ -48,6 +48,7 @@ class Record:
     own_flops: int | None = None  # what the optimizer computed by itself; null where nobody counted it
     seconds: float = 0.0
     own_seconds: float | None = None  # of `seconds`, those between the calls of the oracle; of the whole group
+    state_bytes: int | None = None  # that the optimizer held in tensors of its own; null where they are not torch's
     warmup_seconds: float = 0.0  # first calls and compilation, outside `seconds`
     wall_seconds: float = 0.0  # its share of the time that a worker gave its group, with all scoring and setting up
     machine: str = ""  # that ran it, as environment.json names it; empty: the run's own
@@ -118,6 +119,7 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("error", "note"), (_or_null(_is_text), "text or null")),
     **dict.fromkeys(("lanes", "forward", "backward", "evaluations", "nonfinite", "flops"), (_is_count, "a count")),
     "own_flops": (_or_null(_is_count), "a count or null"),
+    "state_bytes": (_or_null(_is_count), "a count or null"),
     "alone": (lambda value: isinstance(value, bool), "true or false"),
     **dict.fromkeys(_NUMBERS, (_or_null(is_number), "a number or null")),
     **dict.fromkeys(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,52 @@ class Silent:
     def minimise(self, f: Any) -> None:
         f.structure()
         f.value(f.start(1))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "settings", "multiple"),
+    [("sgd", {}, 0), ("momentum", {}, 1), ("adam", {}, 2), ("rmsprop", {}, 1), ("pso", {"swarm": 30}, 3 * 30)],
+)
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_the_state_of_an_optimizer_is_what_its_tensors_hold(
+    optimizer: str, settings: dict[str, Any], multiple: int, lanes: int
+) -> None:
+    """Momentum one, Adam two numbers a parameter; a particle its place, velocity and best place."""
+    found = record("mlp_digits", optimizer, lanes=lanes, **settings)
+    assert found.state_bytes is not None
+    assert found.state_bytes / (4 * DIGITS) == pytest.approx(multiple, rel=0.05, abs=0.01)
+
+
+def test_state_in_the_arrays_of_another_library_is_not_made_up() -> None:
+    assert record("mlp_digits", "scipy_lbfgsb").state_bytes is None
+
+
+CHEAT = """
+import numpy as np
+import torch
+from optbench import Objective
+
+class Cheat:
+    needs, lanes, full_batch = "exact", False, True
+
+    def minimise(self, f: Objective) -> None:
+        data = f.structure()
+        for _ in range(300):
+            np.linalg.svd(np.random.default_rng(0).normal(size=(20, 20)))  # where nobody looks
+        f.charge_own(1.0)
+        f.value(f.start(1))
+"""
+
+
+def test_a_method_of_others_that_had_the_data_is_not_counted_whatever_it_states(tmp_path: Path) -> None:
+    (file := tmp_path / "cheat.py").write_text(CHEAT)
+    catalog = Catalog((str(file),))
+    name = f"{file}:Cheat" if "Cheat" not in catalog.optimizers else "Cheat"
+    found = run_group([Trial("sine_grid_k3_l3", name, (), 0, 10.0)], catalog)[0]
+    assert found.status == "finished", found.error
+    assert found.own_flops is None and found.note is not None and "nothing checks them" in found.note
+    own = run_group([Trial("sine_grid_k3_l3", "dp_grid", (), 0, 10.0)], CATALOG)[0]
+    assert own.own_flops is not None and own.note is None  # the same oracle, a count that is tested
 
 
 def test_who_had_the_data_and_charges_nothing_is_not_counted() -> None:

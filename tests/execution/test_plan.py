@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from optbench.core.trial import RequestError, Trial, spec
+from optbench.execution.grouping import timed_tasks
 from optbench.execution.plan import plan
 from optbench.execution.suite import Suite, builtin, read_suite
 from optbench.records.schema import Record, RecordError, read_line
@@ -58,7 +61,7 @@ def test_built_in_suites_are_sound_and_write_themselves_back(name: str, tmp_path
         (GOOD + "seedz = 3\n", r"line 3: unknown key 'seedz', did you mean 'seeds'"),
         (GOOD + 'seeds = "3"\n', r"line 3: seeds is a str, it must be a int"),
         (GOOD + "seeds = true\n", r"line 3: seeds is a bool"),
-        (GOOD + "timing = 1\n", r"line 3: timing is a int, it must be a bool"),
+        (GOOD + 'timing = "3"\n', r"line 3: timing is a str, it must be a int or bool"),
         ('problems = []\noptimizers = ["adam"]\n', r"line 1: problems must list at least one"),
         ('problems = ["sphere", 3]\noptimizers = ["adam"]\n', r"line 1: problems holds 3"),
         ('problems = ["sphere"\noptimizers = ["adam"]\n', r"line 2"),
@@ -117,14 +120,28 @@ def test_a_bad_request_is_refused_with_the_nearest_choice(changes, message: str)
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("timing", [True, False])
-def test_a_suite_says_whether_it_is_timed(timing: bool, tmp_path) -> None:
+@pytest.mark.parametrize(("text", "runs"), [("true", 1), ("false", 0), ("0", 0), ("3", 3)])
+def test_a_suite_says_how_many_runs_of_a_cell_are_timed(text: str, runs: int, tmp_path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text(GOOD + f"timing = {str(timing).lower()}\n")
+    path.write_text(GOOD + f"timing = {text}\n")
     found = read_suite(str(path))
-    assert found.timing is timing
+    assert found.timing == runs and type(found.timing) is int
     path.write_text(found.toml())
-    assert read_suite(str(path)).timing is timing
+    assert read_suite(str(path)).timing == runs
+
+
+def test_the_first_seeds_of_a_cell_are_timed_and_of_a_tuned_optimizer_those_of_one_setting() -> None:
+    asked = suite(problems=("sphere_2d", "line_mse"), optimizers=("adam", "spsa[step=0.1]"), seeds=4, tune=3, timing=3)
+    timed = timed_tasks(plan(asked, CATALOG).tasks, asked.timing)
+    cells = Counter((task.trial.problem, task.competitor, task.trial.hyper) for task in timed)
+    assert len(cells) == 4 and set(cells.values()) == {3}
+    assert {task.trial.seed for task in timed} == {0, 1, 2}
+    assert timed_tasks(plan(asked, CATALOG).tasks, 0) == []
+
+
+def test_more_lone_runs_than_seeds_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"timing = 3 with 2 seeds: .* 0 \(none\) to 2"):
+        plan(suite(seeds=2, timing=3), CATALOG)
 
 
 PLUGIN = """

@@ -35,22 +35,42 @@ def test_suites_without_a_difference_claim_none(simulate: ModuleType, entrants: 
     rng = np.random.default_rng(entrants)
     winners, pairs = [], []
     for _ in range(suites):
-        for ranking in simulate.rankings(simulate.Suite(entrants=entrants), rng).values():
-            winners.append(ranking.winner is not None)
-            pairs.append(simulate.printed(ranking) > 0)
+        drawn = simulate.draw(suite := simulate.Suite(entrants=entrants), rng)
+        for question in simulate.QUESTIONS:
+            winner, printed, _ = simulate.claims(suite, drawn, question)
+            winners.append(winner)
+            pairs.append(printed > 0)
     for asked in (0, 1):  # the two questions take turns
         assert few(sum(winners[asked::2]), suites) and few(sum(pairs[asked::2]), suites)
 
 
 def test_a_large_difference_is_claimed_under_both_questions(simulate: ModuleType) -> None:
     suite = simulate.Suite(entrants=4, settings=3, seeds=5, better=3.0)
-    for ranking in simulate.rankings(suite, np.random.default_rng(0)).values():
-        assert ranking.winner == "o0 (tuned, 3)" and simulate.printed(ranking) >= 3
+    for ranking in simulate.rankings(suite, simulate.draw(suite, np.random.default_rng(0))).values():
+        assert ranking.winner == "o0 (tuned, 3)" and simulate.claimed(ranking).printed >= 3
+
+
+@pytest.mark.parametrize("better", [0.0, 0.5, 1.0, 2.0])
+def test_claims_on_whole_arrays_are_those_of_the_reports_own_code(simulate: ModuleType, better: float) -> None:
+    """Groups, tuning, failures and ties included; a difference makes claims that can differ."""
+    suite = simulate.Suite(entrants=5, problems=14, seeds=4, settings=3, twins=2, better=better)
+    drawn = simulate.draw(suite, np.random.default_rng(int(10 * better)))
+    rankings = simulate.rankings(suite, drawn)
+    assert [simulate.claims(suite, drawn, question) for question in rankings] == [
+        simulate.claimed(ranking) for ranking in rankings.values()
+    ]
+
+
+def test_signed_ranks_from_one_table_are_those_of_scipy(simulate: ModuleType) -> None:
+    differences = np.random.default_rng(0).normal(size=(13, 30))
+    differences[0, :5] = 0.0  # no longer exact
+    expected = [simulate.signed_rank(column) for column in differences.T]
+    assert simulate._signed_ranks(differences) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_simulated_suite_is_of_the_stated_size(simulate: ModuleType) -> None:
     suite = simulate.Suite(entrants=3, problems=9, seeds=2, settings=2, twins=2)
-    study = simulate.draw(suite, np.random.default_rng(0))
-    assert len(study.trials) == 3 * 9 * 2 * 2
-    ranking = next(iter(simulate.rankings(suite, np.random.default_rng(0)).values()))
+    drawn = simulate.draw(suite, np.random.default_rng(0))
+    assert len(simulate.study_of(suite, drawn).trials) == 3 * 9 * 2 * 2
+    ranking = next(iter(simulate.rankings(suite, drawn).values()))
     assert len(ranking.labels) == 3 and len(ranking.units) == 9 - 2

@@ -131,7 +131,7 @@ def speeds(study: Study, settings: Study) -> pd.DataFrame:
                 | {"candidates_per_second": float(np.median(own["evaluations"] / own["seconds"]))}
                 | {"flops_per_second": flops, "share_of_ceiling": flops / peak}
                 | {"own_share": float(np.median(own["own_flops"] / np.maximum(own["flops"], 1)))}
-                | {"seconds": float(np.median(own["seconds"]))}
+                | _interval("seconds", median_interval(own["seconds"]))
                 | {"own_seconds_share": float(np.median(own["own_seconds"] / own["seconds"]))}
                 | {"warmup_seconds": float(np.median(own["warmup_seconds"]))}
                 | {"peak_bytes": float(memory.max()) if len(memory) else math.nan}

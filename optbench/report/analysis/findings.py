@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from optbench.report.analysis import cells, certificates, comparison, seeds, selection, time_spent, tuning
+from optbench.report.analysis import cells, certificates, comparison, price, seeds, selection, time_spent, tuning
 from optbench.report.analysis.final_points import BEST, RETURNED
 from optbench.report.analysis.question import TRAINING, VALIDATION
 from optbench.report.analysis.ranking import Ranking
@@ -77,6 +77,11 @@ class Findings:
     def speeds(self) -> pd.DataFrame:
         """Rates and memory, a row a cell that ran."""
         return cells.speeds(self.study, self.settings)
+
+    @cached_property
+    def prices(self) -> pd.DataFrame:
+        """What a step costs, a row a cell that evaluated anything."""
+        return price.prices(self.study)
 
     @cached_property
     def statuses(self) -> pd.DataFrame:

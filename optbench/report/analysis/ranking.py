@@ -33,7 +33,7 @@ MIN_PROBLEMS = 6  # problems below which no signed-rank test can pass at that le
 DRAWS = 4000
 NO_SCORE = "has a score of 0"  # why an optimizer that applies is not ranked
 NOT_TUNED = "was not tuned, and others were"
-NOT_COUNTED = "does not say what it computed from the data"
+NOT_COUNTED = "had the data, and nothing but its author's word tells what it computed from them"
 MIN_APPLIES = 0.5  # share of the problems that an optimizer must apply to in order to be ranked
 MAX_INTERVALS = 16  # optimizers up to which probabilities of improvement of all pairs get intervals
 
@@ -64,7 +64,7 @@ class Ranking:
     """The optimizers of a study against one another, by anytime score: higher is better, no result scores 0.
 
     labels: those that are ranked. apart: {one that is not: why}; it applies to few problems, has a score of 0, was not
-    tuned where others were, or does not say what it computed from the data. units: {name: its problems}:
+    tuned where others were, or nothing tells what it computed from the data. units: {name: its problems}:
     near-duplicates are one unit, all others stand for themselves.
     More than ten public names, nearly all of them results that are computed once, when a section first asks for them.
     """
@@ -106,7 +106,7 @@ class Ranking:
         return "" if any(values.any() for values in self.scores[label].values()) else NO_SCORE
 
     def _silent(self, label: str) -> bool:
-        """Whether an optimizer does not say what it computed by itself."""
+        """Whether nobody counted what an optimizer computed by itself."""
         trials = self.study.trials[self.study.trials["label"] == label]
         ended = trials[trials["status"].isin(["spent", "finished"])]
         return bool(len(ended)) and bool(ended["own_flops"].isna().all())

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import nan
+from typing import Any
 
 import pandas as pd
 
 from optbench.report.analysis.findings import Findings
+from optbench.report.analysis.statistics import Interval, coverage
 from optbench.report.analysis.time_spent import COLUMNS
 from optbench.report.figures import overview
-from optbench.report.format import listed, number, percent, plural, records_of, scaled
+from optbench.report.format import between, listed, number, percent, plural, records_of, scaled
 from optbench.report.sections.base import Content, Drawing, Section
+
+MIN_RUNS = 3  # lone runs of a cell from which its seconds have an interval, and may be spoken of
 
 
 def content(findings: Findings, drawing: Drawing) -> Content | None:
@@ -19,10 +24,12 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         return None
     speeds, spent = findings.speeds, findings.worker_time
     values = {"clock": _clock(speeds), "spent": spent_sentence(spent)}
-    tables = {"speeds": _speeds(speeds), "worker_time": spent_by_problem(spent)}
+    tables = {"speeds": _speeds(speeds), "price": _prices(findings.prices), "worker_time": spent_by_problem(spent)}
     figures = {"throughput": overview.throughput(drawing.labels, drawing.styles, speeds)}
     captions = {"throughput": "Throughput and memory: a mark a problem."}
-    return Content(values, {"speeds": speeds, "worker_time": spent}, tables, figures, captions)
+    return Content(
+        values, {"speeds": speeds, "price_of_a_step": findings.prices, "worker_time": spent}, tables, figures, captions
+    )
 
 
 def _clock(speeds: pd.DataFrame) -> str:
@@ -31,9 +38,15 @@ def _clock(speeds: pd.DataFrame) -> str:
         return ""
     alone = speeds["comparable"].astype(bool)
     if alone.all():
+        runs = int(speeds["trials"].min())
+        if runs < MIN_RUNS:
+            return (
+                f"Every row was timed alone on the machine, {plural(runs, 'run')} each. Fewer than {MIN_RUNS} have no "
+                f"interval, so no claim rests on seconds; `--timing {MIN_RUNS}` gives one."
+            )
         return (
-            "Every row was timed alone on the machine. It is one run and has no interval, so no claim rests on it. "
-            "Own work: FLOPs of the optimizer itself as a share of the problem's, the price of a step."
+            f"Every row was timed alone on the machine, {runs} runs each or more: medians over seeds. "
+            "Seconds have their exact interval, or in round brackets the range where it covers less than 90 %."
         )
     if not alone.any():
         return (
@@ -54,7 +67,7 @@ def _speeds(table: pd.DataFrame) -> pd.DataFrame:
                 "optimizer": cell["label"],
                 "problem": cell["problem"],
                 "clock": "alone" if cell["comparable"] else "shared",
-                "seconds": number(cell["seconds"]),
+                "seconds": _seconds_of(cell),
                 "samples/s": scaled(cell["samples_per_second"], ""),
                 "candidates/s": scaled(cell["candidates_per_second"], ""),
                 "FLOP/s": scaled(cell["flops_per_second"], ""),
@@ -68,6 +81,32 @@ def _speeds(table: pd.DataFrame) -> pd.DataFrame:
     out = pd.DataFrame(rows)
     out.attrs["high_first"] = ["samples/s", "candidates/s", "FLOP/s", "of ceiling"]
     return out
+
+
+def _seconds_of(cell: Mapping[str, Any]) -> str:
+    """The median over lone runs, with its interval from `MIN_RUNS` of them on."""
+    if not cell["comparable"] or cell["trials"] < MIN_RUNS:
+        return number(cell["seconds"])
+    level = coverage(cell["trials"])
+    return between(Interval(cell["seconds"], cell["seconds_low"], cell["seconds_high"], level))
+
+
+def _prices(table: pd.DataFrame) -> pd.DataFrame:
+    """What a step costs: a row a cell."""
+    return pd.DataFrame(
+        [
+            {
+                "optimizer": row["label"],
+                "problem": row["problem"],
+                "steps": number(row["evaluations"]),
+                "problem (passes a step)": number(row["problem_passes"]),
+                "own work (passes a step)": number(row["own_passes"]),
+                "own work": percent(row["own_share"]),
+                "state (times the parameters)": number(row["state_multiple"]),
+            }
+            for row in records_of(table)
+        ]
+    )
 
 
 def spent_sentence(table: pd.DataFrame) -> str:
