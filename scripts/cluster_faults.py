@@ -221,6 +221,7 @@ def main() -> int:
     parser.add_argument("--one-host", action="store_true", help="no network namespaces")
     parser.add_argument("--folder", type=Path, default=Path("cluster-faults"))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True)
     suite = options.folder / "faults.toml"

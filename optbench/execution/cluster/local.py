@@ -19,7 +19,7 @@ class LocalCluster:
     """Started when it is made, ended by `close`. What it prints is in `log`, for the line that says why it failed."""
 
     def __init__(self, count: int | None, device: str, gpus: int) -> None:
-        """count: workers; None: one a GPU where the device is not the CPU, else one a core. gpus: of this machine."""
+        """count: workers, none for 0; None: one a GPU where the device is not the CPU, else one a core. gpus: of this machine."""
         on_gpu = device != "cpu" and gpus > 0
         self._count = count or (gpus if on_gpu else os.cpu_count() or 1)
         self._folder = Path(tempfile.mkdtemp(prefix="optbench-dask-"))
@@ -29,6 +29,8 @@ class LocalCluster:
         try:
             self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)
             common = ("--scheduler-file", file, "--host", "127.0.0.1", "--nthreads", "1", "--death-timeout", "120")
+            if count == 0:
+                return  # whoever made this starts workers
             if not on_gpu:
                 self._start("worker", *common, "--nworkers", str(self._count))
             elif importlib.util.find_spec("dask_cuda") and self._count == gpus:
