@@ -8,6 +8,7 @@ For `scripts/measure_growth.py`: what is left is what distributing costs.
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import sys
 import tempfile
@@ -52,6 +53,7 @@ def run_group(run: str, name: str, group: bytes, seconds: float) -> dict[str, An
 async def main(file: str, count: int) -> None:
     station.open_run, station.forget, station.close_run = open_run, forget, close_run
     station.run_group = run_group
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as scratch:
         common = {"scheduler_file": file, "nthreads": 1, "local_directory": scratch, "dashboard": False}
         workers = [Worker(**common, memory_limit=0, host="127.0.0.1") for _ in range(count)]

@@ -19,7 +19,7 @@ class LocalCluster:
     """Started when it is made, ended by `close`. What it prints is in `log`, for the line that says why it failed."""
 
     def __init__(self, count: int | None, device: str, gpus: int) -> None:
-        """count: workers, none for 0; None: one a GPU where the device is not the CPU, else one a core. gpus: of this machine."""
+        """count: workers, none for 0; None: one a GPU of this machine's `gpus` or, for device "cpu", one a core."""
         on_gpu = device != "cpu" and gpus > 0
         self._count = count or (gpus if on_gpu else os.cpu_count() or 1)
         self._folder = Path(tempfile.mkdtemp(prefix="optbench-dask-"))

@@ -41,7 +41,7 @@ def _version(name: str) -> str | None:
 
 def _source() -> str | None:
     """A digest of optbench's own source and data, None where it is not installed."""
-    digest = hashlib.sha256()
+    files = []
     for package in ("optbench", "optbench.problems"):
         try:
             found = importlib.util.find_spec(package)
@@ -49,18 +49,30 @@ def _source() -> str | None:
             return None
         if found is None or not found.submodule_search_locations:
             return None
-        top = next(iter(found.submodule_search_locations))
-        for folder, folders, files in sorted(os.walk(top)):
-            folders[:] = sorted(name for name in folders if name not in SKIPPED)
-            inside = os.path.relpath(folder, top).replace(os.sep, "/")
-            if package == "optbench" and inside.split("/")[0] == "problems":
-                continue  # it is looked at as optbench.problems, wherever it was installed
-            for name in sorted(files):
-                if name.endswith((".py", ".toml", ".csv", ".npz", ".gz", ".txt")):
-                    with open(os.path.join(folder, name), "rb") as file:
-                        content = file.read().replace(b"\r\n", b"\n")
-                    digest.update(f"{inside}/{name} {len(content)}\n".encode() + content)
-    return digest.hexdigest()[:16]
+        files += _files(package, next(iter(found.submodule_search_locations)))
+    known: dict[Any, str] = vars(sys).setdefault("_optbench_digests", {})  # asked again and again, of files that stay
+    state = tuple((path, os.stat(path).st_mtime_ns, os.stat(path).st_size) for _, path in files)
+    if state not in known:
+        digest = hashlib.sha256()
+        for name, path in files:
+            with open(path, "rb") as file:
+                content = file.read().replace(b"\r\n", b"\n")
+            digest.update(f"{name} {len(content)}\n".encode() + content)
+        known[state] = digest.hexdigest()[:16]
+    return known[state]
+
+
+def _files(package: str, top: str) -> list[tuple[str, str]]:
+    """(name inside the package, path) of its source and data, in one order everywhere."""
+    found = []
+    for folder, folders, files in os.walk(top):
+        inside = os.path.relpath(folder, top).replace(os.sep, "/")
+        folders[:] = [name for name in folders if name not in SKIPPED]
+        if package == "optbench" and inside.split("/")[0] == "problems":
+            continue  # it is looked at as optbench.problems, wherever it was installed
+        wanted = [name for name in files if name.endswith((".py", ".toml", ".csv", ".npz", ".gz", ".txt"))]
+        found += [(f"{package}/{inside}/{name}", os.path.join(folder, name)) for name in wanted]
+    return sorted(found)
 
 
 def _gpus() -> int:
