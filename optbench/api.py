@@ -27,6 +27,7 @@ def run(
     timeout: float | None = None,
     memory: float | None = None,
     timing: int | None = None,
+    pinned: bool = False,
     workers: int | None = None,
     lanes: int | None = None,
     cluster: str | None = None,
@@ -51,6 +52,7 @@ def run(
     tune: configurations tried of every optimizer that has a search space.
     timeout: seconds that a trial may take. memory: GiB that a worker process may hold.
     timing: so many trials a cell run alone at the end, so that seconds can be compared; 0 for none.
+    pinned: run those one a core, each on its own, which is faster and disturbs them.
     workers: processes; default one a core. lanes: the most trials that share one program; default as many as pay.
     cluster: a dask scheduler's address or file, or "local:N"; the trials run there.
     cluster_wait: seconds that a scheduler and its first worker are waited for.
@@ -79,6 +81,7 @@ def run(
         options = RunOptions(
             workers=workers,
             lanes=lanes,
+            pinned=pinned,
             cluster=cluster,
             cluster_wait=cluster_wait,
             device=device,

@@ -154,6 +154,7 @@ def _add_run(commands: Any) -> None:
         metavar="SECONDS",
         help="for a scheduler and its first worker (default: 60)",
     )
+    run.add_argument("--pinned", action="store_true", help="lone runs one a core, each on its own; they disturb others")
     run.add_argument("--lanes", type=_lanes, metavar="N", help="trials in one program (default: auto, as many as pay)")
     run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
     run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")

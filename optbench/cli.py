@@ -78,6 +78,7 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
         workers=options.workers,
         lanes=options.lanes,
         device=options.device,
+        pinned=options.pinned,
         cluster=options.cluster,
         cluster_wait=options.cluster_wait,
         plugins=tuple(options.plugin),

@@ -56,6 +56,7 @@ def environment(
         "versions": machine.versions(),
         "threads": WORKER_THREADS,
         "workers": workers,
+        **({"timing": "pinned"} if options.pinned else {}),
         "eager": options.eager,
         "ceiling_flops_per_second": {device: ceiling},
         "plan": [

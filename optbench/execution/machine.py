@@ -63,6 +63,18 @@ def device(name: str) -> str:
     return name
 
 
+def own_cores() -> list[int]:
+    """One logical processor of every core that this process may use. Raises RequestError where none can be chosen."""
+    process = psutil.Process()
+    if not hasattr(process, "cpu_affinity"):
+        raise RequestError("--pinned: this system lets no process choose its core; leave it out")
+    cores: dict[str, int] = {}
+    for number in process.cpu_affinity():
+        siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        cores.setdefault(siblings.read_text().strip() if siblings.is_file() else str(number), number)
+    return sorted(cores.values())
+
+
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
     """Meanwhile torch computes with so many threads in this process; afterwards with as many as before."""

@@ -24,6 +24,7 @@ class RunOptions:
     timeout: float = 120.0  # seconds that a trial may take
     memory: float = 4.0  # GiB that a worker process may hold
     timing: int = 1  # trials a cell that are run by themselves at the end, so that seconds can be compared
+    pinned: bool = False  # those trials run as many at a time as there are cores, each on a core of its own
     retry_failed: bool = False  # trials that failed, timed out or were killed are run again
     add: bool = False  # into a folder of another plan, whose records stay
     strict_oracles: bool = False  # an optimizer that asks more than a problem answers is refused, not inapplicable
@@ -42,6 +43,9 @@ class RunOptions:
             raise RequestError(f"--lanes {self.lanes} must be at least 1, or auto")
         if self.cluster is not None and self.workers is not None:
             raise RequestError("--workers is for this machine; a cluster has those that it has, local:N has N")
+        if self.pinned and (self.cluster is not None or self.device != "cpu"):
+            where = "on a cluster they run one a machine" if self.cluster else "a GPU runs one at a time"
+            raise RequestError(f"--pinned is for trials on the cores of this machine; {where}")
         if not self.cluster_wait > 0:
             raise RequestError(f"--cluster-wait {self.cluster_wait:g} must be a positive number of seconds")
 

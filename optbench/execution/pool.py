@@ -44,8 +44,20 @@ class PoolExecutor:
     Such a worker may be one more than `workers`; then it is idle while groups run. Implements `Executor`.
     """
 
-    def __init__(self, catalog: Catalog, options: RunOptions, spool: Path, workers: int, threads: int = 1) -> None:
-        """spool: a folder for points of trials under way. workers: processes at a time. threads: of each worker."""
+    def __init__(
+        self,
+        catalog: Catalog,
+        options: RunOptions,
+        spool: Path,
+        workers: int,
+        threads: int = 1,
+        cores: Sequence[int] = (),
+    ) -> None:
+        """spool: a folder for points of trials under way. workers: processes at a time. threads: of each worker.
+
+        cores: logical processors, one for each worker to stay on; none leaves that to the system.
+        """
+        self._cores = tuple(cores)
         self._catalog, self._options, self._spool = catalog, options, spool
         self._most, self._threads = workers, threads
         self._queued: dict[Kind, deque[LaneGroup | Check]] = {}
@@ -110,7 +122,9 @@ class PoolExecutor:
                 if len(self._workers) >= most:
                     break
                 with _machine("no process can be started"):
-                    self._workers[WorkerProcess(self._options, kind[1], self._threads)] = kind
+                    taken = {one.core for one in self._workers}
+                    core = next((core for core in self._cores if core not in taken), None)
+                    self._workers[WorkerProcess(self._options, kind[1], self._threads, core)] = kind
 
     @property
     def _free(self) -> int:

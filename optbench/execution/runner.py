@@ -81,6 +81,8 @@ def _crew(options: RunOptions, out: Path, say: Say) -> Iterator[Crew | None]:
 def _run_suite(
     suite: Suite, out: Path, options: RunOptions, say: Say, catalog: LearnedCatalog, crew: Crew | None
 ) -> list[Record]:
+    if options.pinned:
+        machine.own_cores()  # refused at once where there are none to choose
     device = crew.device if crew else machine.device(options.device)
     options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.timing)
     planned = plan(suite, catalog, device)
@@ -239,7 +241,12 @@ class _Coordinator:
         if groups:
             yield from execute(self._executor(small, min(self._workers, len(groups))), groups)
         single = [_by_itself(task) for task in alone]
-        if single:
+        if single and self._options.pinned:
+            cores = machine.own_cores()[: len(single)]
+            note = f"timed on a core of its own, {len(cores)} at a time"
+            executor = self._executor(False, len(cores), cores)
+            yield from execute(executor, [replace(group, note=note) for group in single])
+        elif single:
             yield from execute(self._executor(small, 1), single)
 
     def _crew_outcomes(
@@ -260,11 +267,11 @@ class _Coordinator:
             if groups:
                 yield from execute(crew.executor(by_itself, progress.workers_are), groups)
 
-    def _executor(self, small: bool, workers: int) -> Executor:
+    def _executor(self, small: bool, workers: int, cores: Sequence[int] = ()) -> Executor:
         if small:
             return InProcessExecutor(self._catalog, self._options)
         spool = self._results.folder / ".spool"
-        return PoolExecutor(self._catalog, self._options, spool, workers, WORKER_THREADS)
+        return PoolExecutor(self._catalog, self._options, spool, workers, WORKER_THREADS, cores)
 
     def _keep(self, record: Record, seconds: float, progress: Progress) -> None:
         self._results.append(record)

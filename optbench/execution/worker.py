@@ -90,12 +90,21 @@ def _shifted(on_point: Callable[[int, Point], None], by: int, lane: int, point: 
     on_point(by + lane, point)
 
 
-def serve(connection: Connection, options: RunOptions, files: tuple[str, ...], parent: int, threads: int) -> None:
+def serve(
+    connection: Connection,
+    options: RunOptions,
+    files: tuple[str, ...],
+    parent: int,
+    threads: int,
+    core: int | None = None,
+) -> None:
     """A worker's whole life: told one lane group at a time until the run that started it is gone.
 
     connection: gives (group or check, file for points, file for records), takes one small JSON object a message.
-    files: the plugin files to import. parent: the process id of the run.
+    files: the plugin files to import. parent: the process id of the run. core: the logical processor to stay on.
     """
+    if core is not None:
+        psutil.Process().cpu_affinity([core])
     try:
         _prepare(options, files, parent, threads)
     except BaseException as error:

@@ -45,17 +45,19 @@ class Job:
 class WorkerProcess:
     """A process of its own pipe, so that what it had is known whenever and however it ends.
 
-    files: the plugin files that it imports. Raises OSError or RuntimeError where no process can be started.
+    files: the plugin files that it imports. core: the logical processor that it stays on.
+    Raises OSError or RuntimeError where no process can be started.
     """
 
-    def __init__(self, options: RunOptions, files: tuple[str, ...], threads: int) -> None:
+    def __init__(self, options: RunOptions, files: tuple[str, ...], threads: int, core: int | None = None) -> None:
+        self.core = core
         self.connection: Connection
         self.connection, theirs = Pipe()
         self.job: Job | None = None
         self.ready = False
         self.until = time.monotonic() + max(MAX_START_SECONDS, options.timeout)  # of starting
         try:
-            self._process = start_process(worker.serve, (theirs, options, files, os.getpid(), threads))
+            self._process = start_process(worker.serve, (theirs, options, files, os.getpid(), threads, core))
         except BaseException:
             self.connection.close()
             raise

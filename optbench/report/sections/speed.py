@@ -16,6 +16,10 @@ from optbench.report.format import between, listed, number, percent, plural, rec
 from optbench.report.sections.base import Content, Drawing, Section
 
 MIN_RUNS = 3  # lone runs of a cell from which its seconds have an interval, and may be spoken of
+PINNED = (
+    "These trials ran several at a time, each on a core of its own (--pinned). They share memory and the clock "
+    "rate of the processor, so seconds are longer than those of a trial alone, for some more than for others."
+)
 
 
 def content(findings: Findings, drawing: Drawing) -> Content | None:
@@ -23,7 +27,9 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     if not len(findings.study.trials):
         return None
     speeds, spent = findings.speeds, findings.worker_time
-    values = {"clock": _clock(speeds), "spent": spent_sentence(spent)}
+    pinned = any(environment.get("timing") == "pinned" for environment in findings.study.environments)
+    clock = " ".join(part for part in (_clock(speeds), PINNED if pinned else "") if part)
+    values = {"clock": clock, "spent": spent_sentence(spent)}
     tables = {"speeds": _speeds(speeds), "price": _prices(findings.prices), "worker_time": spent_by_problem(spent)}
     figures = {"throughput": overview.throughput(drawing.labels, drawing.styles, speeds)}
     captions = {"throughput": "Throughput and memory: a mark a problem."}

@@ -1,0 +1,60 @@
+"""Trials for the clock on cores of their own: several at a time, each on one, and refused where that cannot be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+from helpers.plugins import quiet
+
+from optbench.core.trial import RequestError
+from optbench.execution import machine
+from optbench.execution.options import RunOptions
+from optbench.execution.runner import run_suite
+from optbench.execution.suite import Suite
+from optbench.records.files import read_environment
+
+ODD = """import os
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Odd:
+    needs = "value"
+    def minimise(self, f):
+        raise ValueError(f"on {sorted(os.sched_getaffinity(0))} with {os.getpid()}")
+"""
+can_pin = pytest.mark.skipif(not hasattr(psutil.Process(), "cpu_affinity"), reason="this system pins no process")
+
+
+@can_pin
+def test_one_logical_processor_a_core_of_those_that_may_be_used() -> None:
+    cores = machine.own_cores()
+    assert cores and set(cores) <= set(psutil.Process().cpu_affinity())
+
+
+@can_pin
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="asks Linux where it runs")
+def test_every_trial_for_the_clock_stays_on_one_core(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(ODD)
+    suite = Suite("s", ("sphere_2d", "rosenbrock"), ("odd", "adam"), seeds=1, passes=5)
+    options = RunOptions(pinned=True, plugins=(str(tmp_path / "odd.py"),))
+    records = run_suite(suite, tmp_path / "out", options, quiet)
+    cores = machine.own_cores()[:4]
+    for record in records:
+        if record.optimizer == "odd":
+            assert any(f"on [{core}] with" in str(record.error) for core in cores), record.error
+        else:
+            assert record.alone and f"{len(cores)} at a time" in str(record.note)
+    assert read_environment(tmp_path / "out")["timing"] == "pinned"
+
+
+def test_pinning_is_refused_where_it_means_nothing(monkeypatch, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="one a machine"):
+        RunOptions(pinned=True, cluster="local:2")
+    with pytest.raises(RequestError, match="a GPU runs one at a time"):
+        RunOptions(pinned=True, device="cuda")
+    monkeypatch.setattr(machine.psutil, "Process", lambda: object())
+    with pytest.raises(RequestError, match="leave it out"):
+        run_suite(Suite("s", ("sphere_2d",), ("adam",)), tmp_path / "out", RunOptions(pinned=True), quiet)
