@@ -46,6 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
+    except (MemoryError, ImportError, RuntimeError) as error:
+        if not _is_memory(error):
+            raise
+        print("optbench: no memory is left; what has ended is kept, the same command goes on", file=sys.stderr)
+        return 2
+
+
+def _is_memory(error: Exception) -> bool:
+    """Whether the machine had no memory, for Python, for torch or for a library that was to be loaded."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "can't allocate memory" in text or "failed to map segment" in text
 
 
 def _run(options: argparse.Namespace, given: list[str]) -> int:

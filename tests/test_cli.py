@@ -90,3 +90,32 @@ def test_a_run_in_which_nothing_succeeds_exits_1_and_a_quiet_one_prints_its_verd
     assert main([*run, "random_search", *small, "--out", str(tmp_path / "b")]) == 0
     told = capsys.readouterr()
     assert told.err == "" and "report: " in told.out and "trials in" not in told.out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("libscipy_openblas.so: failed to map segment from shared object"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+    ],
+)
+def test_a_machine_without_memory_ends_a_command_in_one_line(
+    error: Exception, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("optbench.cli._list", fails)
+    assert main(["list"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "no memory is left" in told
+
+
+def test_other_errors_of_a_command_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> int:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("optbench.cli._list", fails)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["list"])

@@ -24,6 +24,7 @@ _LEFTOVERS = (
 )  # of a run that was killed at its very start
 
 
+_REPORT = {"report.html", "report.md", "report.json", "junit.xml", "figures", "tables"}  # and what a report leaves
 MAX_SHOWN_PATH = 200  # characters
 
 
@@ -130,6 +131,8 @@ def _see_that_it_is_ours(folder: Path) -> None:
         raise RequestError(f"{folder} is a file, --out takes a folder")
     found = {path.name for path in folder.iterdir()} if folder.is_dir() and os.access(folder, os.R_OK) else set()
     others = {name for name in found if name not in _LEFTOVERS and not name.endswith(".new")}
+    if others <= _REPORT and others & {"report.html", "report.json", "report.md"}:
+        return  # a folder that was removed while its report was being written
     if others and not found & {RECORDS, f"{RECORDS}.xz", ENVIRONMENT}:
         raise RequestError(f"{folder} holds other files and no optbench results; choose another --out")
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -99,6 +101,14 @@ def _put_filters(before: list[Any]) -> None:
     warnings._filters_mutated()  # type: ignore[attr-defined]  # the documented functions can only add
 
 
+def _handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def _leave(before: Any) -> None:
+    """What nobody can put back from here; the process is replaced."""
+
+
 def _folder() -> str:
     try:
         return os.getcwd()
@@ -122,5 +132,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "numpy's handling of errors": (np.geterr, lambda before: np.seterr(**before)),
     "the environment": (lambda: dict(os.environ), _put_environment),
     "the working directory": (_folder, _put_folder),
+    "the threads": (lambda: {thread.ident for thread in threading.enumerate()}, _leave),
+    "the handling of signals": (_handlers, _leave),
     "the warning filters": (lambda: [*warnings.filters], _put_filters),
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -204,6 +206,23 @@ def test_workers_import_the_plugin_files_of_their_own_trials_alone(tmp_path) -> 
     run_suite(suite, tmp_path / "out", RunOptions(workers=2, lanes=1, plugins=(file,)), quiet)
     (learned_by,) = mark.read_text().split()
     assert learned_by != str(os.getpid()), "the run itself imports nothing, and no worker of adam does"
+
+
+def test_a_thread_and_a_signal_handler_that_are_left_behind_are_seen() -> None:
+    before, over = ProcessState(), threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        assert before.changes() == ["the threads"]
+    finally:
+        over.set()
+        thread.join()
+    assert not before.changes()
+    kept = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert before.changes() == ["the handling of signals"]
+    finally:
+        signal.signal(signal.SIGTERM, kept)
 
 
 @pytest.mark.parametrize("kind", ["generator", "coroutine"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from optbench.core.trial import RequestError
 from optbench.records.schema import RECORDS, Record
 from optbench.records.store import Store
 
@@ -23,3 +26,17 @@ def test_what_a_killed_run_left_half_done_is_removed_and_records_stay_byte_for_b
         assert list(store.records) == ["a" * 16]
     assert sorted(path.name for path in (tmp_path / "run").iterdir() if path.name != ".lock") == [RECORDS]
     assert (tmp_path / "run" / RECORDS).read_bytes() == before
+
+
+def test_a_folder_that_was_removed_while_its_report_was_written_is_ours_and_others_are_not(tmp_path: Path) -> None:
+    for name in ("figures", "tables"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(RequestError, match="holds other files"):
+        Store(tmp_path)
+    (tmp_path / "report.html").touch()
+    with Store(tmp_path) as store:
+        assert not store.records
+    (tmp_path / RECORDS).unlink()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(RequestError, match="holds other files"):
+        Store(tmp_path)

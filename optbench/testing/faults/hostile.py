@@ -132,10 +132,6 @@ AFTERWARDS: dict[str, Hostile] = {
     for name, code in {
         "leaves_default_type": "torch.set_default_dtype(torch.float64)",
         "leaves_folder_and_environment": "os.chdir('/'); os.environ.clear()",
-        "leaves_daemon_thread": """
-def disturb():
-    while True: torch.set_default_dtype(torch.float64); torch.manual_seed(3); time.sleep(0.001)
-threading.Thread(target=disturb, daemon=True).start()""",
         "leaves_signal_handlers": "signal.signal(signal.SIGTERM, signal.SIG_IGN); gc.disable()",
     }.items()
 }
@@ -165,6 +161,15 @@ ENDINGS: dict[str, Hostile] = {
     "loses_nan": Hostile("while True: f.value(f.start(3) * math.nan)", statuses=ANY),
 }
 REACHES_OUT: dict[str, Hostile] = {
+    # Its thread lives on after the warm-up of its own trial, which it may disturb; no other one.
+    "leaves_daemon_thread": replace(
+        _afterwards(
+            "def disturb():\n"
+            "    while True: torch.set_default_dtype(torch.float64); torch.manual_seed(3); time.sleep(0.001)\n"
+            "threading.Thread(target=disturb, daemon=True).start()"
+        ),
+        statuses=ANY,
+    ),
     "patches_the_loss": _scored_by("torch.nn.functional.cross_entropy = lambda *a, **k: torch.zeros(())"),
     "zeroes_the_data": _scored_by(
         "for part in vars(f).values():\n    if hasattr(part, 'train'): part.train[0].zero_()"
@@ -177,7 +182,7 @@ REACHES_OUT: dict[str, Hostile] = {
     "closes_every_descriptor": Hostile("os.closerange(0, 4096)\nhonest(f)", statuses=ANY),
     "prints_much": Hostile("for _ in range(10**6): print('spam')\nhonest(f)"),
     "negative_seconds": Hostile(
-        "for name in [n for n in vars(f) if 'second' in n or 'since' in n]: setattr(f, name, 1e9)\nhonest(f)",
+        "f._meter._since = 1e12\nhonest(f)",
         statuses=FAILED,
     ),
     "spools_for_other_lanes": Hostile(

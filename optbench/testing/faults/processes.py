@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import psutil
 
-from optbench.testing.faults.scene import GOES_ON, TARGETS, Inject, Kind, Scene, sleep_within
+from optbench.testing.faults.scene import ENDINGS, GOES_ON, TARGETS, Inject, Kind, Scene, sleep_within
 
 SIGNALS = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "int": signal.SIGINT}
 MAX_STOP_SECONDS = 2.5  # between SIGSTOP and SIGCONT
@@ -131,7 +131,9 @@ def kinds() -> dict[str, Kind]:
     for target in TARGETS:
         found[f"stop_{target}"] = Kind(_stop(target), endings=GOES_ON)
     found["descriptors"] = Kind(_limit(resource.RLIMIT_NOFILE, _descriptors), linux=True)
-    found["memory"] = Kind(_limit(resource.RLIMIT_AS, _memory), linux=True)
+    # Libraries written in C may end their process by a signal where they get no memory.
+    endings = ENDINGS | {-signal.SIGSEGV, -signal.SIGABRT}
+    found["memory"] = Kind(_limit(resource.RLIMIT_AS, _memory), linux=True, endings=endings)
     found["file_size"] = Kind(_limit(resource.RLIMIT_FSIZE, _file_size), linux=True)
     for word, sign in (("back", -1), ("forward", 1)):
         found[f"clock_{word}"] = Kind(_clock(sign), prepare=_prepare_clock, endings=GOES_ON, cold=True)
