@@ -35,3 +35,15 @@ def test_ticks_of_a_narrow_panel_do_not_run_into_each_other(limits: tuple[float,
     shown = sorted((box for box in labels if low <= (box.x0 + box.x1) / 2 <= high), key=lambda box: box.x0)
     assert len(shown) >= 2 and all(one.x1 < two.x0 for one, two in pairwise(shown))
     pyplot().close(figure)
+
+
+def test_a_limit_set_on_a_linear_axis_does_not_stop_a_logarithmic_one() -> None:
+    """Losses from 1e-6 to 1e3, cut above: the margin below them is negative, where no logarithm is."""
+    figure, axes = pyplot().subplots()
+    axes.plot([1, 2, 3], [1e-6, 1.0, 1e3])
+    axes.set_ylim(top=30.0)
+    assert axes.get_ylim()[0] < 0
+    log(axes)
+    low, high = axes.get_ylim()
+    assert 0 < low < 1e-6 and high == 30.0
+    pyplot().close(figure)

@@ -100,14 +100,17 @@ def log(axes: Any, both: bool = True) -> None:
     _ticks(axes.xaxis, *axes.get_xlim())
     if both:
         axes.set_yscale("log")
-        _ticks(axes.yaxis, *axes.get_ylim())
+        low, high = axes.get_ylim()
+        if low <= 0 < axes.dataLim.minposy < high:  # a limit that was set while the axis was linear stays as it was
+            low, _ = axes.set_ylim(bottom=axes.dataLim.minposy / 1.5)
+        _ticks(axes.yaxis, low, high)
 
 
 def _ticks(axis: Any, low: float, high: float) -> None:
     """Powers of ten; steps between them where the axis spans fewer than two; even steps where it spans hardly any."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    if high < 4 * low:
+    if high < 4 * low or low <= 0:
         axis.set_major_locator(MaxNLocator(4))
     else:
         powers = math.floor(math.log10(high)) - math.ceil(math.log10(low)) + 1
