@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import coco_natives
 import numpy as np
 import pytest
 
@@ -207,4 +208,20 @@ def test_cma_es_goes_on_where_the_package_changes_coordinates(tmp_path: Path) ->
     pytest.importorskip("cma", reason="needs cma: pip install 'optbench[coco]'")
     one = experiment("cma_es", functions="13", dimensions="5", instances="4", budget=700.0)
     (trial,) = coco.run(one, tmp_path, say=lambda line: None)
-    assert trial.error is None and trial.evaluations == 3500
+    assert trial.error is None and trial.evaluations == trial.hits[1e-8]
+
+
+def test_cma_es_needs_as_many_evaluations_as_pycma_run_natively(tmp_path: Path, cocopp: Any) -> None:
+    """ERT to 1e-8 on the sphere and Rosenbrock's valley, 15 instances: the 99 % interval of the ratio has 1 in it."""
+    pytest.importorskip("cma", reason="needs cma: pip install 'optbench[coco]'")
+    chosen = {"functions": "1,8", "dimensions": "3", "instances": "1..15"}
+    ended = coco.run(coco.Experiment("cma_es", **chosen), tmp_path, say=lambda line: None)
+    coco_natives.run("pycma", tmp_path, functions="1,8", dimensions="3", instances="1-15", multiplier=1000.0)
+    rng = np.random.default_rng(0)
+    for one in cocopp.pproc.DataSetList([str(tmp_path / "pycma")]):
+        (theirs,) = one.detEvals([1e-8])
+        ours = np.array([trial.hits[1e-8] for trial in ended if trial.f == one.funcId])
+        assert np.isfinite(theirs).all() and len(ours) == len(theirs) == 15
+        drawn = [costs[rng.integers(15, size=(4000, 15))].mean(1) for costs in (ours, theirs)]
+        low, high = np.quantile(drawn[0] / drawn[1], [0.005, 0.995])
+        assert low <= 1 <= high and high / low < 2, (one.funcId, low, high)
