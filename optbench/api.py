@@ -23,6 +23,9 @@ def run(
     optimizers: Any = (),
     seeds: int | None = None,
     passes: float | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    until: str | float = "",
     tune: int | None = None,
     timeout: float | None = None,
     memory: float | None = None,
@@ -49,6 +52,8 @@ def run(
     problems, optimizers: names, import paths ("torch.optim:NAdam") or text like "adam[lr=0.01,0.1]"; classes;
         instances; functions (parameters) -> torch optimizer, or (f) -> None that are a whole loop; {name: any of these}
     seeds: so many, from 0 on. passes: the budget, in passes over the training set, of every trial.
+    steps: the budget as gradient steps on each problem's own minibatch. seconds: as time; then one trial runs at a
+        time, unless workers says otherwise. until: what ends a trial, 0.05 or "valid_accuracy>=0.97".
     tune: configurations tried of every optimizer that has a search space.
     timeout: seconds that a trial may take. memory: GiB that a worker process may hold.
     timing: so many trials a cell run alone at the end, so that seconds can be compared; 0 for none.
@@ -76,7 +81,21 @@ def run(
         tasks, methods = names.of(problems), names.of(optimizers)
         files = (*(str(file) for file in plugins), *tasks.files, *methods.files)
         request = Request(
-            suite, out, tasks.specs, methods.specs, seeds, passes, tune, timeout, memory, timing, files, trust
+            suite=suite,
+            out=out,
+            problems=tasks.specs,
+            optimizers=methods.specs,
+            seeds=seeds,
+            passes=passes,
+            steps=steps,
+            seconds=seconds,
+            until=until,
+            tune=tune,
+            timeout=timeout,
+            memory=memory,
+            timing=timing,
+            files=files,
+            trust=trust,
         )
         options = RunOptions(
             workers=workers,
@@ -136,8 +155,11 @@ def compare(
     *,
     seeds: int = 10,
     passes: float | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
+    until: str | float = "",
     tune: int | None = None,
-    timing: bool = False,
+    timing: int = 0,
     timeout: float | None = None,
     memory: float | None = None,
     workers: int | None = None,
@@ -152,8 +174,9 @@ def compare(
     the folder are not run again, unless the problem or the optimizer has changed.
 
     problems, optimizers: as `run` takes them, one or several; without optimizers, one of every family.
-    seeds: of each. passes: the budget; left out, that of each problem. tune: settings tried of every optimizer with a
-        search space. timing: run one trial a cell alone, so that seconds can be compared.
+    seeds: of each. passes: the budget; left out, that of each problem. steps, seconds, until: as `run` takes them.
+    tune: settings tried of every optimizer with a search space. timing: so many trials a cell are run
+        alone, so that seconds can be compared.
     timeout, memory, workers, lanes, device: as `run` takes them.
     out: the results folder; left out, one in `results/` that is named after the request.
     progress: show how far it is.
@@ -174,7 +197,20 @@ def compare(
         tasks, methods = names.of(problems), names.of(DEFAULT_OPTIMIZERS if optimizers is None else optimizers)
         files = (*tasks.files, *methods.files)
         request = Request(
-            None, out, tasks.specs, methods.specs, seeds, passes, tune, timeout, memory, timing, files, named=True
+            out=out,
+            problems=tasks.specs,
+            optimizers=methods.specs,
+            seeds=seeds,
+            passes=passes,
+            steps=steps,
+            seconds=seconds,
+            until=until,
+            tune=tune,
+            timeout=timeout,
+            memory=memory,
+            timing=timing,
+            files=files,
+            named=True,
         )
         wanted = request.resolved_suite()
         options = RunOptions(

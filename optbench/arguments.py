@@ -139,6 +139,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--batch", type=_whole_number, metavar="N", help="samples of its minibatches")
     run.add_argument("--seeds", type=_whole_number, metavar="N", help="seeds 0 to N-1")
     run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
+    run.add_argument("--steps", type=_whole_number, metavar="N", help="budget in gradient steps, instead of passes")
+    run.add_argument("--seconds", type=float, metavar="S", help="budget in seconds, instead of passes")
+    run.add_argument("--until", default="", metavar="GOAL", help="end a trial at 0.05 or 'valid_accuracy>=0.97'")
     run.add_argument("--tune", type=_whole_number, metavar="N", help="configurations tried where there is a space")
     run.add_argument(
         "--timing", type=_lone_runs, metavar="N", help="lone runs a cell for the clock, or none (default: 1)"

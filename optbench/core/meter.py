@@ -68,8 +68,9 @@ class Meter:
     More than ten public methods, for counts, budget and clock must end together: apart, one could be missed.
     """
 
-    def __init__(self, passes: float, costs: Costs, device: str = "cpu") -> None:
-        """passes: the budget, in forward passes over the training set."""
+    def __init__(self, passes: float, costs: Costs, device: str = "cpu", time: float | None = None) -> None:
+        """passes: the budget, in forward passes over the training set. time: the same in seconds of its own clock."""
+        self.time = time
         self.costs, self.limit = costs, costs.limit(passes)
         self.calls = self.units = 0  # charged calls and FLOPs so far
         self.ended = False
@@ -83,7 +84,19 @@ class Meter:
     @property
     def progress(self) -> float:
         """Share of the budget that is spent, 0 to 1."""
+        if self.time is not None:
+            return min(1.0, self.elapsed / self.time)
         return min(1.0, self.units / self.limit) if self.limit else 1.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds on its own clock."""
+        return self._seconds + (0.0 if self._since is None else perf_counter() - self._since)
+
+    @property
+    def mark(self) -> int:
+        """What is spent of the budget, in whole units of it: FLOPs, or microseconds."""
+        return self.units if self.time is None else int(1e6 * self.elapsed)
 
     @property
     def spent(self) -> Spent:
@@ -114,6 +127,8 @@ class Meter:
         if self.ended:
             self._refused += 1
             raise Stop
+        if self.time is not None and self.elapsed >= self.time:
+            self.stop()
 
     def affordable(self, cost: int) -> int:
         """How often the rest of the budget pays this cost."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from optbench.core.certificate import CertificateError, certificate, check_finite
 from optbench.core.draws import LaneDraws
+from optbench.core.goal import Goal
 from optbench.core.meter import Meter, Spent, Stop
 from optbench.core.minibatches import Minibatches
 from optbench.core.model import Model
@@ -64,6 +65,7 @@ class Objective:
         device: str = "cpu",
         on_point: Callable[[int, Point], None] | None = None,
         needs: str = "exact",
+        goal: Goal | None = None,
     ) -> None:
         """seeds: one a lane. on_point: called with (lane, curve point) as each point is scored. needs: the oracle that
         the optimizer declares; "value" gives no gradients, "exact" gives everything.
@@ -78,7 +80,10 @@ class Objective:
         self._parameters = OneLane(model) if self.lanes == 1 else ManyLanes(model)
         self._answer = Answer(model.matrix, batches.full)
         self._own = OwnWork(self.lanes, meter.take_off)
-        self._scoring = Scoring(model, data, meter.limit, meter.costs.one_pass, on_point)
+        if meter.time is None:
+            self._scoring = Scoring(model, data, meter.limit, meter.costs.one_pass, on_point, goal)
+        else:  # as many scores as a long budget has, spread over the time
+            self._scoring = Scoring(model, data, int(1e6 * meter.time), int(1e6 * meter.time) // 100, on_point, goal)
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)
         self._certificates: list[dict[str, Any] | None] = [None] * self.lanes
         self._outcome: Outcome | None = None
@@ -354,6 +359,7 @@ class Objective:
                 spent=self.spent,
                 curves=self._scoring.curves,
                 diverged=self._scoring.diverged,
+                reached=self._scoring.reached,
                 nonfinite=[int(count) for count in self._nonfinite],
                 certificates=self._certificates,
                 points=points.clone(),
@@ -369,10 +375,10 @@ class Objective:
 
     def _enter(self) -> None:
         self._meter.enter()
-        if self._scoring.due(self._meter.units):
+        if self._scoring.due(self._meter.mark):
             with self._meter.paused():
                 self._score()
-            if all(self._scoring.diverged):
+            if self._scoring.over:
                 self._meter.stop()
 
     def _with_graph(self, batch: Batch) -> Tensor:
@@ -424,7 +430,7 @@ class Objective:
         points = self._model.matrix if training and not self._answer.recommended else self._answer.points
         spent = self.spent
         # A population may still find a finite point; parameters in training that are not finite stay so.
-        self._scoring.add(points, spent, for_good=(training or final) and spent.forward > 0)
+        self._scoring.add(points, spent, (training or final) and spent.forward > 0, self._meter.mark)
         return points
 
     def _check(self, x: Tensor, shape: tuple[int | None, ...]) -> None:

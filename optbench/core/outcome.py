@@ -25,6 +25,7 @@ class Outcome:
     points: Tensor  # (B, D): the answers, which the last curve points score
     lowest: Tensor  # (B, D): where the curves are lowest
     state: dict[str, Tensor]  # {buffer: (B, ...)} of what the networks had become beside their parameters
+    reached: list[Point | None]  # where a lane had its goal
     charged_own: bool  # the optimizer has stated work of its own
 
 

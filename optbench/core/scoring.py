@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from optbench.core.goal import Goal
 from optbench.core.meter import Spent
 from optbench.core.model import Model
 from optbench.core.problem import Splits
@@ -23,9 +24,20 @@ class Scoring:
     """The curves of B lanes. The clock of a trial stands still meanwhile; its owner sees to that."""
 
     def __init__(
-        self, model: Model, data: Splits, limit: int, one_pass: int, on_point: Callable[[int, Point], None] | None
+        self,
+        model: Model,
+        data: Splits,
+        limit: int,
+        one_pass: int,
+        on_point: Callable[[int, Point], None] | None,
+        goal: Goal | None = None,
     ) -> None:
-        """limit: FLOPs that a trial may spend. one_pass: FLOPs of a forward pass over the training set."""
+        """limit: what a trial may spend, in FLOPs or microseconds. one_pass: of a forward pass over the training set.
+
+        goal: a lane that has it is over.
+        """
+        self.reached: list[Point | None] = [None] * len(model.matrix)  # where a lane had its goal
+        self._goal = goal
         lanes = len(model.matrix)
         self.curves: list[list[Point]] = [[] for _ in range(lanes)]
         self.diverged: list[Point | None] = [None] * lanes  # where the loss of a lane was not finite for good
@@ -39,12 +51,17 @@ class Scoring:
         """Whether so many spent FLOPs have reached the next checkpoint."""
         return units >= self._next
 
-    def add(self, points: Tensor, spent: Spent, for_good: bool) -> None:
+    @property
+    def over(self) -> bool:
+        """Whether every lane has diverged or has its goal."""
+        return all(a is not None or b is not None for a, b in zip(self.diverged, self.reached, strict=True))
+
+    def add(self, points: Tensor, spent: Spent, for_good: bool, mark: int) -> None:
         """Score (B, D) points and add to every lane's curve.
 
         for_good: a lane whose loss is not finite has diverged; a population may still find a finite one.
         """
-        if not all(self.diverged):
+        if not self.over:
             at = {
                 "passes": spent.passes,
                 "forward": spent.forward,
@@ -53,14 +70,14 @@ class Scoring:
                 "own_flops": spent.own_flops,
             }
             for lane, scores in enumerate(self._scores(points)):
-                if self.diverged[lane] is None:
+                if self.diverged[lane] is None and self.reached[lane] is None:
                     self._keep(lane, {**at, **scores}, points[lane], spent, for_good)
-        self._next = next((cost for cost in self._checkpoints if cost > spent.flops), math.inf)
+        self._next = next((cost for cost in self._checkpoints if cost > mark), math.inf)
 
     def forget(self, passes: float) -> None:
         """Drop the last points where no work was done since: the parameters may have moved after them all the same."""
-        for diverged, curve in zip(self.diverged, self.curves, strict=True):
-            if diverged is None and len(curve) > 1 and curve[-1]["passes"] == passes:
+        for diverged, reached, curve in zip(self.diverged, self.reached, self.curves, strict=True):
+            if diverged is None and reached is None and len(curve) > 1 and curve[-1]["passes"] == passes:
                 curve.pop()
 
     def _scores(self, points: Tensor) -> list[dict[str, float]]:
@@ -85,6 +102,8 @@ class Scoring:
         self.curves[lane].append(point)
         if for_good and not math.isfinite(point["loss"]):
             self.diverged[lane] = {**point, "evaluations": spent.evaluations, "units": spent.flops}
+        if self._goal is not None and self._goal.reached(point):
+            self.reached[lane] = {**point, "evaluations": spent.evaluations, "units": spent.flops}
         if self._on_point:
             self._on_point(lane, point)
 

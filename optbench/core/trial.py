@@ -13,6 +13,8 @@ STATUSES = ("spent", "finished", "diverged", "failed", "timeout", "killed", "ina
 FAILED = ("diverged", "failed", "timeout", "killed")
 LOWEST_SEEN = "lowest seen in this study"  # the source of a best loss that nobody states: the report's own trials tell
 
+UNLIMITED_PASSES = 1e9  # of a trial whose budget is time
+
 Setting = int | float | bool | str | None | tuple[Any, ...]
 
 
@@ -34,11 +36,17 @@ class Trial:
     seed: int
     passes: float  # the budget, in forward passes over the training set
     device: str = "cpu"
+    seconds: float | None = None  # the budget, where it is time: `passes` then is no limit
+    until: str = ""  # a loss or metric at which it ends, see `core.goal`
+
+    def as_data(self) -> dict[str, Any]:
+        """Its fields; those that were added later only where they say something, so that keys stay what they were."""
+        return {name: value for name, value in asdict(self).items() if value or name not in ("seconds", "until")}
 
     @property
     def key(self) -> str:
         """16 hexadecimal digits that name this trial, the same on every machine."""
-        text = json.dumps(asdict(self), sort_keys=True, default=list)
+        text = json.dumps(self.as_data(), sort_keys=True, default=list)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property

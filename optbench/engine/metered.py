@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar, overload
 
+from optbench.core.goal import Goal
 from optbench.core.meter import Meter
 from optbench.core.minibatches import minibatches
 from optbench.core.objective import Objective
@@ -28,6 +29,8 @@ def metered(
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
     needs: str = "exact",
+    time: float | None = None,
+    goal: Goal | None = None,
     model: BatchedModel | None = None,
 ) -> Objective: ...
 
@@ -43,6 +46,8 @@ def metered(
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
     needs: str = "exact",
+    time: float | None = None,
+    goal: Goal | None = None,
     model: BatchedModel | None = None,
     kind: type[Kind],
 ) -> Kind: ...
@@ -58,6 +63,8 @@ def metered(
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
     needs: str = "exact",
+    time: float | None = None,
+    goal: Goal | None = None,
     model: BatchedModel | None = None,
     kind: type[Objective] = Objective,
 ) -> Objective:
@@ -65,7 +72,8 @@ def metered(
 
     seeds: one a lane. passes: the budget. batch: samples of a minibatch; None is the full batch. on_point: called with
     (lane, curve point) as each point is scored. eager: nothing is compiled. needs: the oracle that the
-    optimizer declares, and all that it is answered. model: the networks of these seeds, where
+    optimizer declares, and all that it is answered. time: the
+    budget in seconds. goal: what ends a lane. model: the networks of these seeds, where
     they are there already. kind: a subclass of Objective, for whoever watches its calls.
     """
     cost = costs(problem, batch, device)
@@ -76,9 +84,10 @@ def metered(
         seeds,
         model=model or BatchedModel(problem, tuple(seeds), device, steps=cost.gradients(passes), eager=eager),
         data=data,
-        meter=Meter(passes, cost, device),
+        meter=Meter(passes, cost, device, time),
         batches=minibatches(data.train, seeds, batch, device),
         device=device,
         on_point=on_point,
         needs=needs,
+        goal=goal,
     )

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from optbench.core.problem import Best, Problem, measured_start
 from optbench.core.trial import RequestError
 from optbench.engine.data import splits
-from optbench.engine.flops import flops
+from optbench.engine.flops import costs, flops
 from optbench.engine.model import BatchedModel
 from optbench.execution import machine, tuning
 from optbench.execution.options import RunOptions
@@ -49,6 +48,7 @@ def environment(
         "format": 1,
         "optbench": machine.VERSION,
         "suite": suite.name,
+        **({"budget": suite.budget} if suite.budget else {}),
         "groups": {name: list(members) for name, members in suite.groups.items()},
         "command": options.command,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -60,7 +60,7 @@ def environment(
         "eager": options.eager,
         "ceiling_flops_per_second": {device: ceiling},
         "plan": [
-            {**asdict(trial), "hyper": dict(trial.hyper), "budget": trial.passes, "key": trial.key}
+            {**trial.as_data(), "hyper": dict(trial.hyper), "budget": trial.passes, "key": trial.key}
             for trial in plan.trials
         ],
         **tuned,
@@ -99,10 +99,17 @@ def problem_facts(name: str, problem: Problem, catalog: Catalog, device: str) ->
         "flops_per_pass": cost,
         "batch": problem.batch,
         "passes": problem.passes,
+        "passes_per_step": step_passes(problem, device),
         "dtype": str(problem.dtype).removeprefix("torch."),
         **goal,
         **({"validation": validation} if validation else {}),
     }
+
+
+def step_passes(problem: Problem, device: str) -> float:
+    """Passes that a gradient step on the problem's own minibatch costs."""
+    found = costs(problem, problem.batch, device)
+    return found.gradient / found.one_pass
 
 
 def validation_goal(name: str, problem: Problem) -> dict[str, Any]:

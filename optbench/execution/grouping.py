@@ -68,7 +68,7 @@ def lane_groups(
 
 
 def _may_share(same: Sequence[Task]) -> bool:
-    return same[0].built.lanes and len(same) > 1 and same[0].problem.vmaps
+    return same[0].trial.seconds is None and same[0].built.lanes and len(same) > 1 and same[0].problem.vmaps
 
 
 def _common(task: Task) -> Hashable:

@@ -8,11 +8,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 import torch
 
+from optbench.core.goal import read_goal
 from optbench.core.objective import CertificateError, Inapplicable, Objective, Stop
 from optbench.core.outcome import Outcome
 from optbench.core.problem import Problem
@@ -145,6 +147,8 @@ def objective(
         on_point=on_point,
         eager=eager,
         needs=built.needs,
+        time=trials[0].seconds,
+        goal=read_goal(trials[0].until) if trials[0].until else None,
     )
 
 
@@ -152,7 +156,8 @@ def _warm_up(
     trial: Trial, built: Built, problem: Problem, on_start: Callable[[Objective], None] | None, eager: bool
 ) -> None:
     """A few steps that do not count: first calls allocate, choose kernels and import."""
-    f = objective([trial], warm_up_passes(trial, built, problem), built, problem, eager=eager)
+    plain = replace(trial, seconds=None, until="")
+    f = objective([plain], warm_up_passes(trial, built, problem), built, problem, eager=eager)
     if on_start:
         on_start(f)
     train(built.optimizer, f, trial.seed)
@@ -161,6 +166,8 @@ def _warm_up(
 def warm_up_passes(trial: Trial, built: Built, problem: Problem) -> float:
     """A budget, in passes, for a few steps of this trial."""
     cost = costs(problem, batch_size(built, problem), trial.device)
+    if trial.seconds is not None:
+        return 3 * cost.gradient / cost.one_pass
     return min(trial.passes, max(0.02 * trial.passes, 3 * cost.gradient / cost.one_pass))
 
 
@@ -241,6 +248,11 @@ def _fill(record: Record, outcome: Outcome, lane: int, status: str, reason: str 
         record.seconds, record.passes = diverged["seconds"], diverged["passes"]
         record.forward, record.backward = int(diverged["forward"]), int(diverged["backward"])
         record.evaluations, record.flops = int(diverged["evaluations"]), int(diverged["units"])
+    elif (reached := outcome.reached[lane]) and status in ("spent", "finished"):
+        record.status, record.note = "finished", "reached its goal"
+        record.seconds, record.passes = reached["seconds"], reached["passes"]
+        record.forward, record.backward = int(reached["forward"]), int(reached["backward"])
+        record.evaluations, record.flops = int(reached["evaluations"]), int(reached["units"])
     elif status == "inapplicable":
         record.curve = []
     if record.seconds > 0 and math.isfinite(record.seconds):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from optbench.core.problem import fresh
-from optbench.core.trial import RequestError, Trial, spec
+from optbench.core.goal import read_goal
+from optbench.core.problem import Problem, fresh
+from optbench.core.trial import UNLIMITED_PASSES, RequestError, Trial, spec
+from optbench.engine.flops import costs
 from optbench.execution import tuning
 from optbench.execution.suite import Suite, check_numbers
 from optbench.execution.task import Task
@@ -38,17 +40,19 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
     _check_size(suite, sum(len(one.hypers) for one in competitors))
     compared = {spec(one.name, hyper): one.label for one in competitors for hyper in one.hypers}
     entered = [(one.name, hyper, built) for one in competitors for hyper, built in one.configurations]
+    until = str(read_goal(suite.until)) if suite.until else ""
     tasks: dict[Trial, Task] = {}
     for text in suite.problems:
         for name, settings in parse(text):
             wanted = spec(name, settings)
             problem = catalog.problem(wanted)
-            passes = float(suite.budgets.get(text, suite.passes or problem.passes))
+            passes = _passes(suite, text, problem, device)
             sources = {one.name: catalog.sources(wanted, one.name) for one in competitors}
             for optimizer, hyper, built in entered:
                 label = spec(optimizer, hyper)
                 for seed in range(suite.seeds):
-                    trial = Trial(wanted, optimizer, tuple(sorted(hyper.items())), seed, passes, device)
+                    chosen = tuple(sorted(hyper.items()))
+                    trial = Trial(wanted, optimizer, chosen, seed, passes, device, suite.seconds, until)
                     tasks[trial] = Task(trial, problem, built, *sources[optimizer], compared[label])
     _check_groups(tasks.values())
     return Plan(suite, tuple(tasks.values()), tuple(competitors))
@@ -69,6 +73,19 @@ def _check_groups(tasks: Iterable[Task]) -> None:
         ]
         if reasons and None not in reasons:
             raise RequestError(f"{name}: {reasons[0]}")
+
+
+def _passes(suite: Suite, text: str, problem: Problem, device: str) -> float:
+    """The budget of every trial on a problem. Steps are gradient steps on its own minibatch, whoever trains it."""
+    if suite.seconds is not None:
+        return UNLIMITED_PASSES
+    if suite.steps is not None:
+        try:
+            cost = costs(problem, problem.batch, device)
+        except Exception as error:
+            raise RequestError(f"problem {text}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        return suite.steps * cost.gradient / cost.one_pass * (1 + 1e-12)  # so that rounding loses no step
+    return float(suite.budgets.get(text, suite.passes or problem.passes))
 
 
 def _check_size(suite: Suite, configurations: int) -> None:

@@ -42,6 +42,9 @@ class Request:
     optimizers: Sequence[str] = ()
     seeds: int | None = None  # seeds 0 to seeds - 1
     passes: float | None = None  # the budget of every trial
+    steps: int | None = None  # the same as gradient steps
+    seconds: float | None = None  # the same as time
+    until: str | float = ""  # a loss or metric at which a trial ends
     tune: int | None = None  # configurations tried of every optimizer that has a search space
     timeout: float | None = None  # seconds that a trial may take
     memory: float | None = None  # GiB that a worker process may hold
@@ -72,7 +75,12 @@ class Request:
             "timing": None if self.timing is None else int(self.timing),
         }
         suite = replace(suite, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-        return suite if self.passes is None else replace(suite, passes=self.passes, budgets={})
+        budget = {"passes": self.passes, "steps": self.steps, "seconds": self.seconds}
+        if any(value is not None for value in budget.values()):
+            suite = replace(suite, budgets={}, **budget)  # type: ignore[arg-type]
+        if self.seconds is not None and self.timeout is None:
+            suite = replace(suite, timeout=max(suite.timeout, 3 * self.seconds + 60))
+        return replace(suite, until=str(self.until)) if self.until != "" else suite
 
     def folder(self, suite: Suite) -> Path:
         """Where the results go: `out`, or a folder named after the suite or the request."""

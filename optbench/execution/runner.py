@@ -89,6 +89,8 @@ def _run_suite(
     if options.strict_oracles:
         _refuse_unanswered(planned)
     previous = _previous(out, planned, options.add)
+    if suite.seconds is not None and options.workers is None:
+        options = replace(options, workers=1)  # whoever shares the machine gets less done in a second
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
     facts = environment(planned, catalog, workers, options, crew.own_device if crew else None, catalog.facts)
     with Store(out) as results:
@@ -197,6 +199,8 @@ class _Coordinator:
         unsupported = [task for task in todo if task.unsupported_reason]
         work = [task for task in todo if not task.unsupported_reason]
         clocked = {task.trial for task in timed_tasks(planned.tasks, self._options.timing)}
+        if planned.suite.seconds is not None:
+            clocked = {task.trial for task in work} if self._workers == 1 else set()
         alone = [task for task in work if task.trial in clocked]
         small = self._options.own_process and self._crew is None and fits(work)
         single = [task.trial for task in alone]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from optbench.core.goal import read_goal
 from optbench.core.trial import RequestError
 
 MAX_CONFIGURATIONS = 64  # that a suite may ask to be tried of an optimizer
@@ -33,13 +34,29 @@ class Suite:
     timeout: float = 120.0  # seconds a trial may take before it is stopped
     memory: float = 4.0  # GiB a worker may hold before it is stopped
     description: str = ""
+    steps: int | None = None  # the budget as gradient steps on each problem's own minibatch, instead of passes
+    seconds: float | None = None  # the budget as seconds of the optimizer's own clock, instead of passes
+    until: str = ""  # a loss or metric at which a trial ends: "0.05", "valid_accuracy>=0.97"
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """What the budget is, where it is not passes, and the goal that ends a trial, where there is one."""
+        found: dict[str, Any] = {}
+        if self.steps is not None:
+            found = {"unit": "steps", "amount": self.steps}
+        if self.seconds is not None:
+            found = {"unit": "seconds", "amount": self.seconds}
+        if self.until:
+            goal = read_goal(self.until)
+            found["until"] = {"column": goal.column, "higher": goal.higher, "value": goal.value, "text": goal.text}
+        return found
 
     def toml(self) -> str:
         """The suite as the file that would make it again."""
         rows = []
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name != "name" and value is not None and not isinstance(value, dict):
+            if item.name != "name" and value not in (None, "") and not isinstance(value, dict):
                 rows.append(f"{item.name} = {_toml(value)}")
         if self.budgets:
             rows += ["", "[budgets]", *(f"{_toml(key)} = {_toml(value)}" for key, value in self.budgets.items())]
@@ -92,6 +109,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "timeout": (int, float),
     "memory": (int, float),
     "description": (str,),
+    "steps": (int,),
+    "seconds": (int, float),
+    "until": (str,),
 }
 
 
@@ -158,7 +178,19 @@ def check_numbers(suite: Suite) -> None:
             f"timing = {suite.timing} with {suite.seeds} seeds: each lone run is the record of a seed, so it must be 0 "
             f"(none) to {suite.seeds}"
         )
-    numbers = {"passes": suite.passes, "timeout": suite.timeout, "memory": suite.memory}
+    if sum(one is not None for one in (suite.passes, suite.steps, suite.seconds)) > 1:
+        raise RequestError("a budget is passes, steps or seconds: give one of them")
+    if suite.until:
+        read_goal(suite.until)
+    if suite.seconds is not None and not suite.seconds < suite.timeout:
+        raise RequestError(f"seconds = {suite.seconds:g} is not below the timeout of {suite.timeout:g} s a trial")
+    numbers = {
+        "passes": suite.passes,
+        "steps": suite.steps,
+        "seconds": suite.seconds,
+        "timeout": suite.timeout,
+        "memory": suite.memory,
+    }
     numbers |= {f"the budget of {name!r}": value for name, value in suite.budgets.items()}
     for name, value in numbers.items():
         if value is not None and not (value > 0 and math.isfinite(value)):

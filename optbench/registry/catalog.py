@@ -211,8 +211,7 @@ class Catalog:
 
     def third_party(self, problem: str, optimizer: str) -> tuple[str, ...]:
         """The classes of a trial that are neither optbench's nor torch's, and may leave its process changed."""
-        names = [f"{cls.__module__}:{cls.__qualname__}" for cls in self._classes_of(problem, optimizer)]
-        names += [one.origin for one in self._sent_of(problem, optimizer)]
+        names = [self._origin(path) for path in self._paths_of(problem, optimizer)]
         return tuple(name for name in names if name.split(".")[0] not in OWN_PACKAGES)
 
     def sources(self, problem: str, optimizer: str) -> tuple[str, tuple[str, ...], tuple[str, ...], Kind | None]:
@@ -226,14 +225,21 @@ class Catalog:
         None for optimizers of optbench and torch, and where the problem stands in the optimizer's own module: who
         writes both decides what is true.
         """
-        cls, *others = self._classes_of(problem, optimizer)
-        strangers = {one.__module__ for one in others if one.__module__.split(".")[0] not in OWN_PACKAGES}
-        if not strangers or cls.__module__ in strangers:
+        first, *others = (self._origin(path) for path in self._paths_of(problem, optimizer))
+        strangers = {one.partition(":")[0] for one in others if one.split(".")[0] not in OWN_PACKAGES}
+        if not strangers or first.partition(":")[0] in strangers:
             return None
-        own = cls.__module__.split(".")[0] in OWN_PACKAGES
+        own = first.split(".")[0] in OWN_PACKAGES
         entry = self.problems.get(parse(problem)[0][0])
         file = entry.path.rpartition(":")[0] if entry else ""
-        return () if own else (f"{cls.__module__}:{cls.__qualname__}",), (file,) if file in self.files else ()
+        return () if own else (first,), (file,) if file in self.files else ()
+
+    def _origin(self, path: str) -> str:
+        """module:name of what a path stands for; of an object, that of its class or function."""
+        if path in self._sent:
+            return self._sent[path].origin
+        cls = self._load(path)
+        return f"{cls.__module__}:{cls.__qualname__}"
 
     def files_of(self, problem: str, optimizer: str) -> tuple[str, ...]:
         """The plugin files that a trial's names stand in: all that its process has to import."""

@@ -14,6 +14,7 @@ from filelock import FileLock
 from optbench.core.trial import RequestError
 from optbench.records.reader import Results
 from optbench.report import export, page, results
+from optbench.report.analysis.budget import in_words
 from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.findings import Findings, findings
 from optbench.report.analysis.load import load_study
@@ -114,7 +115,8 @@ def _written(found: Findings, out: Path) -> Report:
     values = {"title": _title(found), "subtitle": _subtitle(found), "tidy": _tidy(out / "tables", found)}
     pictures = {name: page.picture(out / "figures" / f"{name}.png") for name in drawn}
     parts = [
-        page.Part(section.name, section.title, content, _shown(content, pictures)) for section, content in sections
+        page.Part(section.name, section.title, content, _shown(content, pictures, found.study.unit))
+        for section, content in sections
     ]
     html = out / PAGE
     html.write_text(page.render(values, parts), encoding="utf-8")
@@ -134,10 +136,13 @@ def _drawing(found: Findings) -> Drawing:
     return Drawing(styles(labels), [label for label in labels if label in drawn])
 
 
-def _shown(content: Content, pictures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _shown(content: Content, pictures: dict[str, dict[str, Any]], unit: str) -> list[dict[str, Any]]:
     """The section's figures with their captions; the several pages of one view share a caption."""
     return [
-        {"name": name, "caption": next(text for start, text in content.captions.items() if name.startswith(start))}
+        {
+            "name": name,
+            "caption": in_words(next(t for start, t in content.captions.items() if name.startswith(start)), unit),
+        }
         | pictures[name]
         for name in content.figures
         if name in pictures

@@ -56,7 +56,9 @@ def percent(share: float) -> str:
 
 
 def target_name(tau: float, kind: str = "target") -> str:
-    """ "1 % target": what is still to go of the way from the start down to the best loss known."""
+    """ "1 % target": what is still to go of the way from the start down to the best loss known; a goal has its name."""
+    if tau == 0:
+        return kind
     return f"{100 * tau:g} % {kind}"
 
 

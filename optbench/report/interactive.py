@@ -101,7 +101,7 @@ class Comparison:
                 own = costs[(costs["problem"] == cell["problem"]) & (costs["label"] == cell["label"])]
                 own = own[own["tau"] == tau]
                 if len(own):
-                    row[f"passes_to_{100 * tau:g}%"] = float(own["passes"].iloc[0])
+                    row[f"{study.unit}_to_{100 * tau:g}%"] = float(own["passes"].iloc[0])
                     row[f"hits_{100 * tau:g}%"] = f"{int(own['hits'].iloc[0])}/{int(own['trials'].iloc[0])}"
             rows.append(row)
         table = pd.DataFrame(rows)

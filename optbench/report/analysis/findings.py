@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis import cells, certificates, comparison, price, seeds, selection, time_spent, tuning
+from optbench.report.analysis.budget import goal_question
 from optbench.report.analysis.final_points import BEST, RETURNED
 from optbench.report.analysis.question import TRAINING, VALIDATION
 from optbench.report.analysis.ranking import Ranking
@@ -52,6 +53,14 @@ class Findings:
         """
         other = RETURNED if self.settings.scored == BEST else BEST
         return findings(self.settings.scored_at(other), self.mixed)
+
+    @cached_property
+    def goal(self) -> Findings | None:
+        """The same trials, asked who reached the goal that ended them; None where they had none."""
+        asked = goal_question(self.study.environments)
+        if asked is None or self.study.question != TRAINING:
+            return None
+        return findings(self.settings.asked(asked), self.mixed)
 
     @cached_property
     def one_problem(self) -> seeds.OneProblem | None:

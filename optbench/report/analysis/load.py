@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 
 from optbench.records.reader import Results
 from optbench.report.analysis import timings
+from optbench.report.analysis.budget import SECONDS, add_goal, goal_question, in_unit, unit_of
 from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.lowest_seen import with_lowest_seen
 from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of
@@ -57,13 +59,22 @@ def load_study(folders: Sequence[Results], axis: str = TOTAL, scored: str = RETU
     table, curves = pd.concat(tables, ignore_index=True), pd.concat(points, ignore_index=True)
     if "own_flops" not in curves or curves["own_flops"].isna().all():
         axis = ORACLE
+    environments = [results.environment for results in folders]
+    unit = unit_of(environments)
+    if unit == SECONDS:
+        axis = ORACLE  # what an optimizer does by itself takes time like all else
     if axis == TOTAL:
         _add_own_work(table, curves, facts)
+    in_unit(unit, table, curves, facts, float((environments[0].get("budget") or {}).get("amount", math.nan)))
+    if goal_question(environments):
+        add_goal(curves, environments, facts)
     facts = with_lowest_seen(facts, table, curves)
     curves["clock"], table["comparable"] = timings.clock(table, curves, bounds_of(curves, len(table)))
-    environments = [results.environment for results in folders]
+    if unit == SECONDS and not bool(table["alone"].fillna(False).all()):
+        notes.append("Trials shared the machine, so each got less done in a second than it would have alone.")
     groups = {name: members for one in environments for name, members in (one.get("groups") or {}).items()}
-    study = Study(names, table, curves, facts, families, environments, tuple(notes), marks, axis=axis, groups=groups)
+    stated = names, table, curves, facts, families, environments, tuple(notes), marks
+    study = Study(*stated, axis=axis, unit=unit, groups=groups)
     return study.scored_at(scored)
 
 

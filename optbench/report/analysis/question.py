@@ -18,6 +18,7 @@ class Question:
     asks: str
     loss: str
     facts: str = ""
+    target: str = ""  # what its only target is called
 
     def goal(self, fact: Mapping[str, Any]) -> Mapping[str, Any]:
         """Start, best and targets of a problem; empty where it states none."""
@@ -27,6 +28,8 @@ class Question:
     @property
     def targets(self) -> str:
         """What its targets are called in a sentence."""
+        if self.target:
+            return self.target
         return "target" if not self.facts else f"{self.name} target"
 
 

@@ -63,6 +63,7 @@ class Study:
     marks: Mapping[str, str] = field(default_factory=dict)  # by label: whether and how it was tuned, if the suite tunes
     question: Question = TRAINING
     axis: str = ORACLE  # what a pass counts: the problem's work and the optimizer's own, or the problem's alone
+    unit: str = "passes"  # of the budget, and so of `passes` and `budget` in the tables
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # near-duplicates that count as one problem
     scored: str = RETURNED  # which point stands for a trial at the budget, see `final_points`
 

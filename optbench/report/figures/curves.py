@@ -49,7 +49,7 @@ def _figure(
         if k % columns == 0:
             axis_.set_ylabel(_gap_name(study, problems))
         if k >= len(problems) - columns:
-            axis_.set_xlabel(UNITS[axis])
+            axis_.set_xlabel(study.unit if axis == "passes" else UNITS[axis])
     ordered = [label for label in labels if label in handles]
     legend(figure, [handles[label] for label in ordered], ordered, columns=4 if columns > 1 else 2)
     return figure

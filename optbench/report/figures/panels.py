@@ -62,7 +62,8 @@ def curves(ax: Any, study: Study, styles: Mapping[str, Style], problem: str, col
     if positive and not higher_is_better(column):
         panel.set_yscale("log")
     shared = axis == "seconds" and not all(bool(comparable) for _, comparable in bands.cells.values())
-    panel.set(xlabel=AXES[axis] + (" (shared clock)" if shared else ""), ylabel=column.replace("_", " "))
+    unit = study.unit if axis == "passes" and study.unit != "passes" else AXES[axis]
+    panel.set(xlabel=unit + (" (shared clock)" if shared else ""), ylabel=column.replace("_", " "))
     panel.set_title(short(problem, 60))
     panel.legend(frameon=False, fontsize="small")
     return panel
@@ -85,7 +86,8 @@ def targets(ax: Any, study: Study, styles: Mapping[str, Style]) -> Any:
     names = ", ".join(percent(tau) for tau in study.taus)
     measured = f"; measured from the {LOWEST_SEEN}" if seen else ""
     panel.set_xscale("log")
-    panel.set(xlabel=AXES["passes"], ylabel="share of targets reached", ylim=(-0.02, 1.02))
+    unit = AXES["passes"] if study.unit == "passes" else study.unit
+    panel.set(xlabel=unit, ylabel="share of targets reached", ylim=(-0.02, 1.02))
     panel.set_title(f"targets {names}{measured}", fontsize="small")
     panel.legend(frameon=False, fontsize="small")
     return panel

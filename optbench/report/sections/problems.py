@@ -40,7 +40,7 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     second = findings.generalising.finals if findings.generalising else findings.finals
     for k, problem in enumerate(study.problems, 1):
         tables[f"costs_{k}"] = _costs(findings.costs, problem)
-        tables[f"finals_{k}"] = _finals(findings.finals, problem, second)
+        tables[f"finals_{k}"] = _finals(findings.finals, problem, second, study.unit)
     numbers = {"finals": findings.finals, "certificates": proofs}
     figures = overview.gaps(study, drawing.labels, drawing.styles, findings.finals)
     return Content({"problems": problems}, numbers, tables, figures, {"gaps": GAPS})
@@ -72,7 +72,7 @@ def _costs(table: pd.DataFrame, problem: str) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()))
 
 
-def _finals(table: pd.DataFrame, problem: str, second: pd.DataFrame) -> pd.DataFrame:
+def _finals(table: pd.DataFrame, problem: str, second: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Best at budget on one problem: a row an optimizer.
 
     second: the finals of what is chosen on validation: losses and metrics on validation and test are taken from it.
@@ -84,7 +84,7 @@ def _finals(table: pd.DataFrame, problem: str, second: pd.DataFrame) -> pd.DataF
     rows = []
     for cell in records_of(part):
         level = coverage(cell["trials"])
-        row = {"optimizer": cell["label"], "budget (passes)": number(cell["budget"])}
+        row = {"optimizer": cell["label"], f"budget ({unit})": number(cell["budget"])}
         for name, title in (("loss", "final loss"), ("gap", "above best")):
             interval = Interval(cell[name], cell[f"{name}_low"], cell[f"{name}_high"], level)
             row[title] = between(interval, never="∞")

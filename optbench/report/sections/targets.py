@@ -14,7 +14,13 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         return None
     figures = {"targets": overview.targets(findings.study, drawing.labels, findings.costs)}
     seen = " ".join(measured_from(findings.study))
-    return Content({"seen": seen}, {"costs": findings.costs}, {}, figures, {"targets": "Median passes to each target."})
+    return Content(
+        {"seen": seen},
+        {"costs": findings.costs},
+        {},
+        figures,
+        {"targets": f"Median {findings.study.unit} to each target."},
+    )
 
 
 SECTION = Section("targets", "Cost to target", content)

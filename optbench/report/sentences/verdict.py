@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from optbench.report.analysis.budget import SECONDS, in_words
 from optbench.report.analysis.findings import Findings
 from optbench.report.analysis.question import VALIDATION
 from optbench.report.analysis.ranking import Ranking
@@ -20,6 +21,8 @@ from optbench.report.sentences.outcomes import completeness, failures
 from optbench.report.sentences.reached import lowest_test_loss, reached
 from optbench.report.sentences.tuned import tuned
 from optbench.report.sentences.winner import not_ranked, winner
+
+STOPPED = "A trial that reached it was ended there, so what follows says little of who would have gone further."
 
 
 class Answer(NamedTuple):
@@ -39,14 +42,22 @@ def answers(findings: Findings) -> list[Answer]:
     missing = completeness(findings.settings)
     if not len(findings.study.trials) or findings.study.no_result.all():
         return [Answer("", [*compared, *missing])]
-    asked = [Answer("", [*compared, *missing]), Answer(findings.study.question.asks, *_minimises(findings))]
+    asked = [Answer("", [*compared, *missing])]
+    if goal := findings.goal:
+        asked.append(Answer(goal.study.question.asks, [*_compared(goal), STOPPED], not_ranked(goal.ranking)))
+    asked.append(Answer(findings.study.question.asks, *_minimises(findings)))
     if second := findings.generalising:
         asked.append(Answer(VALIDATION.asks, *_generalises(second)))
         asked.append(Answer("Where the two answers disagree", disagreement(findings.ranking, second.ranking)))
     else:
         asked.append(Answer(VALIDATION.asks, [_not_asked(findings.study), *lowest_test_loss(findings.study)]))
     asked.append(Answer("Proofs", certificates.proofs(findings.certificates)))
-    return [answer for answer in asked if answer.sentences]
+    unit = findings.study.unit
+    return [
+        Answer(one.title, [in_words(text, unit) for text in one.sentences], [in_words(text, unit) for text in one.more])
+        for one in asked
+        if one.sentences
+    ]
 
 
 def verdict(findings: Findings) -> list[str]:
@@ -92,6 +103,8 @@ def _not_asked(study: Study) -> str:
 
 
 def _axis(study: Study) -> str:
+    if study.unit == SECONDS:
+        return "The budget is time on each optimizer's own clock; scoring and compiling are taken off it."
     if study.axis == ORACLE:
         return "Passes count the problem's work alone, not what an optimizer computes by itself."
     return "Passes count the problem's work and what an optimizer computes by itself; test functions count evaluations."
