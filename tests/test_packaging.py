@@ -72,7 +72,8 @@ def test_types_and_data_are_packaged() -> None:
     whole = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     data = whole["tool"]["setuptools"]["package-data"]
     assert "py.typed" in data["optbench"] and (ROOT / "optbench" / "py.typed").is_file()
+    kept = whole["tool"]["setuptools"]["package-dir"]
     for package, patterns in data.items():
-        folder = ROOT / ("problems" if package == "optbench.problems" else package.replace(".", "/"))
+        folder = ROOT / kept.get(package, package.replace(".", "/"))
         for pattern in patterns:
             assert list(folder.glob(pattern)), f"{package}: nothing matches {pattern}"
