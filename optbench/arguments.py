@@ -48,6 +48,10 @@ IMPORT_EXAMPLES = """examples:
   optbench import benchmark_quick/outputs/a.parquet --out results/from_benchopt
   optbench report results/from_ioh --axis oracle     others seldom count an optimizer's own work
 """
+WATCH_EXAMPLES = """examples:
+  optbench watch rosenbrock_2d --optimizer adam --optimizer pso --optimizer aco_r --optimizer cma_es
+  optbench watch mlp_digits --optimizer sgd --optimizer adam --passes 20 --out digits.html --film digits.gif
+"""
 LIST_EXAMPLES = """examples:
   optbench list problems --track supervised
   optbench list optimizers --family swarm
@@ -104,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_list(commands)
     _add_rest(commands)
+    _add_watch(commands)
     _add_bridges(commands)
     _Parser.known.update(dict.fromkeys(commands.choices))
     _complete(whole)
@@ -224,6 +229,25 @@ def _add_rest(commands: Any) -> None:
     merge.add_argument("folder", nargs="+", metavar="DIR")
     merge.add_argument("--out", required=True, metavar="DIR")
     merge.add_argument("--mixed", action="store_true", help="join folders of different versions all the same")
+
+
+def _add_watch(commands: Any) -> None:
+    watch = _command(commands, "watch", "show optimizers at work as a picture that moves", WATCH_EXAMPLES)
+    problem = watch.add_argument("problem", help="a test function or a network, such as rosenbrock_2d or mlp_digits")
+    optimizer = watch.add_argument(
+        "--optimizer",
+        action="append",
+        default=[],
+        metavar="O",
+        help="repeatable (default: adam, pso, aco_r and sep_cma_es)",
+    )
+    watch.add_argument("--passes", type=float, metavar="N", help="budget (default: the problem's own)")
+    watch.add_argument("--seed", type=_whole_number, default=0, metavar="N", help="of every run (default: 0)")
+    watch.add_argument("--out", metavar="FILE", help="the page (default: <problem>.html)")
+    watch.add_argument("--film", metavar="FILE", help="also a .gif, or an .mp4 where ffmpeg is installed")
+    watch.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
+    _completes(problem, lambda: _names("problems"))
+    _completes(optimizer, lambda: _names("optimizers"))
 
 
 def _add_bridges(commands: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from optbench.arguments import parser
 from optbench.core.trial import FAILED, RequestError
 
+WATCHED = ("adam", "pso", "aco_r", "sep_cma_es")  # what `watch` shows where no optimizer is named
 SUCCEEDED = ("spent", "finished")  # statuses of a trial that ran to its end
 
 
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "new": _new,
         "merge": _merge,
         "coco": _coco,
+        "watch": _watch,
         "export": _export,
         "import": _import,
     }
@@ -272,6 +275,31 @@ def _import(options: argparse.Namespace, given: list[str]) -> int:
         count = iohprofiler.read(found, out)
     print(f"{count} runs in {out}")
     print(f"next: python -m optbench report {out} --axis oracle")  # own work is seldom counted elsewhere
+    return 0
+
+
+def _watch(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.registry.catalog import Catalog
+    from optbench.watch.film import check_film, film
+    from optbench.watch.page import html
+    from optbench.watch.recording import record
+    from optbench.watch.scene import scene
+
+    if options.film:
+        check_film(Path(options.film))
+    name = re.sub(r"[^A-Za-z0-9]+", "_", options.problem.rpartition(":")[2]).strip("_")
+    out = Path(options.out or f"{name}.html")
+    catalog = Catalog(options.plugin)
+    runs = record(options.problem, options.optimizer or WATCHED, options.passes, options.seed, catalog)
+    seen = scene(catalog.problem(options.problem), options.problem, runs)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(html(seen, shlex.join(["python", "-m", "optbench", *given])), encoding="utf-8")
+        if options.film:
+            film(seen, Path(options.film))
+    except OSError as error:
+        raise RequestError(f"cannot write {error.filename or out}: {error.strerror}") from None
+    print(f"watch: {out}" + (f" and {options.film}" if options.film else ""))
     return 0
 
 

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "execution": {"core", "records", "engine", "registry", "problems", "optimizers"},
     "testing": {"core", "records", "engine", "registry", "problems", "optimizers", "execution"},
     "report": {"core.trial", "records"},
+    "watch": {"core", "engine", "registry", "execution", "problems", "optimizers", "report"},
     "bridges": {"core", "records", "engine", "registry", "problems", "optimizers", "execution", "report"},
 }
 TOP = {"__init__", "__main__", "api", "arguments", "cli"}  # they bind everything together, and import lazily

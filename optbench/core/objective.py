@@ -424,14 +424,18 @@ class Objective:
             return self._score_here(final).clone()
 
     def _score_here(self, final: bool) -> Tensor:
+        points, spent = self._returned(), self.spent
         training = self._parameters.in_training
-        if training:
-            self._parameters.collect()
-        points = self._model.matrix if training and not self._answer.recommended else self._answer.points
-        spent = self.spent
         # A population may still find a finite point; parameters in training that are not finite stay so.
         self._scoring.add(points, spent, (training or final) and spent.forward > 0, self._meter.mark)
         return points
+
+    def _returned(self) -> Tensor:
+        """The (B, D) points that are the answer now."""
+        training = self._parameters.in_training
+        if training:
+            self._parameters.collect()
+        return self._model.matrix if training and not self._answer.recommended else self._answer.points
 
     def _check(self, x: Tensor, shape: tuple[int | None, ...]) -> None:
         fits = x.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, x.shape, strict=False))
