@@ -85,8 +85,8 @@ def test_an_ellipse_is_two_standard_deviations_of_the_population() -> None:
     draw = np.random.default_rng(0).normal(size=(4000, 2)) * [3.0, 1.0]
     turn = np.array([[math.cos(0.5), -math.sin(0.5)], [math.sin(0.5), math.cos(0.5)]])
     x, y, first, second, angle = _ellipse(draw @ turn.T + [5.0, -2.0]) or []
-    assert (x, y) == (pytest.approx(5, abs=0.2), pytest.approx(-2, abs=0.2))
-    assert (first, second) == (pytest.approx(6, rel=0.05), pytest.approx(2, rel=0.05))
+    assert x == pytest.approx(5, abs=0.2) and y == pytest.approx(-2, abs=0.2)
+    assert first == pytest.approx(6, rel=0.05) and second == pytest.approx(2, rel=0.05)
     assert angle % math.pi == pytest.approx(0.5, abs=0.05)
 
 
