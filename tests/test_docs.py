@@ -92,7 +92,8 @@ def test_every_optbench_command_is_accepted(name: str) -> None:
         except (RequestError, SystemExit) as error:
             pytest.fail(f"{name} has `{command}`: {error}")
         for kind, table in (("problem", PROBLEMS), ("optimizer", OPTIMIZERS)):
-            for spec in options.get(kind) or []:
+            named = options.get(kind) or []
+            for spec in [named] if isinstance(named, str) else named:
                 known = spec.split("[")[0] in table or ":" in spec or options["plugin"]
                 assert known, f"{name} has `{command}`, and there is no {kind} {spec}"
 
