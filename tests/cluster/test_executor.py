@@ -205,3 +205,14 @@ def test_what_has_its_record_need_not_be_kept() -> None:
     session = Played(lambda count, key, name, worker: [Event("done", key, answer(one, name))])
     run(session, [one])
     assert [name for names in session.forgotten for name in names.get("w1", [])] == [session.handed[0][1]]
+
+
+def test_a_machine_keeps_its_name_when_the_coordinator_is_started_again() -> None:
+    first = Machines()
+    for ip in ("10.0.0.1", "10.0.0.2"):
+        first.join(Worker(f"tcp://{ip}:1", "vm", ip, 1, FACTS))
+    again = Machines(first.entries.values())
+    for ip in ("10.0.0.2", "10.0.0.1"):
+        again.join(Worker(f"tcp://{ip}:2", "vm", ip, 1, FACTS))
+    names = [{worker.ip: worker.machine for worker in one.workers.values()} for one in (first, again)]
+    assert names[0] == names[1] == {"10.0.0.1": "vm", "10.0.0.2": "vm@10.0.0.2"}

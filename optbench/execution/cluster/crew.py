@@ -40,7 +40,7 @@ class Crew:
         self._run = str(earlier.get("run") or uuid.uuid4().hex)
         self._kind = tuple(earlier["alone_on"]) if earlier.get("alone_on") else None
         self._before = {one["name"]: one for one in before.get("machines", []) if one.get("name")}
-        self._session = Session(options.cluster, options.cluster_wait, options.device, say)
+        self._session = Session(options.cluster, options.cluster_wait, options.device, say, self._before.values())
         self._catalog: Catalog | None = None
         self._last: ClusterExecutor | None = None
         self._futures: dict[str, Any] = {}  # of what is being measured

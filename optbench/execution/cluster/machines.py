@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,10 +31,11 @@ class Worker:
 class Machines:
     """Workers by address, and the machines that they are on, in the order in which those came."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Iterable[dict[str, Any]] = ()) -> None:
+        """known: entries of an earlier coordinator, whose machines keep their names."""
         self.workers: dict[str, Worker] = {}
         self.entries: dict[str, dict[str, Any]] = {}  # name: what environment.json says of it
-        self._names: dict[tuple[str, str], str] = {}
+        self._names = {(str(one.get("host")), str(one.get("address"))): str(one["name"]) for one in known}
         self._present: dict[str, float] = {}
 
     @property
@@ -45,6 +47,7 @@ class Machines:
         worker.since, worker.machine = time.monotonic(), self._name(worker)
         self.workers[worker.address] = worker
         entry = self.entries.setdefault(worker.machine, {"name": worker.machine, "slots": 0})
+        entry |= {"host": worker.host, "address": worker.ip}
         entry |= {name: worker.facts[name] for name in ("machine", "versions", "ceiling")}
         at_a_time = sum(one.slots for one in self.workers.values() if one.machine == worker.machine)
         entry["slots"] = max(entry["slots"], at_a_time)

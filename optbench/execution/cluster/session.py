@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from optbench.core.trial import RequestError
@@ -26,9 +26,19 @@ class Session:
     Raises RequestError where there is no scheduler or no worker within the time that may be waited.
     """
 
-    def __init__(self, text: str, wait: float, device: str, say: Callable[[str], Any]) -> None:
-        """text: what `--cluster` names. wait: seconds. device: "cpu", "cuda" or "auto". say: told who is refused."""
-        self.machines = Machines()
+    def __init__(
+        self,
+        text: str,
+        wait: float,
+        device: str,
+        say: Callable[[str], Any],
+        known: Iterable[dict[str, Any]] = (),
+    ) -> None:
+        """text: what `--cluster` names. wait: seconds. device: "cpu", "cuda" or "auto". say: told who is refused.
+
+        known: machines of an earlier coordinator of the run, as environment.json has them.
+        """
+        self.machines = Machines(known)
         self.refused: dict[str, str] = {}  # address: why
         self.answers: dict[str, dict[str, Any]] = {}  # that lay on workers' machines, by the id of their group
         self.under_way: dict[str, tuple[str, bytes]] = {}  # id: (address, group) of what workers had when they joined
