@@ -16,16 +16,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optbench.api import check, compare, curves, load, problem, run
+from optbench.api import check, compare, curves, load, problem, run, track
 
 if TYPE_CHECKING:
     from optbench.core.objective import Objective
     from optbench.core.problem import Best, Problem, Splits, split
+    from optbench.report.interactive import Comparison
 
     __version__: str
 
 __all__ = [
     "Best",
+    "Comparison",
     "Objective",
     "Problem",
     "Splits",
@@ -37,10 +39,12 @@ __all__ = [
     "problem",
     "run",
     "split",
+    "track",
 ]
 
 _FROM = {
     "Best": "optbench.core.problem",
+    "Comparison": "optbench.report.interactive",
     "Objective": "optbench.core.objective",
     "Problem": "optbench.core.problem",
     "Splits": "optbench.core.problem",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optbench.execution.tracking import Tracked
     from optbench.own.problem import OwnProblem
     from optbench.records.schema import Record
     from optbench.report.interactive import Comparison
@@ -226,6 +227,33 @@ def compare(
         folder = request.folder(wanted)
         records = run_suite(wanted, folder, options, lambda line: None)
     return Comparison(Path(folder), frozenset(record.key for record in records))
+
+
+def track(
+    out: str | Path,
+    problem: str,
+    optimizer: str,
+    *,
+    seed: int = 0,
+    samples: int,
+    passes: float,
+    device: str = "cpu",
+) -> Tracked:
+    """A training loop of your own as a trial of a result folder, for those who cannot hand over their loop.
+
+        with optbench.track("results/mine", "my_task", "adam[lr=0.01]", seed=0, samples=len(train), passes=300) as t:
+            while not t.done:
+                ...  # a gradient step
+                t.step(len(batch))  # counts its samples, forward and backward
+                t.point(loss=..., valid_loss=...)  # where you score, off the clock
+
+    optimizer: what is compared, with its settings. samples: in the training set. passes: the budget; a gradient step
+    counts as three forward passes over its samples, for nobody can see what a foreign loop computes. The record is
+    marked as self-reported. The same trial again replaces it. Raises optbench.core.trial.RequestError.
+    """
+    from optbench.execution.tracking import Tracked
+
+    return Tracked(out, problem, optimizer, seed, samples, passes, device)
 
 
 def load(folder: str | Path) -> pd.DataFrame:
