@@ -135,7 +135,9 @@ def _add_run(commands: Any) -> None:
         "--optimizer", action="append", default=[], metavar="O", help="like 'adam[lr=0.01,0.1]'; repeatable"
     )
     run.add_argument(
-        "--against", metavar="REFERENCE", help="on the problems of a reference, and beside it: standard, or a folder"
+        "--against",
+        metavar="REFERENCE",
+        help="on the problems of a reference, and beside it: standard, modern, or a folder",
     )
     run.add_argument("--model", metavar="FILE.py:NAME", help="a network of your own: a class or function in a file")
     run.add_argument("--data", metavar="PATH", help="its data: .csv, .tsv, .parquet, .npz, or a folder of pictures")
@@ -196,7 +198,7 @@ def _add_report(commands: Any) -> None:
         help="what a pass counts: all work, or the problem's alone (default: total)",
     )
     report.add_argument(
-        "--against", metavar="REFERENCE", help="beside the optimizers of a reference: standard, or a folder"
+        "--against", metavar="REFERENCE", help="beside the optimizers of a reference: standard, modern, or a folder"
     )
     report.add_argument(
         "--scored",

@@ -94,7 +94,7 @@ def test_every_package_is_installed() -> None:
     project = ROOT.parent / "pyproject.toml"
     listed = set(tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
     folders = {f"optbench.{name}" for name, path in modules().items() if path.name == "__init__.py"}
-    data = {"optbench.references.standard"}  # no code
+    data = {"optbench.references.standard", "optbench.references.modern"}  # no code
     assert listed == {"optbench", *folders, *data} - {"optbench.__init__"}
 
 

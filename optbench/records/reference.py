@@ -17,14 +17,20 @@ from optbench.records.reader import Results, read
 
 PACKAGE = Path(__file__).parents[1]
 # {name: its folder}: in a wheel below the package, in a checkout where it is kept
-BUILT_IN = {"standard": (PACKAGE / "references" / "standard", PACKAGE.parent / "results" / "reference")}
+BUILT_IN = {
+    name: (PACKAGE / "references" / name, PACKAGE.parent / "results" / folder)
+    for name, folder in {"standard": "reference", "modern": "modern"}.items()
+}
 ENTRANTS = "entrants"  # in the environment of results beside a reference: the labels that are not the reference's
 SAME_PROBLEM = ("dim", "train", "flops_per_pass", "start", "best", "targets", "validation")  # facts that make it up
 _PROBLEM = re.compile(rb'"problem":\s*("(?:[^"\\]|\\.)*")')
 
 
 def reference(name: str) -> Path:
-    """The folder of a reference: "standard", which comes with the package, or a result folder. Raises RequestError."""
+    """The folder of a reference: "standard" or "modern", which come with the package, or a result folder.
+
+    Raises RequestError where there is none.
+    """
     for folder in (*BUILT_IN.get(name, ()), Path(name)):
         if folder.is_dir() and has_results(folder):
             return folder

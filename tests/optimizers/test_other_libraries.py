@@ -30,7 +30,7 @@ CANNOT: dict[str, dict[str, str]] = {
         "DeMo": "several processes, and the package einops",
         "SafeFP16Optimizer": "parameters of half precision",
         "GSAM": "a scheduler of rho, an object that no text can name",
-        "BSAM": "its step divides by its own noise: it diverges from every learning rate tried, in a bare loop too",
+        "BSAM": "it diverges with its own learning rate and with 0.1; why was not looked into",
     },
     "torch_optimizer": {},
     "schedulefree": {},

@@ -11,7 +11,7 @@ from helpers.synthetic import Runner, make, problem_facts
 from optbench.core.trial import RequestError
 from optbench.execution.request import Request
 from optbench.records.reader import Results, read
-from optbench.records.reference import beside, reference
+from optbench.records.reference import BUILT_IN, beside, reference
 from optbench.report.analysis.findings import findings
 from optbench.report.analysis.load import load_study
 from optbench.report.sentences.verdict import verdict
@@ -31,8 +31,9 @@ def own(folder: Path, problems: list[str], rate: float = 4.0, budget: float = 10
     return read(folder)
 
 
-def test_the_built_in_reference_is_complete() -> None:
-    folder = reference("standard")
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_reference_is_complete(name: str) -> None:
+    folder = reference(name)
     assert {"environment.json", "suite.toml", "records.jsonl.xz"} <= {path.name for path in folder.iterdir()}
 
 
@@ -98,7 +99,7 @@ def test_a_run_beside_a_reference_takes_its_problems_budgets_and_tuning() -> Non
     ("request_", "told"),
     [
         (Request(against="standard"), "needs the optimizers that are to stand beside it"),
-        (Request(against="standart", optimizers=["adam"]), "no reference 'standart'; there is standard"),
+        (Request(against="standart", optimizers=["adam"]), "no reference 'standart'; there is standard and modern"),
         (Request(against="standard", optimizers=["adam"], problems=["mlp_digit"]), "did you mean 'mlp_digits'"),
         (Request("quick", against="standard", optimizers=["adam"]), "takes its own suite and budgets"),
         (Request(against="standard", optimizers=["adam"], passes=3.0), "takes its own suite and budgets"),
