@@ -36,8 +36,8 @@ class View:
 
     require_common: cells that every later folder must share with the first. axis: "total", the problem's work and the
     optimizer's own, or "oracle", the problem's alone. mixed: tuned and untuned optimizers are ranked together. against:
-    a reference, "standard", "modern" or a result folder, whose optimizers stand beside those of the one folder given. scored:
-    what stands for a trial at the budget, the point that it "returned" or the "best" point of its curve.
+    a reference, "standard", "modern" or a result folder, whose optimizers stand beside those of the one folder given.
+    scored: what stands for a trial at the budget, the point that it "returned" or the "best" point of its curve.
     """
 
     require_common: int = 1
