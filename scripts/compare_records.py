@@ -18,6 +18,7 @@ from optbench.records.schema import lines
 
 CLOCKS = {"seconds", "warmup_seconds", "wall_seconds", "own_seconds"}
 CLOCKS |= {"samples_per_second", "peak_bytes", "utilisation", "joules"}
+CLOCKS |= {"state_bytes"}  # where memory is used again, a tensor cannot be told from the one before it
 SOURCES = {"fingerprint", "machine"}  # changes with every line of source, and is meant to; and where it ran
 MAX_PRINTED = 20  # trials that differ
 

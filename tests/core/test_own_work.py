@@ -22,6 +22,8 @@ from optbench.optimizers.exact.dp_merge import merge
 from optbench.optimizers.exact.dp_segments import Absolute, Labels, Squared
 from optbench.optimizers.exact.dp_step import table_work
 from optbench.optimizers.exact.work import collected, did
+from optbench.optimizers.gradient.elementwise import stacked_settings
+from optbench.optimizers.gradient.probes import _FOUND
 from optbench.records.schema import Record
 from optbench.registry.catalog import Catalog
 
@@ -325,6 +327,16 @@ def test_a_slow_stretch_adds_no_time_that_did_not_pass(monkeypatch: pytest.Monke
             with own:
                 pass
     assert own.seconds == pytest.approx(1.0 + 0.001 * FIRST) and sum(shift) == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs", "torch.optim:NAdam"])
+def test_what_is_found_out_by_trying_is_nobodys_work(optimizer: str) -> None:
+    """Bug it would catch: the first trial of a process pays for the probes of its class."""
+    trials = [Trial("mlp_iris", optimizer, (), seed, 10.0) for seed in range(2)]
+    stacked_settings.cache_clear()
+    _FOUND.clear()
+    first, again = (run_group(trials, Catalog())[0].own_flops for _ in range(2))
+    assert first == again and first
 
 
 def test_nothing_is_given_back() -> None:

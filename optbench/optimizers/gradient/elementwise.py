@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from optbench.core.own_work import uncounted
 from optbench.optimizers.gradient.steps import Steps
 
 
@@ -28,7 +29,8 @@ def stacked_settings(cls: Any, settings: tuple[tuple[str, Any], ...]) -> Mapping
     forms = [plain]
     if "fused" in arguments(cls) and not {"fused", "foreach", "capturable", "differentiable"} & plain.keys():
         forms.insert(0, {**plain, "fused": True})
-    return next((form for form in forms if _works_by_row(cls, form, plain)), None)
+    with uncounted():
+        return next((form for form in forms if _works_by_row(cls, form, plain)), None)
 
 
 def _works_by_row(cls: Any, settings: Mapping[str, Any], alone: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from optbench.core.own_work import uncounted
 from optbench.optimizers.gradient.steps import Steps
 
 # An optimizer of these parameters.
@@ -35,8 +36,9 @@ _FOUND: dict[Hashable, Traits] = {}
 def traits(key: Hashable, make: Make) -> Traits:
     """What was found out for this key, a class and what it is built with; tried once a process."""
     if key not in _FOUND:
-        graph = needs_graph(make)
-        _FOUND[key] = Traits(graph, not graph and steady(make))
+        with uncounted():
+            graph = needs_graph(make)
+            _FOUND[key] = Traits(graph, not graph and steady(make))
     return _FOUND[key]
 
 

@@ -105,6 +105,7 @@ class Launcher:
         self._started: dict[int, int] = {}
         self._codes: dict[int, int] = {}
         self._count = 0
+        self._gone = False  # the warm process has ended
         self.imports = 0.0  # seconds that a cold run spends more than a warm one
         command = [sys.executable, "-m", "optbench.testing.faults.warm"]
         pipe = subprocess.PIPE
@@ -114,7 +115,8 @@ class Launcher:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         with self._changed:
-            if not self._changed.wait_for(lambda: self.imports > 0, MAX_READY_SECONDS):
+            ready = self._changed.wait_for(lambda: self.imports > 0 or self._gone, MAX_READY_SECONDS)
+            if not ready or self._gone:
                 raise RuntimeError("the warm process did not start")
 
     def __enter__(self) -> Launcher:
@@ -159,8 +161,10 @@ class Launcher:
             assert self._warm.stdin
             self._warm.stdin.write(line.encode())
             self._warm.stdin.flush()
-            if not self._changed.wait_for(lambda: number in self._started, MAX_READY_SECONDS):
+            if not self._changed.wait_for(lambda: number in self._started or self._gone, MAX_READY_SECONDS):
                 raise RuntimeError("the warm process started no run")
+            if number not in self._started:
+                raise RuntimeError("the warm process has ended")
             return Run(self._started[number], out, err, self, None)
 
     def ended(self, pid: int) -> int | None:
@@ -181,3 +185,6 @@ class Launcher:
                 else:
                     self._codes[int(numbers[0])] = int(numbers[1])
                 self._changed.notify_all()
+        with self._changed:
+            self._gone = True
+            self._changed.notify_all()

@@ -73,7 +73,8 @@ def main() -> None:
 def _import_everything() -> None:
     for module in pkgutil.walk_packages(optbench.__path__, "optbench."):
         if module.name.split(".")[1] in PACKAGES:
-            importlib.import_module(module.name)
+            with contextlib.suppress(ImportError):  # what needs an extra that is not installed
+                importlib.import_module(module.name)
     for name in LATER:
         importlib.import_module(name)
 
