@@ -163,7 +163,7 @@ class LearnedCatalog(Catalog):
 
     def _width(self, task: Task, trials: int, eager: bool) -> int:
         trial = task.trial
-        if not task.third_party:
+        if not isinstance(task.problem, StatedProblem) and not isinstance(task.built.optimizer, StatedOptimizer):
             return worthwhile(task.problem, task.built, trial.passes, trial.device, trials, eager)
         said = self._asked(
             (parse(trial.problem)[0][0],),
