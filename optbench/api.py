@@ -129,7 +129,7 @@ def problem(
     name: str | None = None,
     start: str = "fresh",
 ) -> OwnProblem:
-    """Your model and your data as a problem, which `compare`, `run` and `recommend` take.
+    """Your model and your data as a problem, which `compare` and `run` take.
 
     model: an nn.Module, its class, or a function that builds one. It may return a tensor, a mapping or several outputs.
     loss: "cross-entropy", "mse", "l1", "bce" (from logits), "output" (the model returns it), a torch loss module, or a
