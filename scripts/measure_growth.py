@@ -20,10 +20,6 @@ from pathlib import Path
 import psutil
 
 from optbench.core.trial import Trial
-from optbench.execution.cluster.executor import ClusterExecutor
-from optbench.execution.cluster.local import LocalCluster
-from optbench.execution.cluster.session import Session
-from optbench.execution.cluster.setup import Setup
 from optbench.execution.executor import execute
 from optbench.execution.options import RunOptions
 from optbench.execution.task import LaneGroup
@@ -35,6 +31,11 @@ A_PROCESS = 250  # simulated workers
 
 def grown(workers: int, groups: int, lanes: int) -> tuple[float, float]:
     """(seconds, processor seconds of the coordinator) for so many lane groups through so many simulated workers."""
+    from optbench.execution.cluster.executor import ClusterExecutor  # needs the extra `cluster`; --help does not
+    from optbench.execution.cluster.local import LocalCluster
+    from optbench.execution.cluster.session import Session
+    from optbench.execution.cluster.setup import Setup
+
     folder = Path(tempfile.mkdtemp(prefix="optbench-growth-"))
     cluster = LocalCluster(0, "cpu", 0)
     processes = []

@@ -7,16 +7,13 @@ For `scripts/measure_growth.py`: what is left is what distributing costs.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import pickle
-import sys
 import tempfile
 from typing import Any
 
-from distributed import Worker, get_worker
-
-from optbench.execution.cluster import station
 from optbench.execution.task import LaneGroup
 from optbench.records.schema import Record
 
@@ -37,6 +34,8 @@ async def close_run(run: str, token: str, dask_worker: Any = None) -> None:
 
 
 def run_group(run: str, name: str, group: bytes, seconds: float) -> dict[str, Any]:
+    from distributed import get_worker
+
     worker = get_worker()
     here = {"worker": worker.address, "life": worker.address}
     worker.log_event(f"optbench-{run}", {"kind": "began", "id": name, **here})
@@ -51,6 +50,10 @@ def run_group(run: str, name: str, group: bytes, seconds: float) -> dict[str, An
 
 
 async def main(file: str, count: int) -> None:
+    from distributed import Worker  # needs the extra `cluster`; --help does not
+
+    from optbench.execution.cluster import station
+
     station.open_run, station.forget, station.close_run = open_run, forget, close_run
     station.run_group = run_group
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -63,4 +66,8 @@ async def main(file: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="the scheduler's file")
+    parser.add_argument("count", type=int, help="workers")
+    given = parser.parse_args()
+    asyncio.run(main(given.file, given.count))

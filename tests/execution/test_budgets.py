@@ -57,14 +57,14 @@ def asked(folder: Path, **how: object) -> Comparison:
 
 
 def test_steps_are_gradient_steps_on_the_problems_own_minibatch(tmp_path: Path) -> None:
-    study = asked(tmp_path, optimizers=["adam", "random_search"], steps=30)
+    study = asked(tmp_path, optimizers=["adam", "random_search"], steps=60)
     trials = study.trials().set_index("optimizer")
     problem = CATALOG.problem("mlp_iris")
     samples = problem.batch or len(problem.data().train[0])
-    assert set(trials.loc["adam", "backward"]) == {30 * samples}
-    assert trials.loc["adam", "budget"].tolist() == pytest.approx([30, 30])  # the report is in steps
+    assert set(trials.loc["adam", "backward"]) == {60 * samples}
+    assert trials.loc["adam", "budget"].tolist() == pytest.approx([60, 60])  # the report is in steps
     # With what it draws itself, which is on the axis too.
-    assert trials.loc["random_search", "passes"].between(29, 32).all() and study.study.unit == "steps"
+    assert trials.loc["random_search", "passes"].between(59, 64).all() and study.study.unit == "steps"
     assert "steps" in study.verdict and "passes" not in study.verdict
     assert study.plot_curves().get_xlabel() == "steps"
 

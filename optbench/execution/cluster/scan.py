@@ -64,7 +64,9 @@ def _is_users(path: str) -> bool:
     own = [*optbench.__path__, *problems.__path__, sys.prefix, sys.base_prefix, sys.exec_prefix]
     if any(Path(path).is_relative_to(os.path.realpath(top)) for top in (*own, *SYSTEM)):
         return False
-    return "site-packages" not in Path(path).parts and not path.endswith(".pyc") and os.path.isfile(path)
+    if any(part == "site-packages" or part.endswith((".egg-info", ".dist-info")) for part in Path(path).parts):
+        return False
+    return not path.endswith(".pyc") and os.path.isfile(path)
 
 
 if __name__ == "__main__":
