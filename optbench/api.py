@@ -146,8 +146,19 @@ def problem(
     """
     from optbench.own.problem import problem as made
 
-    how = {"target": target, "batch": batch, "passes": passes, "metrics": metrics, "name": name, "start": start}
-    return made(model, loss, train, valid, test, **how)  # type: ignore[arg-type]
+    return made(
+        model,
+        loss,
+        train,
+        valid,
+        test,
+        target=target,
+        batch=batch,
+        passes=passes,
+        metrics=metrics,
+        name=name,
+        start=start,
+    )
 
 
 def compare(

@@ -135,21 +135,7 @@ def problem(
     name: str | None = None,
     start: str = "fresh",
 ) -> OwnProblem:
-    """Your model and your data as a problem, which `compare` and `run` take.
-
-    model: an nn.Module, its class, or a function that builds one. It may return a tensor, a mapping or several outputs.
-    loss: "cross-entropy", "mse", "l1", "bce" (from logits), "output" (the model returns it), a torch loss module, or a
-        function (outputs, target) -> scalar; one with a third argument is given the inputs too, for masks.
-    train, valid, test: a torch Dataset, tensors, arrays or a DataFrame; (inputs, target); several inputs before the
-        target; or a mapping whose inputs the model takes by name. Without valid and test, train is divided 70/15/15;
-        without valid alone, 15 % of it are held out. False: none.
-    target: the column of the target in a table or mapping.
-    batch: samples of a minibatch; left out, all of up to 512 training samples, else 128. passes: the default budget.
-    metrics: {name: (outputs, target) -> scalar}; left out, accuracy or R2 where the loss tells which.
-    name: what tables call it. start: "fresh" draws new weights for every seed, "given" keeps those of the module.
-
-    Raises optbench.core.trial.RequestError, in one line, where model, data and loss do not fit.
-    """
+    """What `optbench.problem` makes, which says what the arguments are. Raises RequestError as it says."""
     make = factory(model, start)
     loss_name, function, usual = criterion(loss)
     title = _title(name, model)

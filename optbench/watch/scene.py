@@ -79,9 +79,9 @@ def scene(problem: Problem, name: str, paths: Sequence[Path]) -> Scene:
     surface = grid(landscape, plane, edges, FINE_GRID if dim == 2 else GRID)
     if not float(np.ptp(surface[np.isfinite(surface)])) > 0:
         raise RequestError(f"the loss of {name} is the same all over the plane of the paths: there is nothing to see")
-    looks = styles([path.label for path in paths])
+    drawn = styles([path.label for path in paths])
     tracks = [
-        _track(path, place, loss, plane, looks[path.label].colour)
+        _track(path, place, loss, plane, drawn[path.label].colour)
         for path, place, loss in zip(paths, places, losses, strict=True)
     ]
     view = learned(landscape, [path.points for path in paths]) if box is None else None

@@ -49,6 +49,14 @@ def test_equals_are_called_practically_the_same(tmp_path: Path) -> None:
     assert any("practically the same" in sentence for sentence in text)
 
 
+def test_who_has_a_score_of_0_is_not_said_to_be_level_with_the_leader(tmp_path: Path) -> None:
+    six = EIGHT[:6]  # Holm's correction for three pairs leaves nothing to claim
+    rare = Runner(rate=0.05, noise=0.0, rates={"p0": 4.0})  # one problem of six is outside of the interquartile mean
+    text = sentences(tmp_path, {"a": Runner(rate=3.0), "b": Runner(rate=3.1), "rare": rare}, six)
+    assert not any("rare" in one for one in text if one.startswith("The evidence does not tell"))
+    assert "rare reached too few targets for a score above 0." in text
+
+
 def test_few_problems_carry_no_claim_however_clear(tmp_path: Path) -> None:
     text = sentences(tmp_path, {"a": Runner(rate=1.0), "b": Runner(rate=9.0)}, EIGHT[:3])
     assert text[0].startswith("No winner is claimed: 3 problems cannot carry a claim")

@@ -64,7 +64,9 @@ def _against_others(ranking: Ranking, leader: str) -> list[str]:
     out = []
     if same := ranking.group(leader, "same"):
         out.append(f"{listed(same)} {'is' if len(same) == 1 else 'are'} practically the same as {leader}.")
-    if unclear := ranking.group(leader, "open"):
+    open_ = ranking.group(leader, "open")
+    nothing = [label for label in open_ if ranking.iqm[label].high == 0]
+    if unclear := [label for label in open_ if label not in nothing]:
         best = ranking.pairs[leader, unclear[0]]
         out.append(f"The evidence does not tell {leader} from {listed(unclear)}.")
         out.append(
@@ -73,6 +75,8 @@ def _against_others(ranking: Ranking, leader: str) -> list[str]:
             f"{number(best.posterior.better)}, and p = {number(best.p)}; a claim needs {MIN_POSTERIOR:g} and "
             f"p < {ALPHA:g}."
         )
+    if nothing:
+        out.append(f"{listed(nothing)} reached too few targets for a score above 0.")
     if better := ranking.group(leader, "better"):
         pairs = plural(len(ranking.adjusted) // 2, "pair")
         out.append(f"{leader} is better than {listed(better)}, at the 5 % level after Holm's correction for {pairs}.")
