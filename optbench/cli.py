@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code.
 
     0 done; 1 no trial succeeded, a trial failed under --strict, or a check failed; 2 a bad request, or workers that
-    cannot run; 130 interrupted.
+    cannot run. Ctrl-C raises KeyboardInterrupt; `optbench.__main__` makes exit code 130 of it.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     commands = {
@@ -44,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RequestError as error:
         print(f"optbench: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\noptbench: interrupted; every finished trial is kept, the same command goes on", file=sys.stderr)
-        return 130
     except BrokenPipeError:
         return 0
     except (MemoryError, ImportError, RuntimeError) as error:

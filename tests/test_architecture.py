@@ -105,7 +105,7 @@ def test_report_never_imports_torch() -> None:
 
 def test_list_never_imports_torch() -> None:
     code = (
-        "import sys, optbench.__main__ as m; m.main(['list']); m.main(['list', '--json']);"
+        "import sys, optbench.cli as m; m.main(['list']); m.main(['list', '--json']);"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

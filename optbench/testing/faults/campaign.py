@@ -129,7 +129,7 @@ class Campaign:
     def _at_its_moment(self, kind: Kind, scene: Scene, cold: bool, earlier: float) -> bool:
         """Wait for a random moment, or a random count of records, and do the fault; False where the run is over."""
         planned = len(self._reference.records[self._lanes])
-        while cold and scene.alive and not scene.begun:  # before that it is an interpreter and no command of ours
+        while scene.alive and scene.run and not scene.run.begun:
             time.sleep(0.005)
         began = time.monotonic()
         if scene.rng.random() < 0.5:

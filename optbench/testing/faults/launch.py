@@ -40,6 +40,11 @@ class Run:
     _cold: subprocess.Popen[bytes] | None
     began: float = field(default_factory=time.monotonic)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has said its first word; before that it is an interpreter and no command of ours."""
+        return self.stdout.is_file() and self.stdout.stat().st_size > 0
+
     def poll(self) -> int | None:
         """The exit code, negative for a signal; None while the command goes on."""
         return self._cold.poll() if self._cold else self._launcher.ended(self.pid)

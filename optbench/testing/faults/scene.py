@@ -42,11 +42,6 @@ class Scene:
     def alive(self) -> bool:
         return self.run is not None and self.run.poll() is None
 
-    @property
-    def begun(self) -> bool:
-        """Whether the run has said its first word."""
-        return self.run is not None and self.run.stdout.stat().st_size > 0
-
     def processes(self, target: str) -> list[psutil.Process]:
         """Processes of one kind: "parent", "worker", "fork_server" or "all" of them; none where there is none now."""
         if self.run is None or not self.alive:
