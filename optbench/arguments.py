@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
+from optbench.bridges.files import FORMATS
 from optbench.core.trial import RequestError
 
 TRACKS = ("function", "supervised", "unsupervised", "reinforcement")  # core.problem has them, and imports torch
@@ -41,11 +42,14 @@ COCO_EXAMPLES = """examples:
 """
 EXPORT_EXAMPLES = """examples:
   optbench export ioh results/quick --out ioh/
+  optbench export tensorboard results/quick --out runs/
+  optbench export csv results/quick --out tables/
   optbench export benchopt quick --out benchmark_quick
 """
 IMPORT_EXAMPLES = """examples:
   optbench import ioh/ --out results/from_ioh
   optbench import benchmark_quick/outputs/a.parquet --out results/from_benchopt
+  optbench import curves.csv --out results/theirs     columns: optimizer, seed, passes, loss, ...
   optbench report results/from_ioh --axis oracle     others seldom count an optimizer's own work
 """
 WATCH_EXAMPLES = """examples:
@@ -274,14 +278,17 @@ def _add_bridges(commands: Any) -> None:
     coco.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
     _completes(optimizer, lambda: _names("optimizers"))
 
-    export = _command(commands, "export", "write what other benchmarks read", EXPORT_EXAMPLES)
-    formats = "ioh: records for IOHanalyzer; benchopt: a suite as a benchmark folder"
-    export.add_argument("format", choices=("ioh", "benchopt"), help=formats)
-    export.add_argument("what", metavar="WHAT", help="ioh: a results folder; benchopt: a suite")
+    export = _command(commands, "export", "write what other programs read", EXPORT_EXAMPLES)
+    formats = (
+        "csv or parquet: tables of trials and curves; tensorboard: event files; mlflow: a database; wandb: offline runs; "
+        "ioh: records for IOHanalyzer; benchopt: a suite as a benchmark folder"
+    )
+    export.add_argument("format", choices=FORMATS, metavar="FORMAT", help=formats)
+    export.add_argument("what", metavar="WHAT", help="a results folder; for benchopt a suite")
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder")
 
-    read = _command(commands, "import", "read what other benchmarks wrote into a results folder", IMPORT_EXAMPLES)
-    read.add_argument("what", metavar="WHAT", help="a folder of IOHprofiler's files, or a parquet file of benchopt's")
+    read = _command(commands, "import", "read what was run elsewhere into a results folder", IMPORT_EXAMPLES)
+    read.add_argument("what", metavar="WHAT", help="IOHprofiler's folder, benchopt's .parquet, a table of curves")
     read.add_argument("--out", required=True, metavar="DIR", help="a new results folder")
 
 

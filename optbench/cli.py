@@ -245,33 +245,22 @@ def _coco(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _export(options: argparse.Namespace, given: list[str]) -> int:
-    out = Path(options.out)
-    if options.format == "benchopt":
-        from optbench.bridges import benchopt
-        from optbench.execution.suite import read_suite
+    from optbench.bridges import files
 
-        print(f"{benchopt.write(read_suite(options.what), out)} solvers in {out}")
-        print(f"next: benchopt run {out} --config {out / 'suite.yml'}")
-        return 0
-    from optbench.bridges import iohprofiler
-
-    written, left = iohprofiler.write(Path(options.what), out)
-    print(f"{written} runs in {out}" + (f"; {left} trials that do not apply are left out" if left else ""))
+    written = files.export(options.what, options.format, options.out)
+    print(written.said)
+    if written.next:
+        print(f"next: {written.next}")
     return 0
 
 
 def _import(options: argparse.Namespace, given: list[str]) -> int:
-    found, out = Path(options.what), Path(options.out)
-    if found.suffix == ".parquet":
-        from optbench.bridges import benchopt
+    from optbench.bridges import files
 
-        count = benchopt.read(found, out)
-    else:
-        from optbench.bridges import iohprofiler
-
-        count = iohprofiler.read(found, out)
+    out = Path(options.out)
+    count, axis = files.bring(Path(options.what), out)
     print(f"{count} runs in {out}")
-    print(f"next: python -m optbench report {out} --axis oracle")  # own work is seldom counted elsewhere
+    print(f"next: python -m optbench report {out}{axis}")
     return 0
 
 

@@ -1,1 +1,2 @@
-"""Bridges to other benchmarks: COCO, IOHprofiler and benchopt, so that each reads what the others wrote."""
+"""Bridges to other programs: COCO, IOHprofiler, benchopt, experiment trackers and tables, so
+that each reads what the others wrote."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from optbench.bridges.packages import load
-from optbench.core.trial import RequestError, Trial, spec
+from optbench.core.trial import LOWEST_SEEN, RequestError, Trial, spec
 from optbench.problems.outside import PRECISIONS
 from optbench.records.files import ENVIRONMENT
 from optbench.records.schema import Record
 from optbench.records.store import Store
 from optbench.registry.specs import parse
+
+TAUS = (0.5, 0.1, 1e-2, 1e-3)  # targets: this share of the way from the start to the best is left
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Run:
     seconds: float = 0.0
     own_flops: int | None = None  # None: nobody counted the optimizer's own work
     evaluations: int = 0
-    optimum: float | None = None  # the lowest loss, where it is known; targets are then COCO's
+    optimum: float | None = None  # the lowest loss, where it is known
+    precisions: bool = True  # where it is, targets are COCO's; False: shares of the way from the start
     dimension: int = 1
     family: str = "foreign"
     summary: str = ""
@@ -60,11 +64,12 @@ def write_results(
     source: str,
     kept: dict[str, Any] | None = None,
     facts: Mapping[str, dict[str, Any]] | None = None,
+    budget: Mapping[str, Any] | None = None,
 ) -> None:
     """A result folder of these runs.
 
     source: where they come from, in a few words. kept: the environment that they were measured in, where it is there.
-    facts: of problems that are ours; those of others are what their runs tell.
+    facts: of problems that are ours; those of others are what their runs tell. budget: its unit, where it is no pass.
 
     Raises RequestError where there are none, and for a folder that holds records already.
     """
@@ -84,6 +89,8 @@ def write_results(
             raise RequestError(f"{out} already holds records; write --out another folder")
         environment = kept or _environment(runs, records.values(), source)
         environment["problems"].update(facts or {})
+        if budget:
+            environment["budget"] = dict(budget)
         environment["plan"] = [trial for trial in environment.get("plan", []) if trial["key"] in records]
         store.write(ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
         for record in records.values():
@@ -152,7 +159,6 @@ def _environment(runs: Sequence[Run], records: Iterable[Record], source: str) ->
 
 
 def _facts(run: Run, same: Sequence[Run]) -> dict[str, Any]:
-    firsts = [other.curve[0]["loss"] for other in same if other.curve]
     facts: dict[str, Any] = {
         "summary": run.problem,
         "track": run.track,
@@ -162,16 +168,22 @@ def _facts(run: Run, same: Sequence[Run]) -> dict[str, Any]:
         "valid": 0,
         "test": 0,
         "flops_per_pass": 1,
+        "passes_per_step": 1.0,  # where the cost is counted in steps, a pass is one
         "passes": max(other.budget for other in same),
-        "start": statistics.median(firsts) if firsts else None,
+        **_goal("loss", same, run.optimum),
     }
-    if run.optimum is not None:
-        facts["best"] = {"value": run.optimum, "source": "optimum"}
+    if run.optimum is not None and run.precisions:
         facts["targets"] = {f"{precision:g}": run.optimum + precision for precision in PRECISIONS}
-    else:
-        lowest = min((point["loss"] for other in same for point in other.curve), default=None)
-        if lowest is not None and firsts:
-            start = facts["start"]
-            facts["best"] = {"value": lowest, "source": "best known"}
-            facts["targets"] = {f"{tau:g}": lowest + tau * (start - lowest) for tau in (0.5, 0.1, 1e-2, 1e-3)}
+    if any("valid_loss" in other.curve[0] for other in same if other.curve):
+        facts["validation"] = _goal("valid_loss", same, None)
     return facts
+
+
+def _goal(column: str, same: Sequence[Run], optimum: float | None) -> dict[str, Any]:
+    """Start, best loss and targets; a best loss that nobody knows is the lowest seen in the study."""
+    firsts = [other.curve[0][column] for other in same if other.curve and column in other.curve[0]]
+    start = statistics.median(firsts) if firsts and all(map(math.isfinite, firsts)) else None
+    if optimum is None:
+        return {"start": start, "best": {"value": None, "source": LOWEST_SEEN}, "targets": {}, "taus": list(TAUS)}
+    targets = {f"{tau:g}": optimum + tau * (start - optimum) for tau in TAUS} if start is not None else {}
+    return {"start": start, "best": {"value": optimum, "source": "optimum"}, "targets": targets}

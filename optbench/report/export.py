@@ -54,13 +54,13 @@ def tables(folder: Path, data: Mapping[str, pd.DataFrame], texts: Mapping[str, p
     """`data` in full as CSV, `texts` (formatted) as LaTeX and Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, table in data.items():
-        _as_text(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        as_text(table).to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
     for name, table in texts.items():
         (folder / f"{name}.tex").write_text(latex(table), encoding="utf-8")
         (folder / f"{name}.md").write_text(markdown(table), encoding="utf-8")
 
 
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
+def as_text(table: pd.DataFrame) -> pd.DataFrame:
     """The table with text that no spreadsheet takes for a formula; numbers, also those written as text, stay."""
     columns = {name: table[name].map(_no_formula) for name in table.columns if table[name].dtype.kind not in "fiub"}
     return table.assign(**columns).rename(columns=_no_formula) if columns or len(table.columns) else table
@@ -80,12 +80,17 @@ def tidy(folder: Path, trials: pd.DataFrame, points: pd.DataFrame) -> str:
     """trials.parquet, points.parquet and benchopt.parquet; returns where the points are, or what is missing."""
     if importlib.util.find_spec("pyarrow") is None:
         return "records.jsonl (Parquet files need pyarrow: pip install pyarrow)"
-    flat = trials.assign(hyper=[json.dumps(hyper, sort_keys=True, default=str) for hyper in trials["hyper"]])
-    flat["certificate"] = [json.dumps(value, default=str) if value else None for value in flat["certificate"]]
-    flat.to_parquet(folder / "trials.parquet", index=False)
+    flat_trials(trials).to_parquet(folder / "trials.parquet", index=False)
     points.to_parquet(folder / "points.parquet", index=False)
     points.rename(columns=BENCHOPT)[list(BENCHOPT.values())].to_parquet(folder / "benchopt.parquet", index=False)
     return "tables/points.parquet"
+
+
+def flat_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """The table of trials with settings and certificates as JSON text, as files of tables hold them."""
+    flat = trials.assign(hyper=[json.dumps(hyper, sort_keys=True, default=str) for hyper in trials["hyper"]])
+    flat["certificate"] = [json.dumps(value, default=str) if value else None for value in flat["certificate"]]
+    return flat
 
 
 # The columns that benchopt's own tools read; `stop_val` is the cost, here in passes.
