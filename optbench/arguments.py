@@ -280,8 +280,8 @@ def _add_bridges(commands: Any) -> None:
 
     export = _command(commands, "export", "write what other programs read", EXPORT_EXAMPLES)
     formats = (
-        "csv or parquet: tables of trials and curves; tensorboard: event files; mlflow: a database; wandb: offline runs; "
-        "ioh: records for IOHanalyzer; benchopt: a suite as a benchmark folder"
+        "csv or parquet: tables of trials and curves; tensorboard: event files; mlflow: a database; "
+        "wandb: offline runs; ioh: records for IOHanalyzer; benchopt: a suite as a benchmark folder"
     )
     export.add_argument("format", choices=FORMATS, metavar="FORMAT", help=formats)
     export.add_argument("what", metavar="WHAT", help="a results folder; for benchopt a suite")

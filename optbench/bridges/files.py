@@ -8,7 +8,6 @@ from pathlib import Path
 
 from optbench.core.trial import RequestError
 
-
 FORMATS = ("csv", "parquet", "tensorboard", "mlflow", "wandb", "ioh", "benchopt")
 
 
