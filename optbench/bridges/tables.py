@@ -160,7 +160,7 @@ def _first(wrong: pd.Series[bool]) -> int:
 
 
 def _run(rows: pd.DataFrame, cost: str) -> Run:
-    first: Mapping[str, Any] = rows.iloc[0].to_dict()
+    first: Mapping[Any, Any] = rows.iloc[0].to_dict()
     names = [name for name in rows.columns if name not in (*WHO, "steps", "budget", "best", "status", "device")]
     scored = rows[rows[cost].notna()]
     curve = [_point(row, cost) for row in scored[[*dict.fromkeys([*names, cost])]].to_dict("records")]

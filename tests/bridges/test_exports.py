@@ -116,7 +116,8 @@ def test_offline_runs_of_wandb_hold_settings_and_history(tmp_path: Path, records
     assert len(list((tmp_path / "out").rglob("*.wandb"))) == 10
     record = records[0]
     (file,) = (tmp_path / "out").rglob(f"run-{record.key}.wandb")
-    history, config = [], {}
+    history: list[dict[str, float]] = []
+    config: dict[str, Any] = {}
     for data in leveldb_log(file.read_bytes()):
         item = wandb_internal_pb2.Record()
         item.ParseFromString(data)
