@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optbench.api import check, compare, curves, export, from_frame, load, problem, run, track
+from optbench.api import check, compare, curves, export, from_frame, load, problem, recommend, run, track
 
 if TYPE_CHECKING:
     from optbench.core.objective import Objective
@@ -39,6 +39,7 @@ __all__ = [
     "from_frame",
     "load",
     "problem",
+    "recommend",
     "run",
     "split",
     "track",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from optbench.own.problem import OwnProblem
     from optbench.records.schema import Record
     from optbench.report.interactive import Comparison
+    from optbench.search.recommendation import Recommendation
     from optbench.testing.conformance import Finding
 
 
@@ -238,6 +239,55 @@ def compare(
         folder = request.folder(wanted)
         records = run_suite(wanted, folder, options, lambda line: None)
     return Comparison(Path(folder), frozenset(record.key for record in records))
+
+
+def recommend(
+    problem: Any,
+    optimizers: Any = (),
+    *,
+    seconds: float = 120.0,
+    passes: float | None = None,
+    seeds: int = 3,
+    held_out: int = 10,
+    column: str | None = None,
+    workers: int | None = None,
+    device: str = "cpu",
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Recommendation:
+    """Which optimizer and setting to use on a problem, found within a time, and how good it is on seeds of its own.
+
+    Successive halving over optimizers and settings, the latter suggested by Optuna (the extra `recommend`). The best
+    ones then run on seeds that the search never saw; their scores there are what the answer states.
+
+    problem: as `compare` takes it, one. optimizers: to search over; where none is named, all built-in ones that need no
+        optional package. seconds: for all of it; each optimizer gets a ninth of the budget, however long that takes.
+    passes: the budget that a setting is chosen for; left out, the problem's own. seeds: of the search. held_out: of the
+        test. column: what is scored, lower is better: "loss" or a loss of a split; left out, "valid_loss" where the
+        problem has validation data, else "loss".
+    workers, device, out, progress: as `compare` takes them.
+
+    Raises optbench.core.trial.RequestError without the extra and for a bad request, before anything runs, or where no
+    setting gave a finite score.
+    """
+    from optbench.registry.plugins import refuse_run_while_loading
+
+    refuse_run_while_loading()
+    from optbench.search.searching import recommend as searched
+
+    return searched(
+        problem,
+        optimizers,
+        seconds=seconds,
+        passes=passes,
+        seeds=seeds,
+        held_out=held_out,
+        column=column,
+        workers=workers,
+        device=device,
+        out=out,
+        progress=progress,
+    )
 
 
 def track(

@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "testing": {"core", "records", "engine", "registry", "problems", "optimizers", "execution"},
     "report": {"core.trial", "records"},
     "watch": {"core", "engine", "registry", "execution", "problems", "optimizers", "report"},
+    "search": {"core", "records", "registry", "optimizers", "execution", "report"},
     "bridges": {"core", "records", "engine", "registry", "problems", "optimizers", "execution", "report"},
 }
 TOP = {"__init__", "__main__", "api", "arguments", "cli"}  # they bind everything together, and import lazily

@@ -86,6 +86,11 @@ class Request:
         """Where the results go: `out`, or a folder named after the suite or the request."""
         return Path(self.out) if self.out is not None else Path("results") / suite.name
 
+    @property
+    def plain_name(self) -> str:
+        """Its problems as part of a folder's name."""
+        return _joined(self.problems) or "default_problems"
+
     def _refuse_code(self, suite: Suite) -> None:
         """Raises RequestError where the suite's own text, and not the request, names a Python file: it would run it."""
         given = {Path(file).resolve() for file in self.files}
@@ -103,8 +108,7 @@ class Request:
         problems = tuple(self.problems) or DEFAULT_PROBLEMS
         optimizers = tuple(self.optimizers) or DEFAULT_OPTIMIZERS
         what = _joined(self.optimizers) or "default_optimizers"
-        where = _joined(self.problems) or "default_problems"
-        return Suite(f"{what}_on_{where}", problems, optimizers, description="a request of its own")
+        return Suite(f"{what}_on_{self.plain_name}", problems, optimizers, description="a request of its own")
 
     def _beside(self, name: str) -> Suite:
         """The reference's suite with one's own optimizers, on some of its problems if any are named."""
