@@ -182,7 +182,8 @@ def recommendation(
     fresh = [record for record in records if record.seed >= seeds]
     values = {one.label: [score(record, passes) for record in fresh if record.label == one.label] for one in chosen}
     others = chosen[1:]
-    p_values = holm([rank_sum(values[chosen[0].label], values[one.label]) for one in others]) if others else []
+    raw = [rank_sum(values[chosen[0].label], values[one.label]) for one in others]
+    p_values = holm(raw).tolist() if raw else []
     finalists = [
         Finalist(one.label, one.usual, one.final, median_interval(values[one.label]), float(p))
         for one, p in zip(chosen, [math.nan, *p_values], strict=True)

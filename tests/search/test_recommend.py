@@ -51,9 +51,8 @@ def searched(trainer: Trainer, seconds: float = 60.0) -> Halving:
 def test_few_get_the_whole_budget_and_later_settings_come_closer() -> None:
     trainer = Trainer()
     halving = searched(trainer)
-    halving.seconds = 7.0 + 60.0  # the estimate of a bracket counts 8 s of starting workers: some brackets fit
-    calls: list[int] = []
-    halving._time_for_another = lambda: (calls.append(1), len(calls) <= 6)[1]  # type: ignore[method-assign]
+    brackets = iter([True] * 6 + [False])
+    halving._time_for_another = lambda: next(brackets)  # type: ignore[method-assign]
     best = halving.search()
     budgets = [round(passes, 6) for _, passes, _ in trainer.calls]
     assert budgets[:6] == [10.0, 30.0, 90.0, 10.0, 30.0, 90.0]
