@@ -32,18 +32,18 @@ MAX_OWN_LOSSES = 25  # where it is nobody else's code, which ends no machine
 MAX_FAULTS = 3  # of one worker in a row, that were no group's
 QUEUED_A_SLOT, MIN_QUEUED = 2, 8  # tasks that the scheduler is given ahead, so that no worker waits for this process
 FORGET_SECONDS = 5.0  # between two messages on what has its record
+BUNDLE_SECONDS, MAX_BUNDLE = 1.0, 64  # of work that a task should hold, and of groups: a task costs 10 ms
 GRACE_SECONDS = 360.0  # that a group may take beyond its own limit: a pool that starts, a worker that is started again
 
 
-@dataclass
+@dataclass(eq=False)
 class _Job:
     group: LaneGroup
     name: str
     blob: bytes
     pinned: str = ""  # the address that it must go to
     key: str = ""  # of its task
-    future: Any = None
-    attempts: int = 0
+    by_itself: bool = False  # its task was lost: one that holds nothing else shows whose fault that is
     began: list[str] = field(default_factory=list)  # lives of workers that have begun it and have not ended it
     faults: int = 0  # of the host that had it
 
@@ -54,6 +54,15 @@ class _Job:
     @property
     def is_to_blame(self) -> bool:
         return self.losses >= (MAX_LOSSES if self.group.third_party else MAX_OWN_LOSSES)
+
+
+@dataclass(eq=False)
+class _Bundle:
+    """What one task of dask's holds: short groups travel together."""
+
+    jobs: list[_Job]
+    address: str  # that it must go to, or nothing
+    future: Any
 
 
 class ClusterExecutor:
@@ -76,7 +85,9 @@ class ClusterExecutor:
         self._changed, self.kind = changed, kind
         self._queue: deque[_Job] = deque()  # not with the scheduler
         self._jobs: dict[str, _Job] = {}  # by name, until their outcome is known
-        self._keys: dict[str, _Job] = {}  # by the key of their task
+        self._bundles: dict[str, _Bundle] = {}  # by the key of their task
+        self._tasks = 0  # handed over so far
+        self._mean_seconds = BUNDLE_SECONDS  # of a group, of those that ended lately
         self._written: dict[str, list[str]] = {}  # answers by address that need not be kept any more
         self._forgot = self._somebody = time.monotonic()
 
@@ -112,25 +123,37 @@ class ClusterExecutor:
             self._fill_machines()
             return
         most = max(MIN_QUEUED, (1 + QUEUED_A_SLOT) * self._session.machines.slots)
-        while self._queue and len(self._keys) < most:
-            job = self._queue.popleft()
-            if job.pinned not in self._session.machines.workers:
-                job.pinned = ""
-            self._hand_over(job, job.pinned)
+        while self._queue and len(self._bundles) < most:
+            self._hand_over(*self._next_jobs())
         self._tell()
+
+    def _next_jobs(self) -> tuple[list[_Job], str]:
+        """Groups from the queue that travel together, and the address that they must go to, if any."""
+        first = self._queue.popleft()
+        if first.pinned in self._session.machines.workers:
+            return [first], first.pinned
+        first.pinned = ""
+        jobs = [first]
+        fair = -(-len(self._queue) // (2 * max(1, self._session.machines.slots)))  # so that all end together
+        most = min(MAX_BUNDLE, fair, int(BUNDLE_SECONDS / max(self._mean_seconds, 1e-3)))
+        while self._queue and len(jobs) < most and not (first.by_itself or self._queue[0].by_itself):
+            if self._queue[0].pinned:
+                break
+            jobs.append(self._queue.popleft())
+        return jobs, ""
 
     def _fill_machines(self) -> None:
         """One group for every machine of the kind that has none."""
         taken = {
-            self._session.machines.workers[one.pinned].machine
-            for one in self._keys.values()
-            if self._is_there(one.pinned)
+            self._session.machines.workers[one.address].machine
+            for one in self._bundles.values()
+            if self._is_there(one.address)
         }
         for address in self._of_one_kind():
             machine = self._session.machines.workers[address].machine
             if machine not in taken and self._queue:
                 taken.add(machine)
-                self._hand_over(self._queue.popleft(), address)
+                self._hand_over([self._queue.popleft()], address)
         self._tell()
 
     def _is_there(self, address: str) -> bool:
@@ -144,55 +167,59 @@ class ClusterExecutor:
             self.kind = max(kinds, key=kinds.count)
         return [worker.address for worker in first if worker.kind == self.kind]
 
-    def _hand_over(self, job: _Job, address: str) -> None:
-        job.attempts += 1
-        job.key = f"optbench-{job.name}-{job.attempts}-{id(self):x}"
-        job.pinned = address
-        limit = self._options.timeout * len(job.group.trials) + GRACE_SECONDS
-        self._keys[job.key] = job
-        arguments = self._session.run, job.name, job.blob, limit
-        job.future = self._session.link.submit(job.key, station.run_group, *arguments, worker=address)
+    def _hand_over(self, jobs: list[_Job], address: str) -> None:
+        self._tasks += 1
+        key = f"optbench-{jobs[0].name}-{self._tasks}-{id(self):x}"
+        limit = self._options.timeout * sum(len(job.group.trials) for job in jobs) + GRACE_SECONDS
+        for job in jobs:
+            job.key, job.pinned = key, address
+        arguments = self._session.run, [(job.name, job.blob) for job in jobs], limit
+        future = self._session.link.submit(key, station.run_groups, *arguments, worker=address)
+        self._bundles[key] = _Bundle(jobs, address, future)
 
     def _withdraw(self, job: _Job) -> None:
-        """The scheduler need not have it any more."""
-        self._keys.pop(job.key, None)
-        if job.future is not None:
-            try:
-                job.future.cancel(reason="not needed")
-                job.future.release()
-            except Exception:  # the connection it belonged to is gone
-                pass
-        job.future = None
+        """Its task need not run for its sake."""
+        bundle = self._bundles.get(job.key)
+        job.key = ""
+        if bundle is None:
+            return
+        bundle.jobs.remove(job)
+        if bundle.jobs:
+            return
+        self._bundles = {key: one for key, one in self._bundles.items() if one is not bundle}
+        try:
+            bundle.future.cancel(reason="not needed")
+            bundle.future.release()
+        except Exception:  # the connection it belonged to is gone
+            pass
 
     def _again(self, job: _Job) -> None:
         self._withdraw(job)
-        job.pinned = ""
+        job.pinned, job.by_itself = "", True
         if job.name in self._jobs and job not in self._queue:
             self._queue.appendleft(job)
+
+    def _all_again(self, bundles: Iterable[_Bundle]) -> None:
+        for job in [job for bundle in bundles for job in bundle.jobs]:
+            self._again(job)
 
     def _heard(self, event: Event) -> Iterator[Outcome]:
         """What an event means for the groups."""
         if event.kind == "done":
             yield from self._done(event)
-        elif event.kind == "broken":
-            job = self._keys.get(event.address)
-            if (
-                job
-            ):  # dask gave it up, as it does for whatever waits on a worker that is lost; or the connection is gone
-                self._again(job)
+        elif event.kind == "broken":  # dask gave it up, as it does for whatever waits on a worker that is lost
+            self._all_again([self._bundles[event.address]] if event.address in self._bundles else ())
         elif event.kind in ("began", "ended"):
             yield from self._counted(event)
         elif event.kind == "left":
-            for job in [one for one in self._keys.values() if one.pinned == event.address]:
-                self._again(job)
+            self._all_again([one for one in self._bundles.values() if one.address == event.address])
         elif event.kind == "joined":
             self._reconsider()
 
     def _reconsider(self) -> None:
         """Tasks that nobody could take before are handed over again: dask does not look at them for a worker's sake."""
         if len(self._session.machines.workers) == 1:
-            for job in [one for one in self._keys.values() if not one.pinned]:
-                self._again(job)
+            self._all_again([one for one in self._bundles.values() if not one.address])
 
     def _counted(self, event: Event) -> Iterator[Outcome]:
         """Whether a group that begins has ended the workers on which it began before."""
@@ -209,16 +236,23 @@ class ClusterExecutor:
             yield from self._given_up(job, f"the worker that ran it was lost {job.losses} times")
 
     def _done(self, event: Event) -> Iterator[Outcome]:
-        job, answer = self._keys.get(event.address), event.content
-        if job is None:
-            return  # it has its outcome, or runs again
+        bundle = self._bundles.get(event.address)
+        jobs = {job.name: job for job in bundle.jobs} if bundle else {}  # without: it has its outcome, or runs again
+        for answer in event.content:
+            if answer["id"] in jobs:
+                yield from self._told(jobs[answer["id"]], answer, alone=len(event.content) == 1)
+        if bundle:  # whatever it was not told of
+            self._all_again([bundle])
+
+    def _told(self, job: _Job, answer: dict[str, Any], alone: bool) -> Iterator[Outcome]:
+        """What a worker says of one group. alone: its task held no other group."""
         worker = self._session.machines.workers.get(answer["worker"])
         if "lost" not in answer:
             if worker:
                 worker.failures = 0
             yield from self._answered(job, answer)
             return
-        job.faults += answer["blame"] in ("group", "unknown")
+        job.faults += answer["blame"] == "group" or (alone and answer["blame"] == "unknown")
         self._again(job)
         if answer["blame"] == "machine" and worker:
             worker.failures += 1
@@ -242,6 +276,7 @@ class ClusterExecutor:
                 raise ExecutorError("what workers answer cannot be read; what has ended is kept")
             return
         self._finish(job)
+        self._mean_seconds += 0.1 * (outcome.seconds - self._mean_seconds)
         self._written.setdefault(answer["worker"], []).append(job.name)
         yield outcome
 
@@ -253,17 +288,16 @@ class ClusterExecutor:
         yield Outcome(job.group, ended_early(job.group, self._catalog, "killed", why, nothing))
 
     def _finish(self, job: _Job) -> None:
+        if not job.key and job in self._queue:
+            self._queue.remove(job)
         self._withdraw(job)
         self._jobs.pop(job.name, None)
-        if job in self._queue:
-            self._queue.remove(job)
 
     def _look_after(self) -> None:
         """Once in a while: is anybody there, is the scheduler, what need workers keep no longer."""
         now = time.monotonic()
         if not self._session.link.is_connected:
-            for job in [*self._keys.values()]:
-                self._again(job)
+            self._all_again([*self._bundles.values()])
             self._session.reconnect(MAX_AWAY_SECONDS)
             self._somebody = time.monotonic()
         if self._session.machines.workers:
@@ -287,7 +321,7 @@ class ClusterExecutor:
             workers = self._session.machines.workers
             machines = self._of_one_kind() if self._alone else {one.machine for one in workers.values()}
             slots = len(machines) if self._alone else self._session.machines.slots
-            self._changed(len(machines), slots, min(len(self._keys), slots))
+            self._changed(len(machines), slots, min(len(self._bundles), slots))
 
 
 def outcome_of(group: LaneGroup, answer: dict[str, Any], machine: str) -> Outcome | None:

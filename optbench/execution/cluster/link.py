@@ -29,6 +29,7 @@ from optbench.execution.cluster.setup import Setup
 PROBE_SECONDS = 60.0  # that a worker may take to show what it is
 MAX_AT_ONCE = 64  # workers that are made ready at a time
 LOOK_SECONDS, LOOK_SECONDS_A_WORKER = 1.0, 0.005  # between two looks at who is there
+FIRST_LOOK_SECONDS = 0.1  # between looks as long as no worker is ready
 AGAIN_SECONDS = 1.0  # after which a worker that gave no answer is asked again
 _TEXT = Path(probe.__file__).read_text(encoding="utf-8")
 
@@ -170,7 +171,10 @@ class Link:
                         self._kept.add(task)
                         task.add_done_callback(self._kept.discard)
                         task.add_done_callback(lambda _, address=address: busy.discard(address))  # type: ignore[misc]
-            await asyncio.sleep(LOOK_SECONDS + LOOK_SECONDS_A_WORKER * len(self.seen))
+            is_ready = (self.token or "shown") in ready.values()
+            await asyncio.sleep(
+                (LOOK_SECONDS if is_ready else FIRST_LOOK_SECONDS) + LOOK_SECONDS_A_WORKER * len(self.seen)
+            )
 
     def _heard(self, message: dict[str, Any], generation: int) -> None:
         self._tell(message["kind"], generation, message["worker"], message)

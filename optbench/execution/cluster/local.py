@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from optbench.core.trial import RequestError
 from optbench.execution.cluster.place import SchedulerFile
 
@@ -44,11 +46,11 @@ class LocalCluster:
 
     def close(self) -> None:
         """End every process and remove their files."""
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(5)
+        for process in self._processes:  # at once: dask's workers take long to part with their scheduler
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        child.kill()
             process.kill()
             process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
@@ -23,6 +24,7 @@ from optbench.execution.cluster import frames
 from optbench.execution.cluster.outbox import Outbox, remove_old, run_folder
 
 START_SECONDS = 300.0  # that a host may take until it can work
+END_SECONDS = 10.0  # that a host may take to be gone
 MAX_FAILED_STARTS = 3  # of hosts in a row
 _stations: dict[str, Station] = {}
 _opening = threading.Lock()
@@ -47,27 +49,37 @@ class Station:
         with self._lock:
             return self._start()
 
-    def ask(self, name: str, message: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """The host's answer to a message of this id; the same one where it is being worked on already.
+    def ask(self, messages: dict[str, dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+        """The host's answers to messages by their id; the same one where it is being worked on already.
 
         An answer that says what was `lost` says whom to `blame`: "machine", "group", "nobody", or "unknown".
         """
         with self._lock:
             if why := self._start():
-                return {"id": name, "lost": why, "blame": "machine"}
-            answer = self._waiting.get(name)
-            if answer is None:
-                answer = self._waiting[name] = Future()
-                if "group" in message:
-                    self._blobs[name] = message["group"]
-                with contextlib.suppress(OSError):  # gone, as its reader will see
-                    assert self._host and self._host.stdin
-                    frames.send(self._host.stdin, {**message, "id": name})
-        try:
-            return answer.result(seconds)
-        except Late:
-            self.end()
-            return {"id": name, "lost": f"its host process gave no answer for {seconds:g} s", "blame": "unknown"}
+                return [{"id": name, "lost": why, "blame": "machine"} for name in messages]
+            answers = {name: self._hand_over(name, message) for name, message in messages.items()}
+        until = time.monotonic() + seconds
+        found = []
+        for name, answer in answers.items():
+            try:
+                found.append(answer.result(max(0.0, until - time.monotonic())))
+            except Late:
+                self.end()  # so that the others are answered soon
+                until = time.monotonic() + END_SECONDS
+                lost = f"its host process gave no answer for {seconds:g} s"
+                found.append({"id": name, "lost": lost, "blame": "unknown"})
+        return found
+
+    def _hand_over(self, name: str, message: dict[str, Any]) -> Future[dict[str, Any]]:
+        answer = self._waiting.get(name)
+        if answer is None:
+            answer = self._waiting[name] = Future()
+            if "group" in message:
+                self._blobs[name] = message["group"]
+            with contextlib.suppress(OSError):  # gone, as its reader will see
+                assert self._host and self._host.stdin
+                frames.send(self._host.stdin, {**message, "id": name})
+        return answer
 
     def under_way(self) -> dict[str, bytes]:
         """The lane groups that the host has, pickled, by their id."""
@@ -198,29 +210,34 @@ async def close_run(run: str, token: str, dask_worker: Any = None) -> None:
     await dask_worker.set_resources(**{token: 0})
 
 
-def run_group(run: str, name: str, group: bytes, seconds: float) -> dict[str, Any]:
-    """Run one lane group and say how it ended: a task of dask's, which blocks one of the worker's threads.
+def run_groups(run: str, groups: list[tuple[str, bytes]], seconds: float) -> list[dict[str, Any]]:
+    """Run lane groups and say how each ended: a task of dask's, which blocks one of the worker's threads.
 
-    name: the id of the group. group: pickled. seconds: after which no answer will come any more.
+    groups: (id, pickled group). seconds: after which no answer will come any more.
     """
-    return _task(run, name, {"kind": "run", "group": group}, seconds)
+    return _task(run, {name: {"kind": "run", "group": group} for name, group in groups}, seconds)
 
 
 def measure_widths(run: str, name: str, wanted: bytes, seconds: float) -> dict[str, Any]:
     """How many lanes pay on this machine, for each of the pickled configurations."""
-    return _task(run, name, {"kind": "widths", "wanted": wanted}, seconds)
+    return _task(run, {name: {"kind": "widths", "wanted": wanted}}, seconds)[0]
 
 
-def _task(run: str, name: str, message: dict[str, Any], seconds: float) -> dict[str, Any]:
+def _task(run: str, messages: dict[str, dict[str, Any]], seconds: float) -> list[dict[str, Any]]:
+    """The host's answers. One message by itself is announced, so that its blame for a lost worker can be known."""
     from distributed import get_worker
 
     worker = get_worker()
-    here = {"worker": worker.address, "life": LIFE}
+    here = {"worker": worker.address, "life": LIFE, "pid": os.getpid()}
     station = _stations.get(run)
     if station is None:  # the worker was started again and is not ready for the run
-        return {"id": name, "lost": "its worker was started again", "blame": "nobody", **here}
-    topic = f"optbench-{run}"
-    worker.log_event(topic, {"kind": "began", "id": name, **here})
-    answer = station.outbox.get(name) or station.ask(name, message, seconds)
-    worker.log_event(topic, {"kind": "ended", "id": name, **here})
-    return {**answer, **here, "pid": os.getpid()}
+        return [{"id": name, "lost": "its worker was started again", "blame": "nobody", **here} for name in messages]
+    told = [{"id": name, **here} for name in messages] if len(messages) == 1 else []
+    for one in told:
+        worker.log_event(f"optbench-{run}", {"kind": "began", **one})
+    kept = {name: answer for name in messages if (answer := station.outbox.get(name))}
+    open_messages = {name: message for name, message in messages.items() if name not in kept}
+    answers = [*kept.values(), *(station.ask(open_messages, seconds) if open_messages else ())]
+    for one in told:
+        worker.log_event(f"optbench-{run}", {"kind": "ended", **one})
+    return [{**answer, **here} for answer in answers]
