@@ -177,6 +177,7 @@ def compare(
     memory: float | None = None,
     workers: int | None = None,
     lanes: int | None = None,
+    cluster: str | None = None,
     device: str = "cpu",
     out: str | Path | None = None,
     progress: bool = True,
@@ -190,7 +191,7 @@ def compare(
     seeds: of each. passes: the budget; left out, that of each problem. steps, seconds, until: as `run` takes them.
     tune: settings tried of every optimizer with a search space. timing: so many trials a cell are run
         alone, so that seconds can be compared.
-    timeout, memory, workers, lanes, device: as `run` takes them.
+    timeout, memory, workers, lanes, cluster, device: as `run` takes them.
     out: the results folder; left out, one in `results/` that is named after the request.
     progress: show how far it is.
 
@@ -229,6 +230,7 @@ def compare(
         options = RunOptions(
             workers=workers,
             lanes=lanes,
+            cluster=cluster,
             device=device,
             plugins=files,
             add=True,

@@ -220,7 +220,7 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=6.0, help="mean seconds between two faults")
     parser.add_argument("--seconds", type=float, default=3600.0, help="after which no new round begins")
     parser.add_argument("--one-host", action="store_true", help="no network namespaces")
-    parser.add_argument("--folder", type=Path, default=Path("cluster-faults"))
+    parser.add_argument("--folder", type=Path, default=Path("results/cluster-faults"))
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended
     shutil.rmtree(options.folder, ignore_errors=True)

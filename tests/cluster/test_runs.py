@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from compare_records import differences
 
+import optbench
 from optbench.core.trial import RequestError
 from optbench.execution.options import RunOptions
 from optbench.execution.runner import run_suite
@@ -115,6 +117,50 @@ def test_hostile_plugins_cost_their_own_trials_alone(body: str, status: str, two
     suite = Suite("s", ("sphere_2d",), ("odd", "adam"), seeds=1, passes=10, timing=False, timeout=5)
     odd, adam = run(suite, tmp_path / "out", two_workers, plugins=(str(plugin),))
     assert (odd.status, adam.status) == (status, "spent")
+
+
+def test_what_did_not_happen_is_found_on_a_cluster_too(two_workers: str, tmp_path: Path) -> None:
+    plugin = tmp_path / "lies.py"
+    plugin.write_text(
+        PLUGIN
+        + """
+@dataclass(frozen=True)
+class Lies(Walk):
+    def minimise(self, f):
+        was = f.finish
+        def bent():
+            outcome = was()
+            for curve in outcome.curves: curve[-1]["loss"] = 1e-9
+            return outcome
+        f.finish = bent
+        super().minimise(f)
+"""
+    )
+    suite = Suite("s", ("mlp_iris",), ("walk", "lies"), seeds=1, passes=5, timing=False)
+    honest, lie = run(suite, tmp_path / "out", two_workers, plugins=(str(plugin),))
+    assert honest.status == "spent"
+    assert lie.status == "failed" and str(lie.error).startswith("not reproduced: ")
+
+
+def test_objects_of_a_session_travel(two_workers: str, tmp_path: Path) -> None:
+    class Slower(torch.optim.SGD):
+        def __init__(self, params, lr: float = 0.01) -> None:
+            super().__init__(params, lr / 2)
+
+    def network() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+
+    x = torch.linspace(-1, 1, 80).reshape(40, 2)
+    mine = optbench.problem(network, "mse", (x, x.sum(1, keepdim=True)), name="mine")
+    found = [
+        optbench.compare(mine, [Slower, "sgd[lr=0.005]"], seeds=2, passes=5, cluster=cluster, out=tmp_path / str(k))
+        for k, cluster in enumerate((two_workers, None))
+    ]
+    there, here = (told(one.folder) for one in found)
+    assert len(there) == 4 and {one["status"] for one in there.values()} == {"spent"}
+    assert {key: one["curve"][-1]["loss"] for key, one in there.items()} == {
+        key: one["curve"][-1]["loss"] for key, one in here.items()
+    }
 
 
 def test_no_scheduler_is_one_line_after_the_time_that_was_given(tmp_path: Path) -> None:
