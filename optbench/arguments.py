@@ -56,6 +56,14 @@ WATCH_EXAMPLES = """examples:
   optbench watch rosenbrock_2d --optimizer adam --optimizer pso --optimizer aco_r --optimizer cma_es
   optbench watch mlp_digits --optimizer sgd --optimizer adam --passes 20 --out digits.html --film digits.gif
 """
+ARCHIVE_EXAMPLES = """examples:
+  optbench archive add results/mine --to archive --name my_method --author 'A. Name'
+  optbench archive list archive
+  optbench archive show archive/my_method
+  optbench archive verify archive/my_method --sample 20 --seed 1
+  optbench archive site archive --out site
+  optbench report results/other --against archive/my_method
+"""
 LIST_EXAMPLES = """examples:
   optbench list problems --track supervised
   optbench list optimizers --family swarm
@@ -114,6 +122,7 @@ def parser() -> argparse.ArgumentParser:
     _add_rest(commands)
     _add_watch(commands)
     _add_bridges(commands)
+    _add_archive(commands)
     _Parser.known.update(dict.fromkeys(commands.choices))
     _complete(whole)
     return whole
@@ -290,6 +299,41 @@ def _add_bridges(commands: Any) -> None:
     read = _command(commands, "import", "read what was run elsewhere into a results folder", IMPORT_EXAMPLES)
     read.add_argument("what", metavar="WHAT", help="IOHprofiler's folder, benchopt's .parquet, a table of curves")
     read.add_argument("--out", required=True, metavar="DIR", help="a new results folder")
+
+
+def _add_archive(commands: Any) -> None:
+    archive = _command(commands, "archive", "keep results where others compare with them", ARCHIVE_EXAMPLES)
+    actions = archive.add_subparsers(required=True, dest="action", metavar="action")
+    add = _command(actions, "add", "pack a results folder as a submission")
+    add.add_argument("folder", metavar="DIR", help="a complete results folder")
+    add.add_argument("--to", required=True, metavar="ARCHIVE", help="a folder of submissions; made if need be")
+    add.add_argument("--name", required=True, metavar="N", help="letters, digits, '.', '_' and '-'")
+    add.add_argument("--author", default="", metavar="TEXT")
+    add.add_argument("--note", default="", metavar="TEXT", help="what a reader should know")
+    add.add_argument("--mixed", action="store_true", help="take results of several versions, marked")
+
+    listing = _command(actions, "list", "list the submissions of an archive, each checked")
+    listing.add_argument("archive", metavar="ARCHIVE")
+
+    show = _command(actions, "show", "show what a submission is")
+    show.add_argument("name", metavar="ARCHIVE/NAME", help="a submission, standard or modern")
+    show.add_argument("--json", action="store_true", help="its manifest")
+
+    verify = _command(actions, "verify", "run a sample of a submission's trials again and compare")
+    verify.add_argument("name", metavar="ARCHIVE/NAME", help="a submission, standard or modern")
+    verify.add_argument("--sample", type=_whole_number, default=20, metavar="K", help="trials (default: 20)")
+    verify.add_argument("--seed", type=_whole_number, default=0, metavar="S", help="of the sample (default: 0)")
+    verify.add_argument("--plugin", action="append", default=[], metavar="FILE", help="with its own names; repeatable")
+    verify.add_argument("--trust", action="store_true", help="import whatever modules it names")
+    verify.add_argument("--workers", type=_whole_number, metavar="N", help="processes (default: one a core)")
+    verify.add_argument("--mark", action="store_true", help="write the outcome into its manifest")
+
+    site = _command(actions, "site", "write an archive as web pages that any host serves")
+    site.add_argument("archive", metavar="ARCHIVE")
+    site.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    site.add_argument(
+        "--no-reports", action="store_true", help="leave out each submission's report, which takes seconds"
+    )
 
 
 def _names(kind: str) -> list[str]:

@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "watch": _watch,
         "export": _export,
         "import": _import,
+        "archive": _archive,
     }
     try:
         options = parser().parse_args(given)
@@ -286,6 +287,73 @@ def _watch(options: argparse.Namespace, given: list[str]) -> int:
     except OSError as error:
         raise RequestError(f"cannot write {error.filename or out}: {error.strerror}") from None
     print(f"watch: {out}" + (f" and {options.film}" if options.film else ""))
+    return 0
+
+
+def _archive(options: argparse.Namespace, given: list[str]) -> int:
+    return {
+        "add": _archive_add,
+        "list": _archive_list,
+        "show": _archive_show,
+        "verify": _archive_verify,
+        "site": _archive_site,
+    }[options.action](options)
+
+
+def _archive_add(options: argparse.Namespace) -> int:
+    from optbench.archive.submissions import add
+
+    to = Path(options.to)
+    found = add(Path(options.folder), to, options.name, options.author, options.note, options.mixed)
+    for mark in found["marks"]:
+        print(f"marked: {mark}")
+    packed = sum(one["bytes"] for one in found["files"].values())
+    print(f"{found['trials']} trials in {to / found['name']}, {packed / 1e6:.1f} MB, {found['kind']}")
+    print(f"next: python -m optbench archive verify {to / found['name']} --mark")
+    return 0
+
+
+def _archive_list(options: argparse.Namespace) -> int:
+    from optbench.archive.submissions import entries, line
+
+    found = entries(Path(options.archive))
+    for entry in found:
+        print(line(entry))
+    if not found:
+        print(f"{options.archive} has no submissions")
+    return int(any(entry.manifest is None for entry in found))
+
+
+def _archive_show(options: argparse.Namespace) -> int:
+    from optbench.archive.submissions import find, opened, shown
+
+    found = opened(find(options.name))
+    print(json.dumps(found, indent=1) if options.json else "\n".join(shown(found)))
+    return 0
+
+
+def _archive_verify(options: argparse.Namespace) -> int:
+    from optbench.archive.verifying import verify
+
+    found = verify(
+        options.name,
+        options.sample,
+        options.seed,
+        options.plugin,
+        options.trust,
+        options.workers,
+        lambda text: print(text, flush=True),
+    )
+    print("\n".join(found.sentences))
+    if options.mark:
+        found.mark()
+    return int(not found.holds)
+
+
+def _archive_site(options: argparse.Namespace) -> int:
+    from optbench.archive.site import write
+
+    print(f"site: {write(Path(options.archive), Path(options.out), not options.no_reports)}")
     return 0
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from optbench.core.trial import RequestError
 from optbench.records.files import ENVIRONMENT, SUITE, read_environment, read_records
-from optbench.records.schema import RECORDS, Record
+from optbench.records.schema import RECORDS, Record, clean
 from optbench.records.store import Store
 
 
@@ -62,4 +62,18 @@ def join_environments(environments: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if tuned:
         joined["tuning"] = {**tuned[-1], "competitors": {k: v for one in tuned for k, v in one["competitors"].items()}}
     joined["plan"] = list({trial["key"]: trial for one in environments for trial in one.get("plan", [])}.values())
+    made = [*dict.fromkeys(build for one in environments for build in builds(one))]
+    if len(made) > 1:
+        joined["builds"] = made
     return joined
+
+
+def builds(environment: Mapping[str, Any]) -> list[str]:
+    """What made the results of an environment, "optbench 0.2.0, torch 2.9.1"; several where it joins several."""
+    stated = environment.get("builds")
+    if isinstance(stated, list) and stated:
+        return [*dict.fromkeys(clean(str(one))[:100] for one in stated)]
+    versions = [environment.get("versions") or {}]
+    versions += [one["versions"] for one in environment.get("machines") or [] if one and one.get("versions")]
+    own = environment.get("optbench", "unknown")
+    return [*dict.fromkeys(clean(f"optbench {own}, torch {one.get('torch', 'unknown')}")[:100] for one in versions)]

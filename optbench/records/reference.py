@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pandas as pd
 
 from optbench.core.trial import RequestError
 from optbench.records.files import SUITE, has_results, read_environment
-from optbench.records.merge import join_environments
+from optbench.records.manifest import checked, is_submission
+from optbench.records.merge import builds, join_environments
 from optbench.records.reader import Results, read
 
 PACKAGE = Path(__file__).parents[1]
@@ -23,16 +25,20 @@ BUILT_IN = {
 }
 ENTRANTS = "entrants"  # in the environment of results beside a reference: the labels that are not the reference's
 SAME_PROBLEM = ("dim", "train", "flops_per_pass", "start", "best", "targets", "validation")  # facts that make it up
+SAME_DIGITS = 1e-5  # relative, of measured facts: other machines round differently
 _PROBLEM = re.compile(rb'"problem":\s*("(?:[^"\\]|\\.)*")')
 
 
 def reference(name: str) -> Path:
     """The folder of a reference: "standard" or "modern", which come with the package, or a result folder.
 
-    Raises RequestError where there is none.
+    A submission of an archive, ARCHIVE/NAME, serves as well; its bytes must be those that its manifest states.
+    Raises RequestError where there is none, or where one was changed.
     """
     for folder in (*BUILT_IN.get(name, ()), Path(name)):
-        if folder.is_dir() and has_results(folder):
+        if folder.is_dir() and (has_results(folder) or is_submission(folder)):
+            if is_submission(folder):
+                checked(folder)
             return folder
     raise RequestError(f"no reference {name!r}; there is {' and '.join(BUILT_IN)}, or give a result folder")
 
@@ -51,17 +57,21 @@ def beside(own: Results, name: str) -> Results:
     A trial that both hold counts as one's own. Seconds of the reference are not compared: it ran at another
     time, mostly on another machine. What is left out is noted. Raises RequestError where nothing is left.
     """
-    stated, theirs = own.environment.get("problems") or {}, read_environment(reference(name)).get("problems") or {}
+    folder = reference(name)
+    others = read_environment(folder)
+    stated, theirs = own.environment.get("problems") or {}, others.get("problems") or {}
     notes = list(own.notes)
+    if (mine_by := builds(own.environment)) != (theirs_by := builds(others)):
+        notes.append(f"{name} was made by {'; '.join(theirs_by)}, these results by {'; '.join(mine_by)}.")
     common = [problem for problem in stated if problem in theirs]
     if missing := [problem for problem in stated if problem not in theirs]:
         notes.append(
             f"Left out, for {name} does not have {'it' if len(missing) == 1 else 'them'}: {', '.join(missing)}."
         )
-    if changed := [problem for problem in common if _differ(stated[problem], theirs[problem])]:
+    if changed := [problem for problem in common if differ(stated[problem], theirs[problem])]:
         notes.append(f"Left out, for the data, the targets or the network changed since {name}: {', '.join(changed)}.")
     common = [problem for problem in common if problem not in changed]
-    other = _read(reference(name), common)
+    other = _read(folder, common)
     budgets = dict(zip(other.trials["problem"], other.trials["budget"], strict=True))
     mine = own.trials[own.trials["problem"].isin(common)]
     same = mine["budget"] == mine["problem"].map(budgets)
@@ -98,8 +108,17 @@ def _read(folder: Path, problems: Sequence[str]) -> Results:
     return read(folder, of_problems)
 
 
-def _differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return any(one.get(key) != other.get(key) for key in SAME_PROBLEM)
+def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the facts of a problem on two sides are those of two problems; last digits are rounding, not facts."""
+    return any(not _alike(one.get(key), other.get(key)) for key in SAME_PROBLEM)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_alike(value, other[key]) for key, value in one.items())
+    if isinstance(one, float) and isinstance(other, float | int):
+        return math.isclose(one, other, rel_tol=SAME_DIGITS) or (math.isnan(one) and math.isnan(other))
+    return bool(one == other)
 
 
 def _joined(

@@ -59,7 +59,7 @@ def script() -> ModuleType:
 
 def test_packed_results_make_the_same_report(tmp_path: Path) -> None:
     make(tmp_path / "whole", {"a": Runner(fails=(0,)), "b": Runner(rate=1.0), "c": Runner(refuses=("bowl",))})
-    script().pack(tmp_path / "whole", tmp_path / "packed")
+    script().keep(tmp_path / "whole", tmp_path / "packed")
     assert not (tmp_path / "packed" / RECORDS).exists()
     one, other = read(tmp_path / "whole"), read(tmp_path / "packed")
     assert other.notes == [] and one.trials.equals(other.trials)
@@ -69,9 +69,9 @@ def test_packed_results_make_the_same_report(tmp_path: Path) -> None:
     assert (tmp_path / "packed" / "figures" / "scores.png").exists()
     write([tmp_path / "packed"], tmp_path / "report")
     assert "Of 30 planned trials" in (tmp_path / "report" / "report.md").read_text()
-    with pytest.raises(SystemExit, match="is not complete"):
+    with pytest.raises(RequestError, match="is not complete: 7 of 10 planned"):
         make(tmp_path / "part", {"a": Runner()}, keep=3)
-        script().pack(tmp_path / "part", tmp_path / "out")
+        script().keep(tmp_path / "part", tmp_path / "out")
 
 
 def test_a_damaged_pack_is_refused_in_one_line(tmp_path: Path) -> None:
