@@ -11,7 +11,7 @@ import pytest
 from headline_table import headline
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
-KEPT = {"records.jsonl.xz", "environment.json", "suite.toml", "headline.csv"}
+KEPT = {"records.jsonl.xz", "environment.json", "suite.toml", "manifest.json", "headline.csv"}
 PICTURES = {"figures/scores.png", "figures/summary.png", "figures/ranks.png"}
 
 
