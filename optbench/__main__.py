@@ -102,6 +102,9 @@ def command() -> int:
 def _main() -> int:
     from optbench.cli import main
 
+    for stream in (sys.stdout, sys.stderr):  # names of files, and words, that the terminal's encoding lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     return main()
 
 

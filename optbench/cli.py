@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -41,17 +43,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         options = parser().parse_args(given)
-        return commands[options.command](options, given)
+        code = commands[options.command](options, given)
+        if sys.stdout:
+            sys.stdout.flush()
+        return code
     except RequestError as error:
-        print(f"optbench: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
+        return _refused(str(error))
+    except BrokenPipeError:  # whoever reads what is printed has enough
+        _print_no_more()
         return 0
+    except OSError as error:  # a disk, or the file that output goes to
+        return _refused(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
     except (MemoryError, ImportError, RuntimeError) as error:
         if not _is_memory(error):
             raise
-        print("optbench: no memory is left; what has ended is kept, the same command goes on", file=sys.stderr)
-        return 2
+        return _refused("no memory is left; what has ended is kept, the same command goes on")
+
+
+def _refused(reason: str) -> int:
+    """Exit code 2, told in one line; errors may go to a disk that is full."""
+    with contextlib.suppress(OSError):
+        print(f"optbench: {reason}", file=sys.stderr, flush=True)
+    _print_no_more()
+    return 2
+
+
+def _print_no_more() -> None:
+    """What is still to be printed would fail again in the interpreter's end, with a traceback."""
+    for stream in (one for one in (sys.stdout, sys.stderr) if one):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _is_memory(error: Exception) -> bool:
@@ -132,11 +158,9 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
     try:
         records = run_suite(suite, folder, how, print if how.verbosity >= 0 else lambda line: None)
     except ExecutorError as error:
-        print(f"optbench: {error}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     except OSError as error:  # the folder or its disk, while a run uses it
-        print(f"optbench: {error.strerror or error}; what has ended is kept, the same command goes on", file=sys.stderr)
-        return 2
+        return _refused(f"{error.strerror or error}; what has ended is kept, the same command goes on")
     _say_at_once("writing the report ...", options)
     _write_report([folder], None, against=options.against)
     if not any(record.status in SUCCEEDED for record in records):

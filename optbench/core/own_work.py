@@ -50,6 +50,7 @@ FREE = """
     ones eye ones_like new_full full full_like fill fill_ zero_ arange scalar_tensor copy_ clone _to_copy contiguous
     stack cat repeat index index_select gather scatter index_put index_put_ _local_scalar_dense
 """  # they move or make numbers and compute none
+FRESH = ("lift_fresh", "lift_fresh_copy")  # what `torch.tensor` ends with: the memory that it is given is new
 _FREE = frozenset(FREE.split())
 
 
@@ -197,8 +198,11 @@ class _Watch(TorchDispatchMode):
         """held: tensors that were made before and are still there."""
         super().__init__()
         self.flops = 0.0
-        self._made = list(held)
-        self._own = {_storage(tensor) for ref in held if (tensor := ref()) is not None}
+        self._made: list[TensorWeakRef] = []
+        self._at: dict[int, list[TensorWeakRef]] = {}  # where the memory of those begins that are there
+        for ref in held:
+            if (tensor := ref()) is not None:
+                self._take(tensor)
         self.paused = False
 
     def __enter__(self) -> _Watch:
@@ -217,12 +221,21 @@ class _Watch(TorchDispatchMode):
         if self.paused:
             return out
         self.flops += cost_of(func, args, kwargs or {}, out)
-        given = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
+        given: set[int] = set()
+        if func._overloadpacket.__name__ not in FRESH:
+            given = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
         for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor) and ((at := _storage(leaf)) not in given or at in self._own):
-                self._own.add(at)  # new memory, or another view of what the optimizer made
-                self._made.append(TensorWeakRef(leaf))
+            if isinstance(leaf, torch.Tensor) and ((at := _storage(leaf)) not in given or self._is_own(at)):
+                self._take(leaf)  # new memory, or another view of what the optimizer made
         return out
+
+    def _take(self, tensor: torch.Tensor) -> None:
+        self._made.append(TensorWeakRef(tensor))
+        self._at.setdefault(_storage(tensor), []).append(self._made[-1])
+
+    def _is_own(self, at: int) -> bool:
+        """Whether a tensor that is there begins here; one that is gone may have left its place to somebody else's."""
+        return any(ref() is not None for ref in self._at.get(at, ()))
 
     def held(self) -> tuple[list[TensorWeakRef], int]:
         """The tensors that are still there, and the bytes of their memory."""

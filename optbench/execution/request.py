@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,10 @@ DEFAULT_PROBLEMS = (
     "rosenbrock",
     "rastrigin",
 )
+_FILE = re.compile(r"[^\[\](){}+]+\.py(?=\s*:)", re.IGNORECASE)  # a Python file in a spec, wherever it stands in it
+_MODULE = re.compile(r"([A-Za-z_]\w*)(?:\.\w+)*\s*:")  # the package of an import path
+_OWN = {"optbench", "torch"}  # they are imported already
+_INSTALLED = {"site-packages", "dist-packages"}  # folders of what somebody has installed
 MAX_NAME = 60  # characters of a folder that is named after its request
 
 
@@ -92,16 +97,26 @@ class Request:
         return _joined(self.problems) or "default_problems"
 
     def _refuse_code(self, suite: Suite) -> None:
-        """Raises RequestError where the suite's own text, and not the request, names a Python file: it would run it."""
+        """Raises RequestError where the suite's own text, and not the request, names code that came with it.
+
+        That is a Python file, or a module in this folder or the suite's: it would run.
+        """
+        if self.trust:
+            return
         given = {Path(file).resolve() for file in self.files}
         names = () if self.problems else suite.problems
         names += () if self.optimizers else suite.optimizers
-        for text in () if self.trust else names:
-            file = text.partition("[")[0].rpartition(":")[0].strip()
-            if file.lower().endswith(".py") and Path(file).resolve() not in given:
+        for file in (one.strip() for text in names for one in _FILE.findall(text)):
+            if Path(file).resolve() not in given:
                 raise RequestError(
                     f"suite {suite.name} names the Python file {file}, which would run: give it as --plugin {file}, "
                     "or --trust the suite"
+                )
+        near = [Path.cwd(), *([Path(self.suite).resolve().parent] if self.suite else [])]
+        for module in dict.fromkeys(one for text in names for one in _MODULE.findall(text)):
+            if file := _file_of(module, near):
+                raise RequestError(
+                    f"suite {suite.name} names the module {module}, {file}, which would run: --trust the suite"
                 )
 
     def _own(self) -> Suite:
@@ -132,6 +147,21 @@ class Request:
             budgets = {name: value for name, value in suite.budgets.items() if name in self.problems}
             suite = replace(suite, problems=tuple(self.problems), budgets=budgets)
         return replace(suite, optimizers=tuple(self.optimizers)) if self.optimizers else suite
+
+
+def _file_of(module: str, folders: Sequence[Path]) -> Path | None:
+    """The file that an import would run, where it lies in one of these folders and is not installed; else None."""
+    if module in _OWN:
+        return None
+    try:
+        found = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
+    for place in (Path(place).resolve() for place in places if place and place not in ("built-in", "frozen")):
+        if any(place.is_relative_to(folder) for folder in folders) and not _INSTALLED & {*place.parts}:
+            return place
+    return None
 
 
 def _joined(specs: Sequence[str]) -> str:

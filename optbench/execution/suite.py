@@ -94,6 +94,8 @@ def read_suite(name: str) -> Suite:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"suite {path}: {error}") from None
+    except RecursionError:
+        raise RequestError(f"suite {path}: tables or lists within each other without end") from None
     return _checked(path, text, data)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from optbench.core.trial import RequestError
 from optbench.records.environment import wrong_part
-from optbench.records.schema import RECORDS, Record, RecordError, lines, read_line
+from optbench.records.schema import RECORDS, Record, RecordError, clean, lines, read_line
 
 ENVIRONMENT, SUITE, REJECTED = "environment.json", "suite.toml", "rejected.jsonl"
 
@@ -62,7 +62,10 @@ def read_environment(folder: Path) -> dict[str, Any]:
     """What environment.json says; {} where there is none. Raises BrokenEnvironmentError where it cannot be read."""
     path = folder / ENVIRONMENT
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+        if "\\ud" in text.lower():  # perhaps half a character: of a file's name that is no text, in the command
+            found = _cleaned(found)
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as error:
@@ -73,6 +76,15 @@ def read_environment(folder: Path) -> dict[str, Any]:
         raise BrokenEnvironmentError(f"{path}: {wrong}")
     checked: dict[str, Any] = found
     return checked
+
+
+def _cleaned(value: Any) -> Any:
+    """The same with text that any file takes."""
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(item) for item in value]
+    return clean(value) if isinstance(value, str) else value
 
 
 def has_results(folder: Path) -> bool:

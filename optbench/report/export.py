@@ -80,9 +80,10 @@ def tidy(folder: Path, trials: pd.DataFrame, points: pd.DataFrame) -> str:
     """trials.parquet, points.parquet and benchopt.parquet; returns where the points are, or what is missing."""
     if importlib.util.find_spec("pyarrow") is None:
         return "records.jsonl (Parquet files need pyarrow: pip install pyarrow)"
-    flat_trials(trials).to_parquet(folder / "trials.parquet", index=False)
-    points.to_parquet(folder / "points.parquet", index=False)
-    points.rename(columns=BENCHOPT)[list(BENCHOPT.values())].to_parquet(folder / "benchopt.parquet", index=False)
+    named = points.rename(columns=BENCHOPT)[list(BENCHOPT.values())]
+    for name, table in {"trials": flat_trials(trials), "points": points, "benchopt": named}.items():
+        with (folder / f"{name}.parquet").open("wb") as file:  # Arrow takes no path that is no UTF-8
+            table.to_parquet(file, index=False)
     return "tables/points.parquet"
 
 

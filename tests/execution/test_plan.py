@@ -68,6 +68,7 @@ def test_built_in_suites_are_sound_and_write_themselves_back(name: str, tmp_path
         (GOOD + "[budgets]\nspere = 3\n", r"line 4: a budget for 'spere'"),
         (GOOD + '[budgets]\nsphere = "3"\n', r"line 4: the budget of 'sphere' is '3'"),
         ("problems = 3\n", r"line 1: problems is a int"),
+        (f"problems = {'[' * 3000}{']' * 3000}\n", "tables or lists within each other without end"),
         (GOOD + '[groups]\ng = ["sphere"]\n', r"line 4: the group 'g' must list two problems or more"),
         (GOOD + '[groups]\ng = ["sphere", "ackley"]\n', r"line 4: 'ackley' of the group 'g' is none of the suite's"),
         (GOOD + '[groups]\ng = ["sphere", "sphere"]\n', r"line 4: 'sphere' is in the groups 'g' and 'g'"),

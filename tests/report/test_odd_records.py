@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +174,68 @@ def test_a_suite_that_names_a_python_file_runs_nothing_unless_it_is_trusted(tmp_
         Request("suite.toml", trust=True).resolved_suite() == Request("suite.toml", files=["evil.py"]).resolved_suite()
     )
     assert Request("suite.toml", optimizers=["adam"]).resolved_suite().optimizers == ("adam",)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "adamw[lr=0.1] + {folder}/evil.py:E",
+        "{folder}/evil.py:E + torch.optim:SGD",
+        "adamw[lr=0.1] + evil:E",
+        "evil:E",
+        "evils.inner:E[lr=0.1]",
+    ],
+)
+def test_code_that_came_with_a_suite_is_refused_wherever_a_spec_names_it(optimizer: str, tmp_path, monkeypatch) -> None:
+    """A combination names several; a module in the folder is code as a file is."""
+    from optbench.execution.request import Request
+
+    (tmp_path / "evils").mkdir()
+    for name in ("evil.py", "evils/__init__.py", "evils/inner.py"):
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass E: pass\n")
+    named = optimizer.format(folder=tmp_path)
+    (tmp_path / "suite.toml").write_text(f'problems = ["sphere_2d"]\noptimizers = ["{named}"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RequestError, match="which would run"):
+        Request("suite.toml").resolved_suite()
+    assert Request("suite.toml", trust=True).resolved_suite().optimizers == (named,)
+    assert Request("suite.toml", optimizers=["torch.optim:SGD"]).resolved_suite()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_installed_modules_are_no_code_that_came_with_a_suite(tmp_path, monkeypatch) -> None:
+    from optbench.execution.request import Request
+
+    (tmp_path / "suite.toml").write_text(
+        'problems = ["sphere_2d"]\noptimizers = ["scipy.stats:norm", "torch.optim:SGD"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    assert Request("suite.toml").resolved_suite()
+
+
+def test_a_folder_whose_name_is_no_text_has_its_report(tmp_path: Path) -> None:
+    """As a locale that is not UTF-8 leaves names of files, and their commands in environment.json."""
+    folder = tmp_path / os.fsdecode(b"o\xff\xe9")
+    folder.mkdir()
+    second = Record(**{**vars(GOOD), "key": "l", "seed": 1})
+    (folder / RECORDS).write_text(GOOD.line() + "\n" + second.line() + "\n")
+    (folder / "environment.json").write_text(json.dumps({"suite": "o\udcff", "command": f"run --out {folder}"}))
+    for folders in ([folder], [folder, folder]):
+        written = write(folders, tmp_path / "report")
+        assert written.html.read_text(encoding="utf-8").rstrip().endswith("</html>")
+    write([folder])
+    if importlib.util.find_spec("pyarrow"):
+        assert (folder / "tables" / "trials.parquet").stat().st_size > 0
+
+
+def test_a_disk_that_is_full_where_output_goes_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    for words in (["list"], ["list", "--json"], ["merge", "a", "--out", "b"]):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "optbench", *words]
+            ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
+            silent = subprocess.run(command, stdout=full, stderr=full, timeout=60)
+            assert silent.returncode == 2

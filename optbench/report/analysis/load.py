@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.records.reader import Results
+from optbench.records.schema import clean
 from optbench.report.analysis import timings
 from optbench.report.analysis.budget import SECONDS, add_goal, goal_question, in_unit, unit_of
 from optbench.report.analysis.final_points import RETURNED
@@ -104,7 +105,7 @@ def _tuned(environment: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, st
 
 def _names(folders: Sequence[Results]) -> list[str]:
     """Short folder names, made unique."""
-    names = [results.folder.resolve().name for results in folders]
+    names = [clean(results.folder.resolve().name) for results in folders]
     if len(set(names)) == len(names):
         return names
     return [f"{chr(ord('A') + k)}:{name}" for k, name in enumerate(names)]
