@@ -33,7 +33,7 @@ class Loss:
 
 def accuracy(scores: Tensor, labels: Tensor) -> Tensor:
     """Share of the samples whose largest score (N, C) is their label's (N,)."""
-    return (scores.argmax(-1) == labels).double().mean()
+    return (scores.max(-1).indices == labels).double().mean()
 
 
 def logit_accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -33,5 +33,9 @@ def widest_activation(forward: Callable[[], object]) -> int:
 
 def block_size(networks: int, widest: int) -> int:
     """Networks in each of several blocks of nearly equal size. widest: numbers in one network's widest activation."""
-    most = max(1, MAX_CACHED // widest)
+    return even(networks, max(1, MAX_CACHED // widest))
+
+
+def even(networks: int, most: int) -> int:
+    """The size of blocks of at most `most`, as few and as equal as they can be."""
     return math.ceil(networks / math.ceil(networks / most))

@@ -53,9 +53,12 @@ class BatchedModel:
         self._state = self._of_lanes([dict(net.named_buffers()) for net in [first, *others]]) if others else {}
         labels = known_labels(splits(problem, device).train)
         self._population = Population(self._loss, labels, eager)
-        self._gradients = Gradients(self._loss, labels, steps >= MIN_STEPS and not eager, self._loss_and_state)
+        compiles = steps >= MIN_STEPS and not eager
+        self._gradients = Gradients(self._loss, labels, compiles, self._loss_and_state)
         self._draws: dict[int, list[Draw]] = {}  # what a forward on so many samples draws
-        self._scorer = Scorer(problem, fresh(problem, seeds[0])[0].to(device), self._stand_in)
+        self._scorer = Scorer(
+            problem, fresh(problem, seeds[0])[0].to(device), self._stand_in, steps >= MIN_STEPS and not eager
+        )
 
     def _of_lanes(self, buffers: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """{name: (B, ...)} of the buffers that training changes."""

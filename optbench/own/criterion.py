@@ -47,7 +47,7 @@ def accuracy(outputs: Any, target: Tensor) -> Tensor:
     """Share of the labels that have the largest score, those that are -100 (padding) left out."""
     scores, labels = _scores(outputs, target)
     counted = labels != -100
-    right = (scores.argmax(1) == labels) & counted
+    right = (scores.max(1).indices == labels) & counted
     return right.double().sum() / counted.sum().clamp(min=1)
 
 
