@@ -189,7 +189,7 @@ def _loss_of(problem: Problem, module: nn.Module) -> Callable[..., tuple[Tensor,
 
 @contextmanager
 def _own_stream() -> Iterator[None]:
-    """torch's global random state, seeded inside and put back afterwards."""
-    with torch.random.fork_rng(devices=[]):
+    """torch's global random state, seeded inside and put back afterwards; gradients are on, whoever asks."""
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         yield

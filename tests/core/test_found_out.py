@@ -145,3 +145,14 @@ def test_one_lane_with_batch_normalisation_is_a_bare_loop() -> None:
         theirs.step()
     net.eval()
     assert f.finish().curves[0][-1]["loss"] == problem.loss(net, batch).item()
+
+
+def test_it_is_found_out_where_gradients_are_off_too() -> None:
+    """A problem may be asked for the first time while it is scored, where nothing records gradients."""
+
+    @dataclass(frozen=True)
+    class Asked(Bare):
+        kind: str = "plain"
+
+    with torch.no_grad():
+        assert Asked(loss_is="own").vmaps
