@@ -179,6 +179,7 @@ def _add_run(commands: Any) -> None:
     )
     run.add_argument("--pinned", action="store_true", help="lone runs one a core, each on its own; they disturb others")
     run.add_argument("--lanes", type=_lanes, metavar="N", help="trials in one program (default: auto, as many as pay)")
+    run.add_argument("--precision", choices=("float32", "bf16"), help="of evaluations; scores stay in float32")
     run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
     run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
     run.add_argument("--trust", action="store_true", help="run Python files that the suite file itself names")

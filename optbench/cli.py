@@ -141,6 +141,7 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
         tune=options.tune,
         timeout=options.timeout,
         timing=options.timing,
+        precision=options.precision,
         memory=options.memory,
         files=options.plugin,
         trust=options.trust,

@@ -33,6 +33,10 @@ class Model(Protocol):
     def overhead(self) -> float:
         """Seconds that compiling took so far."""
 
+    @property
+    def uncaptured(self) -> str:
+        """Why a step could not become a CUDA graph; empty where it did, or was not to."""
+
     def unflatten(self, row: Tensor) -> dict[str, Tensor]:
         """(D,) -> {parameter name: view in the network's shape}."""
 

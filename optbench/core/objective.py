@@ -366,6 +366,7 @@ class Objective:
                 lowest=self._scoring.lowest,
                 state={name: value.clone() for name, value in self._model.state.items()},
                 charged_own=self._own.charged,
+                uncaptured=self._model.uncaptured,
             )
         return replace(self._outcome, spent=self.spent)  # refused calls are counted after the end
 

@@ -27,6 +27,7 @@ class Outcome:
     state: dict[str, Tensor]  # {buffer: (B, ...)} of what the networks had become beside their parameters
     reached: list[Point | None]  # where a lane had its goal
     charged_own: bool  # the optimizer has stated work of its own
+    uncaptured: str = ""  # why a GPU ran the steps operation by operation
 
 
 class Answer:

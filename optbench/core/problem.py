@@ -22,6 +22,8 @@ Net = Callable[..., Tensor]  # the module, or a functional stand-in that is call
 
 TRACKS = ("function", "supervised", "unsupervised", "reinforcement")
 ORACLES = ("value", "grad", "exact")
+PRECISIONS = ("float32", "bf16")  # of an optimizer's evaluations; bf16: torch's autocast, parameters stay float32
+FULL = PRECISIONS[0]
 TAUS = (0.5, 0.1, 1e-2, 1e-3)
 
 

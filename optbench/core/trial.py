@@ -19,6 +19,7 @@ Setting = int | float | bool | str | None | tuple[Any, ...]
 
 
 _MARKS = re.compile(r"( \+ |[()]|\{[^}]*\})")  # what stands between the names of a combination
+_RATE = re.compile(r"(?<=[\[,])lr=[^,\]]+,?")  # a learning rate among the settings of a label
 _NUMBERED = re.compile(r"\d+\.")  # how a setting of one name in a combination begins
 
 
@@ -58,6 +59,14 @@ class Trial:
     def cell(self) -> tuple[str, str]:
         """(problem, labelled optimizer): what the seeds of one comparison share."""
         return self.problem, self.label
+
+
+def same_work(label: str) -> str:
+    """What a labelled optimizer shares with those that take as long a step: its label without learning rates.
+
+    "adam[lr=0.1]" and "adam[lr=0.01]" give "adam".
+    """
+    return _RATE.sub("", label).replace(",]", "]").replace("[]", "")
 
 
 def spec(name: str, settings: Mapping[str, Any]) -> str:

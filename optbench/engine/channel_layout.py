@@ -63,7 +63,7 @@ def _pool(
 
 
 def _usual(x: Tensor) -> bool:
-    return x.ndim == 4 and not x.is_cuda
+    return x.ndim == 4 and not x.is_cuda and not torch.is_autocast_enabled("cpu")
 
 
 def _pair(value: Any) -> list[int]:

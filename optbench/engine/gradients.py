@@ -16,7 +16,7 @@ from optbench.core.minibatches import take
 from optbench.core.problem import Batch
 from optbench.engine.blocks import MAX_CACHED, block_size, widest_activation
 from optbench.engine.channel_layout import ChannelLayout
-from optbench.engine.compile import compile_step
+from optbench.engine.compile import Uncaptured, compile_step
 from optbench.engine.randomness import Given
 from optbench.engine.sample_layout import SampleLayout
 
@@ -98,6 +98,11 @@ class Gradients:
             for name, values in after.items():
                 state[name][part] = values
         return losses, gradients
+
+    @property
+    def uncaptured(self) -> str:
+        """Why a step could not be captured as a CUDA graph, if one could not."""
+        return next((call.reason for call in self._compiled.values() if isinstance(call, Uncaptured)), "")
 
     @property
     def at_once(self) -> int:

@@ -9,7 +9,7 @@ from optbench.core.goal import Goal
 from optbench.core.meter import Meter
 from optbench.core.minibatches import minibatches
 from optbench.core.objective import Objective
-from optbench.core.problem import Problem
+from optbench.core.problem import FULL, Problem
 from optbench.core.scoring import Point
 from optbench.engine.data import splits
 from optbench.engine.flops import costs
@@ -25,6 +25,7 @@ def metered(
     passes: float,
     *,
     batch: int | None = None,
+    precision: str = FULL,
     device: str = "cpu",
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
@@ -42,6 +43,7 @@ def metered(
     passes: float,
     *,
     batch: int | None = None,
+    precision: str = FULL,
     device: str = "cpu",
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
@@ -59,6 +61,7 @@ def metered(
     passes: float,
     *,
     batch: int | None = None,
+    precision: str = FULL,
     device: str = "cpu",
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
@@ -70,7 +73,8 @@ def metered(
 ) -> Objective:
     """The objective of a lane group.
 
-    seeds: one a lane. passes: the budget. batch: samples of a minibatch; None is the full batch. on_point: called with
+    seeds: one a lane. passes: the budget. batch: samples of a minibatch; None is the full batch. precision: of
+    evaluations, "float32" or "bf16"; scores are in the network's own. on_point: called with
     (lane, curve point) as each point is scored. eager: nothing is compiled. needs: the oracle that the
     optimizer declares, and all that it is answered. time: the
     budget in seconds. goal: what ends a lane. model: the networks of these seeds, where
@@ -79,10 +83,11 @@ def metered(
     cost = costs(problem, batch, device)
     data = splits(problem, device)
     problem.begin()
+    steps = cost.gradients(passes)
     return kind(
         problem,
         seeds,
-        model=model or BatchedModel(problem, tuple(seeds), device, steps=cost.gradients(passes), eager=eager),
+        model=model or BatchedModel(problem, tuple(seeds), device, steps=steps, eager=eager, precision=precision),
         data=data,
         meter=Meter(passes, cost, device, time),
         batches=minibatches(data.train, seeds, batch, device),

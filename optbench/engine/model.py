@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
 from optbench.core.found_out import changing_buffers
 from optbench.core.minibatches import take
-from optbench.core.problem import Batch, Net, Problem, Splits, fresh
+from optbench.core.problem import FULL, Batch, Net, Problem, Splits, fresh
 from optbench.engine import flops
 from optbench.engine.data import splits
 from optbench.engine.gradients import MIN_STEPS, Gradients
@@ -35,10 +36,20 @@ class BatchedModel:
     """
 
     def __init__(
-        self, problem: Problem, seeds: tuple[int, ...], device: str, *, steps: int = 0, eager: bool = False
+        self,
+        problem: Problem,
+        seeds: tuple[int, ...],
+        device: str,
+        *,
+        steps: int = 0,
+        eager: bool = False,
+        precision: str = FULL,
     ) -> None:
-        """seeds: one a lane. steps: gradients that will be asked for, at most. eager: nothing is compiled."""
-        self.problem = problem
+        """seeds: one a lane. steps: gradients that will be asked for, at most. eager: nothing is compiled.
+
+        precision: "float32", or "bf16" for evaluations under torch's autocast; scores are in the network's own.
+        """
+        self.problem, self._precision = problem, precision
         first, *others = [fresh(problem, seed)[0] for seed in seeds]
         self.module: nn.Module = first.to(device)
         self.leaves = list(self.module.parameters())  # kept: walking the module costs more than a small step
@@ -73,6 +84,11 @@ class BatchedModel:
     def overhead(self) -> float:
         """Seconds that compiling took so far."""
         return self._gradients.overhead
+
+    @property
+    def uncaptured(self) -> str:
+        """Why a step runs operation by operation on a GPU that could not capture it; empty where there is no reason."""
+        return self._gradients.uncaptured
 
     @property
     def at_once(self) -> dict[str, int]:
@@ -148,7 +164,7 @@ class BatchedModel:
     def plain(self, point: Tensor, batch: Batch) -> Tensor:
         """The loss at one (D,) point through the plain module."""
         self.matrix[0].copy_(point)
-        return self.problem.loss(self.module, batch)
+        return self._evaluated(self.module, batch)
 
     # Gradients
 
@@ -181,20 +197,20 @@ class BatchedModel:
         for p in self.leaves:
             p.grad = None
         with torch.enable_grad(), self._noise(0, step):
-            loss = self.problem.loss(self.module, batch)
+            loss = self._evaluated(self.module, batch)
             loss.backward()
         return loss.detach()
 
     def graph(self, batch: Batch, step: int = 0) -> tuple[Tensor, list[Tensor | None]]:
         """The loss of the plain module and its gradients, in the order of `leaves`, both with their graphs."""
         with torch.enable_grad(), self._noise(0, step):
-            loss = self.problem.loss(self.module, batch)
+            loss = self._evaluated(self.module, batch)
             return loss, list(torch.autograd.grad(loss, self.leaves, create_graph=True, allow_unused=True))
 
     def loss(self, batch: Batch, step: int = 0) -> Tensor:
         """The loss of the plain module with its graph."""
         with torch.enable_grad(), self._noise(0, step):
-            return self.problem.loss(self.module, batch)
+            return self._evaluated(self.module, batch)
 
     def product_flops(self, samples: int) -> int:
         """FLOPs of a Hessian-vector product on so many samples, beyond the gradient's."""
@@ -235,11 +251,18 @@ class BatchedModel:
             yield
 
     def _loss(self, row: Tensor, batch: Batch) -> Tensor:
-        return self.problem.loss(self._stand_in(row, self.module), batch)
+        return self._evaluated(self._stand_in(row, self.module), batch)
 
     def _loss_and_state(self, row: Tensor, state: dict[str, Tensor], batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         after = {name: value.clone() for name, value in state.items()}  # a forward changes them in place
-        return self.problem.loss(self._stand_in(row, self.module, after), batch), after
+        return self._evaluated(self._stand_in(row, self.module, after), batch), after
+
+    def _evaluated(self, net: Net, batch: Batch) -> Tensor:
+        """The loss as the optimizer sees it."""
+        if self._precision == FULL:
+            return self.problem.loss(net, batch)
+        with torch.autocast(self._device, torch.bfloat16, cache_enabled=False):  # a cache would keep one lane's weights
+            return self.problem.loss(InFloat32(net), batch).to(self.problem.dtype)
 
     def _stand_in(self, row: Tensor, module: nn.Module, state: Mapping[str, Tensor] = MappingProxyType({})) -> Net:
         """The module with the row's parameters and these buffers, callable just like it."""
@@ -249,6 +272,23 @@ class BatchedModel:
             return functional_call(module, tensors, args, kwargs)
 
         return net
+
+
+class InFloat32:
+    """A network whose outputs are float32 whatever it computes in: a loss is no place to round."""
+
+    def __init__(self, net: Net) -> None:
+        self._net = net
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return tree_map(_in_float32, self._net(*args, **kwargs))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._net, name)
+
+
+def _in_float32(x: Any) -> Any:
+    return x.float() if isinstance(x, Tensor) and x.dtype == torch.bfloat16 else x
 
 
 def _flatten(module: nn.Module) -> Tensor:

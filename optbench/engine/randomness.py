@@ -108,7 +108,7 @@ class Given(TorchFunctionMode):
         if not _drawn(func, args, kwargs):
             return func(*args, **kwargs)
         numbers = next(self._left)
-        return args[0] * numbers if func in _DROPOUTS else numbers
+        return args[0] * numbers.to(args[0].dtype) if func in _DROPOUTS else numbers
 
 
 def _drawn(func: Any, args: Any, kwargs: Any) -> Draw | None:

@@ -61,8 +61,11 @@ class SampleLayout(TorchFunctionMode):
         likely = F.log_softmax(scores.mT, 0)
         if any(target is known for known in self._labels):
             return -likely.gather(0, target[None]).mean()
-        counted = (target != _IGNORED).to(scores.dtype)
-        return -(likely.gather(0, target.clamp(min=0)[None])[0] @ (counted / counted.sum()))
+        counted = (target != _IGNORED).to(likely.dtype)
+        right, weights = likely.gather(0, target.clamp(min=0)[None])[0], counted / counted.sum()
+        if torch.is_autocast_enabled(scores.device.type):  # where a product would be rounded
+            return -(right * weights).sum()
+        return -(right @ weights)
 
 
 def _is_table(tensor: Tensor) -> bool:

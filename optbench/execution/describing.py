@@ -88,6 +88,7 @@ def _optimizer(catalog: Catalog, name: str, hyper: Mapping[str, Any]) -> dict[st
         "needs": built.needs,
         "lanes": built.lanes,
         "batch": built.batch,
+        "precision": built.precision,
         "together": hasattr(built.optimizer, "together"),
     }
 

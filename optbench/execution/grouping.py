@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 
 from optbench.core.problem import dimension
-from optbench.core.trial import Trial
+from optbench.core.trial import Trial, same_work
 from optbench.execution.memory import footprint
 from optbench.execution.task import LaneGroup, Outcome, Task
 from optbench.execution.width import worthwhile
@@ -24,11 +24,11 @@ _RETRIED = ("failed", "timeout", "killed")  # statuses that a whole group may sh
 def timed_tasks(tasks: Sequence[Task], runs: int = 1) -> list[Task]:
     """The tasks that are run alone for their clock: the first seeds of every problem and competitor, one setting each.
 
-    runs: how many of them.
+    Settings that differ in the learning rate alone do the same work, so one of them is timed. runs: how many of them.
     """
     firsts: dict[Hashable, list[Task]] = {}
     for task in tasks:
-        found = firsts.setdefault((task.trial.problem, task.competitor), [])
+        found = firsts.setdefault((task.trial.problem, same_work(task.competitor)), [])
         if len(found) < runs and (not found or found[0].trial.hyper == task.trial.hyper):
             found.append(task)
     return [task for found in firsts.values() for task in found]
@@ -74,7 +74,7 @@ def _may_share(same: Sequence[Task]) -> bool:
 def _common(task: Task) -> Hashable:
     """What the trials of one lane group have in common."""
     if hasattr(task.built.optimizer, "together"):
-        return replace(task.trial, seed=0, hyper=()), task.built.batch
+        return replace(task.trial, seed=0, hyper=()), task.built.batch, task.built.precision
     return replace(task.trial, seed=0), task.built.batch
 
 

@@ -103,6 +103,9 @@ def run_group(
             reason := inconsistency(outcome, lane, cost, first.passes, elapsed, built.needs)
         ):
             record.status, record.error, record.certificate = "failed", f"inconsistent: {reason}", None
+        if outcome.uncaptured:
+            said = f"its step ran without a CUDA graph: {outcome.uncaptured}"
+            record.note = f"{record.note}; {said}" if record.note else said
         record.lanes, record.peak_bytes = len(trials), memory.peak()
         record.warmup_seconds = warmup + outcome.spent.warmup
         record.alone, record.utilisation, record.joules = alone, utilisation, joules
@@ -143,6 +146,7 @@ def objective(
         [trial.seed for trial in trials],
         passes,
         batch=batch_size(built, problem),
+        precision=built.precision,
         device=trials[0].device,
         on_point=on_point,
         eager=eager,

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
+import torch
 
-from optbench.core.problem import ORACLES, TRACKS, Problem
+from optbench.core.problem import ORACLES, PRECISIONS, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
 from optbench.execution import describing
 from optbench.execution.environment import problem_facts
@@ -42,6 +43,7 @@ class StatedProblem(Problem):
 
     track = ""
     vmaps = False
+    dtype = torch.float32  # as far as a plan needs to know: who runs it looks
 
     def __init__(self, text: str, said: Mapping[str, Any]) -> None:
         """said: what a child says of it. Raises RequestError for what cannot be."""
@@ -112,11 +114,13 @@ class LearnedCatalog(Catalog):
         if self._is_own(*self._optimizer_paths(name)):
             return super().optimizer(name, hyper)
         said = self._asked((), (name,), ask="optimizer", name=name, hyper=dict(hyper))
-        needs, batch = said.get("needs"), said.get("batch")
+        needs, batch, precision = said.get("needs"), said.get("batch"), said.get("precision")
         if needs not in ORACLES or not (batch in (None, "full") or (type(batch) is int and batch > 0)):
             raise RequestError(f"{spec(name, hyper)}: what it says of its oracle or minibatch makes no sense")
+        if precision not in PRECISIONS:
+            raise RequestError(f"{spec(name, hyper)}: what it says of its precision makes no sense")
         kind = StatedTogether if said.get("together") is True else StatedOptimizer
-        return Built(kind(needs), needs, said.get("lanes") is True, batch)  # type: ignore[arg-type]
+        return Built(kind(needs), needs, said.get("lanes") is True, batch, precision)  # type: ignore[arg-type]
 
     def space(self, name: str) -> Space:
         if self._is_own(*self._optimizer_paths(name)):

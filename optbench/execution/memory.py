@@ -97,7 +97,8 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
     steps = costs(problem, batch, first.device).gradients(passes)
     base = BASE + (COMPILED if built.needs == "grad" and steps >= MIN_STEPS else 0)
     with torch.random.fork_rng(), Live() as live:
-        model = _Watched(problem, seeds, first.device, live)  # no steps to compile for: that is not what is to be seen
+        # No steps to compile for: that is not what is to be seen.
+        model = _Watched(problem, seeds, first.device, built.precision, live)
         f = metered(problem, seeds, passes, batch=batch, device=first.device, model=model)
         live.peak, model.peaks = live.now, {}
         train(for_lanes(pair, built, catalog), f, first.seed)
@@ -109,8 +110,8 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
 class _Watched(BatchedModel):
     """A batched model that notes what its work takes, and ends the run once no more memory is kept between steps."""
 
-    def __init__(self, problem: Problem, seeds: tuple[int, ...], device: str, live: Live) -> None:
-        super().__init__(problem, seeds, device)
+    def __init__(self, problem: Problem, seeds: tuple[int, ...], device: str, precision: str, live: Live) -> None:
+        super().__init__(problem, seeds, device, precision=precision)
         self.peaks: dict[str, int] = {}  # most bytes inside a call, by the name of the call
         self._live, self._most, self._calls, self._steady = live, 0, 0, 0
 

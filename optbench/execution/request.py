@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optbench.core.trial import RequestError
+from optbench.core.trial import RequestError, spec
 from optbench.execution.suite import Suite, read_suite
+from optbench.registry.expressions import is_combination
 from optbench.registry.specs import parse
 
 DEFAULT_SUITE = "quick"
@@ -54,6 +55,7 @@ class Request:
     timeout: float | None = None  # seconds that a trial may take
     memory: float | None = None  # GiB that a worker process may hold
     timing: int | None = None  # trials a cell alone at the end, for their clock
+    precision: str | None = None  # of every optimizer's evaluations
     files: Sequence[str] = ()  # plugin files that are given beside the suite
     trust: bool = False  # a suite file may name Python files of its own
     against: str | None = None  # a reference, whose problems, budgets and seeds are taken
@@ -80,6 +82,8 @@ class Request:
             "timing": None if self.timing is None else int(self.timing),
         }
         suite = replace(suite, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        if self.precision is not None:
+            suite = replace(suite, optimizers=tuple(_at(self.precision, suite.optimizers)))
         budget = {"passes": self.passes, "steps": self.steps, "seconds": self.seconds}
         if any(value is not None for value in budget.values()):
             suite = replace(suite, budgets={}, **budget)  # type: ignore[arg-type]
@@ -162,6 +166,14 @@ def _file_of(module: str, folders: Sequence[Path]) -> Path | None:
         if any(place.is_relative_to(folder) for folder in folders) and not _INSTALLED & {*place.parts}:
             return place
     return None
+
+
+def _at(precision: str, optimizers: Sequence[str]) -> Iterator[str]:
+    """Specs of optimizers with this precision as a setting of each."""
+    for text in optimizers:
+        for name, settings in parse(text):
+            key = "1.precision" if is_combination(name) else "precision"
+            yield spec(name, {key: precision, **settings})
 
 
 def _joined(specs: Sequence[str]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -18,7 +19,8 @@ from optbench.execution import machine
 from optbench.execution.environment import WORKER_THREADS, environment
 from optbench.execution.executor import Executor, execute
 from optbench.execution.grouping import lane_groups, timed_tasks
-from optbench.execution.in_process import InProcessExecutor, fits
+from optbench.execution.in_process import MAX_TRIALS, InProcessExecutor, fits
+from optbench.execution.interference import interference
 from optbench.execution.learned import LearnedCatalog
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan, plan
@@ -84,11 +86,13 @@ def _run_suite(
     if options.pinned:
         machine.own_cores()  # refused at once where there are none to choose
     device = crew.device if crew else machine.device(options.device)
-    options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.timing)
+    options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.lone)
     planned = plan(suite, catalog, device)
     if options.strict_oracles:
         _refuse_unanswered(planned)
     previous = _previous(out, planned, options.add)
+    if not options.pinned and _one_a_core(suite, planned, options):
+        options = replace(options, pinned=True)
     if suite.seconds is not None and options.workers is None:
         options = replace(options, workers=1)  # whoever shares the machine gets less done in a second
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
@@ -105,7 +109,8 @@ def _run_suite(
         if crew and todo:
             crew.prepare(planned.tasks, catalog, options, anew=len(results.records) < there)
 
-        def write_facts() -> None:
+        def write_facts(more: Mapping[str, Any] = MappingProxyType({})) -> None:
+            facts.update(more)
             found = join_environments([facts | (crew.facts() if crew else {}), *previous])
             results.write(ENVIRONMENT, json.dumps(found, indent=1) + "\n")
 
@@ -114,11 +119,25 @@ def _run_suite(
             say(f"{done} of {len(planned.tasks)} trials have their record in {out}; {len(todo)} to run")
         if todo:
             try:
-                _Coordinator(results, catalog, options, workers, say, crew).run(planned, todo)
+                _Coordinator(results, catalog, options, workers, say, crew, write_facts).run(planned, todo)
             finally:
                 if crew:
                     write_facts()
         return [results.records[trial.key] for trial in planned.trials]
+
+
+def _one_a_core(suite: Suite, planned: Plan, options: RunOptions) -> bool:
+    """Whether trials run for their clock on all cores, though nobody asked.
+
+    With a single seed they are all that there is, and one after another they would take as long as there are cores.
+    """
+    alone = suite.timing is None and suite.seeds == 1 and suite.seconds is None and len(planned.tasks) > MAX_TRIALS
+    if not alone or options.cluster is not None or options.device != "cpu" or options.workers == 1:
+        return False
+    try:
+        return len(machine.own_cores()) > 1
+    except RequestError:  # a system that lets no process choose
+        return False
 
 
 def _refuse_unanswered(planned: Plan) -> None:
@@ -188,10 +207,12 @@ class _Coordinator:
         options: RunOptions,
         workers: int,
         say: Say,
-        crew: Crew | None = None,
+        crew: Crew | None,
+        say_more: Callable[[dict[str, Any]], None],
     ) -> None:
+        """say_more: takes what is found out of the machine on the way, for the environment."""
         self._results, self._catalog, self._options = results, catalog, options
-        self._workers, self._say, self._crew = workers, say, crew
+        self._workers, self._say, self._crew, self._say_more = workers, say, crew, say_more
 
     def run(self, planned: Plan, todo: Sequence[Task]) -> None:
         """Most of it in lane groups on all workers, then one trial a cell alone, for its clock."""
@@ -246,7 +267,9 @@ class _Coordinator:
             yield from execute(self._executor(small, min(self._workers, len(groups))), groups)
         single = [_by_itself(task) for task in alone]
         if single and self._options.pinned:
-            cores = machine.own_cores()[: len(single)]
+            cores = machine.own_cores()[: min(len(single), self._workers)]
+            if len(cores) > 1 and (found := interference(cores)) is not None:
+                self._say_more({"interference": round(found, 3)})
             note = f"timed on a core of its own, {len(cores)} at a time"
             executor = self._executor(False, len(cores), cores)
             yield from execute(executor, [replace(group, note=note) for group in single])

@@ -26,7 +26,7 @@ class Suite:
     problems: tuple[str, ...]
     optimizers: tuple[str, ...]
     seeds: int = 5  # seeds 0 to seeds - 1
-    timing: int = 1  # trials a cell that are run by themselves at the end, so that seconds can be compared
+    timing: int | None = None  # trials a cell run by themselves, so that seconds can be compared; None: as `lone` says
     tune: int = 0  # configurations tried of every optimizer with a search space; 0: all run as they come
     passes: float | None = None  # the budget; None: each problem's own
     budgets: dict[str, float] = field(default_factory=dict)  # passes of single problems
@@ -37,6 +37,11 @@ class Suite:
     steps: int | None = None  # the budget as gradient steps on each problem's own minibatch, instead of passes
     seconds: float | None = None  # the budget as seconds of the optimizer's own clock, instead of passes
     until: str = ""  # a loss or metric at which a trial ends: "0.05", "valid_accuracy>=0.97"
+
+    @property
+    def lone(self) -> int:
+        """Trials a cell that are run for their clock: what is asked for, else one."""
+        return 1 if self.timing is None else self.timing
 
     @property
     def budget(self) -> dict[str, Any]:
@@ -145,7 +150,8 @@ def _checked(path: Path, text: str, data: dict[str, Any]) -> Suite:
     data["groups"] = _groups(data.get("groups", {}), data["problems"], at)
     if not 0 <= data.get("tune", 0) <= MAX_CONFIGURATIONS:
         raise RequestError(f"{at('tune')}: {_untunable(data['tune'])}")
-    data["timing"] = int(data.get("timing", 1))  # true is one, false is none
+    if "timing" in data:
+        data["timing"] = int(data["timing"])  # true is one, false is none
     return Suite(name=path.stem, **data)
 
 
@@ -175,7 +181,7 @@ def check_numbers(suite: Suite) -> None:
         raise RequestError(f"seeds = {suite.seeds}, at least 1 is needed")
     if not 0 <= suite.tune <= MAX_CONFIGURATIONS:
         raise RequestError(_untunable(suite.tune))
-    if not 0 <= suite.timing <= suite.seeds:
+    if not 0 <= suite.lone <= suite.seeds:
         raise RequestError(
             f"timing = {suite.timing} with {suite.seeds} seeds: each lone run is the record of a seed, so it must be 0 "
             f"(none) to {suite.seeds}"

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from optbench.core.problem import Problem
+import torch
+
+from optbench.core.problem import FULL, Problem
 from optbench.core.trial import Trial
 from optbench.records.schema import Record
 from optbench.registry.catalog import Built, Catalog, Kind
@@ -50,6 +52,8 @@ class Task:
 def unsupported_reason(built: Built, problem: Problem) -> str | None:
     """Why this optimizer cannot train this problem, as far as the declarations tell; None where it can."""
     if built.needs in problem.gives:
+        if built.precision != FULL and (built.needs == "exact" or problem.dtype != torch.float32):
+            return f"precision={built.precision} is for values and gradients of networks in float32"
         return None
     hint = f"; {problem.instead_of_gradients}" if built.needs == "grad" and problem.instead_of_gradients else ""
     return f"needs {built.needs!r}, the problem gives {', '.join(sorted(problem.gives))}{hint}"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from optbench.core.minibatches import take
-from optbench.core.problem import Problem
+from optbench.core.problem import FULL, Problem
 from optbench.engine.data import splits
 from optbench.engine.flops import flops
 from optbench.engine.gradients import MIN_STEPS
@@ -39,10 +39,10 @@ def worthwhile(problem: Problem, built: Built, passes: float, device: str, trial
         )
     steps = passes * one_pass / sum(flops(problem, size, device))
     try:
-        times = step_times(problem, size, device)
+        times = step_times(problem, size, device, built.precision)
         lane, once = times.lane, 0.0
         if lane > MAX_LANE_SHARE * times.alone and steps >= MIN_STEPS and not eager:
-            lane, once = traced_times(problem, size, device)
+            lane, once = traced_times(problem, size, device, built.precision)
     except Exception:
         return 1
     if lane > MAX_LANE_SHARE * times.alone or trials * steps * (times.alone - lane) < once:
@@ -62,31 +62,31 @@ class Times(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def step_times(problem: Problem, size: int, device: str) -> Times:
+def step_times(problem: Problem, size: int, device: str, precision: str = FULL) -> Times:
     """Untraced. A lane's is the slope between 2 and 12 lanes: bookkeeping, which tracing takes away, does not count."""
     data = splits(problem, device).train
-    plain = BatchedModel(problem, (0,), device)
+    plain = BatchedModel(problem, (0,), device, precision=precision)
     batch = data if size >= len(data[0]) else take(data, torch.arange(size, device=device))
     with torch.random.fork_rng():
         alone = _seconds(lambda: plain.backward(batch), device)
-    narrow, wide = (_seconds(_together(problem, size, device, lanes)[1], device) for lanes in (2, 12))
+    narrow, wide = (_seconds(_together(problem, size, device, lanes, precision)[1], device) for lanes in (2, 12))
     return Times(alone, max(1e-7, (wide - narrow) / 10))
 
 
 @lru_cache(maxsize=256)
-def traced_times(problem: Problem, size: int, device: str) -> tuple[float, float]:
+def traced_times(problem: Problem, size: int, device: str, precision: str = FULL) -> tuple[float, float]:
     """Seconds of a lane's gradient among twelve once it is traced, and seconds that tracing takes."""
-    rows, step = _together(problem, size, device, 12, MIN_STEPS)
+    rows, step = _together(problem, size, device, 12, precision, MIN_STEPS)
     step()
     return _seconds(step, device) / 12, rows.overhead
 
 
 def _together(
-    problem: Problem, size: int, device: str, lanes: int, steps: int = 0
+    problem: Problem, size: int, device: str, lanes: int, precision: str, steps: int = 0
 ) -> tuple[BatchedModel, Callable[[], object]]:
     """So many lanes, and their gradient on minibatches of this size, compiled where so many steps repay it."""
     data = splits(problem, device).train
-    rows = BatchedModel(problem, tuple(range(lanes)), device, steps=steps)
+    rows = BatchedModel(problem, tuple(range(lanes)), device, steps=steps, precision=precision)
     index = None if size >= len(data[0]) else torch.arange(size, device=device).repeat(lanes, 1)
     return rows, lambda: rows.gradients(rows.matrix, data, index)
 

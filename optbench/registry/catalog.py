@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 
 from optbench.core.objective import Objective
-from optbench.core.problem import ORACLES, TRACKS, Problem
+from optbench.core.problem import FULL, ORACLES, PRECISIONS, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
 from optbench.optimizers import ADAPTERS, OPTIMIZERS, Entry, Space
 from optbench.optimizers.gradient.combination import Combination, Part
@@ -54,6 +54,7 @@ class Built(NamedTuple):
     needs: str
     lanes: bool  # axis 0 may be independent trials
     batch: int | str | None  # "full", a size, or None for the problem's own
+    precision: str = FULL  # of its evaluations: "float32" or "bf16"
 
 
 class Catalog:
@@ -112,11 +113,11 @@ class Catalog:
             return self._combination(path, {**given, **{_numbered(key): value for key, value in hyper.items()}}, name)
         cls = self._load(path)
         settings = {**given, **hyper}
-        batch = _batch(settings, spec(name, hyper))
+        batch, precision = _batch(settings, spec(name, hyper)), _precision(settings, spec(name, hyper))
         if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer):
             with self.guarding(cls):
                 adapter = adapt(cls, settings, spec(name, hyper))
-            return Built(adapter, adapter.needs, adapter.lanes, batch)
+            return Built(adapter, adapter.needs, adapter.lanes, batch, precision)
         if not hasattr(cls, "minimise"):
             raise RequestError(f"{path} has no minimise(f) and is no torch.optim.Optimizer")
         if any(kind(getattr(cls, "function", cls.minimise)) for kind in _NOT_RUN_BY_A_CALL):
@@ -135,7 +136,7 @@ class Catalog:
             if batch not in (None, "full"):
                 raise RequestError(f"{spec(name, hyper)}: this method runs on the full batch only")
             batch = "full"
-        return Built(built, needs, bool(getattr(built, "lanes", False)), batch)
+        return Built(built, needs, bool(getattr(built, "lanes", False)), batch, precision)
 
     def _found(self, name: str) -> tuple[str, dict[str, Any]]:
         """The import path or combination of a name, and the settings that the table gives it."""
@@ -156,6 +157,7 @@ class Catalog:
         batches = {batch for one in own if (batch := _batch(one, spec(name, settings))) is not None}
         if len(batches) > 1:
             raise RequestError(f"{spec(name, settings)}: the parts share one minibatch, write batch once")
+        precisions = {_precision(one, spec(name, settings)) for one in own} - {FULL}
 
         shaped: list[tuple[Any, dict[str, Any]]] = []
 
@@ -175,7 +177,7 @@ class Catalog:
 
         parts = tuple(built(one) for one in read(path))
         adapter = Combination(parts, shaping(shaped, spec(name, settings)))
-        return Built(adapter, adapter.needs, adapter.lanes, next(iter(batches), None))
+        return Built(adapter, adapter.needs, adapter.lanes, next(iter(batches), None), next(iter(precisions), FULL))
 
     def space(self, name: str) -> Space:
         """The search space of an optimizer: the table's, else what its class declares as `space`.
@@ -338,6 +340,14 @@ def _batch(settings: dict[str, Any], text: str) -> Any:
     if batch not in (None, "full") and not (type(batch) is int and batch > 0):
         raise RequestError(f"{text}: batch={batch!r} is neither a positive number nor 'full'")
     return batch
+
+
+def _precision(settings: dict[str, Any], text: str) -> str:
+    """Take the precision out of the settings. Raises RequestError."""
+    precision = settings.pop("precision", FULL)
+    if precision not in PRECISIONS:
+        raise RequestError(f"{text}: precision={precision!r} is none of {', '.join(PRECISIONS)}")
+    return str(precision)
 
 
 def _adapted(package: str, name: str) -> type:

@@ -263,7 +263,9 @@ def test_measured_times_are_seconds_of_one_gradient() -> None:
 def test_one_trial_a_cell_is_timed_and_one_an_optimizer_whose_settings_are_tuned() -> None:
     planned = plan(suite(optimizers=("adam[lr=0.1,0.2]", "pso")), CATALOG)
     cells = [task.trial for task in timed_tasks(planned.tasks)]
-    assert [(t.label, t.seed) for t in cells] == [("adam[lr=0.1]", 0), ("adam[lr=0.2]", 0), ("pso", 0)]
+    assert [(t.label, t.seed) for t in cells] == [("adam[lr=0.1]", 0), ("pso", 0)]  # a rate takes no other time
+    others = plan(suite(optimizers=("pso[swarm=9,12]", "adam[lr=0.1,schedule=cosine]", "adam[lr=0.1]")), CATALOG)
+    assert len(timed_tasks(others.tasks)) == 4  # a swarm's size does, and a schedule may
     tuned = plan(suite(optimizers=("adam", "pso[swarm=9]"), tune=3), CATALOG)
     assert [t.trial.optimizer for t in timed_tasks(tuned.tasks)] == ["adam", "pso"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -10,7 +11,7 @@ import pytest
 from helpers.plugins import quiet
 
 from optbench.core.trial import RequestError
-from optbench.execution import machine
+from optbench.execution import interference, machine
 from optbench.execution.options import RunOptions
 from optbench.execution.runner import run_suite
 from optbench.execution.suite import Suite
@@ -58,3 +59,26 @@ def test_pinning_is_refused_where_it_means_nothing(monkeypatch, tmp_path: Path) 
     monkeypatch.setattr(machine.psutil, "Process", lambda: object())
     with pytest.raises(RequestError, match="leave it out"):
         run_suite(Suite("s", ("sphere_2d",), ("adam",)), tmp_path / "out", RunOptions(pinned=True), quiet)
+
+
+@can_pin
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="asks Linux where it runs")
+def test_with_one_seed_trials_run_one_a_core_unless_they_are_asked_to_run_alone(tmp_path: Path, monkeypatch) -> None:
+    """They are all that there is to run; how much they disturb each other is measured and said."""
+    monkeypatch.setattr(machine, "own_cores", lambda: sorted(os.sched_getaffinity(0))[:2] * 2)  # two, on any machine
+    names = ("sphere_2d", "rosenbrock", "line_mse")
+    one = Suite("s", names, ("adam", "pso"), seeds=1, passes=5)
+    records = run_suite(one, tmp_path / "one", RunOptions(workers=2), quiet)
+    assert all(str(record.note).startswith("timed on a core of its own, 2 at a time") for record in records)
+    found = read_environment(tmp_path / "one")
+    assert found["timing"] == "pinned" and 0.3 < found["interference"] < 30
+    for number, other in enumerate((replace(one, timing=1), replace(one, problems=names[:1]))):
+        records = run_suite(other, tmp_path / str(number), RunOptions(workers=2), quiet)
+        assert all(record.alone and record.note is None for record in records)
+        assert "timing" not in read_environment(tmp_path / str(number))
+
+
+@can_pin
+def test_a_process_that_does_not_answer_costs_the_figure_alone(monkeypatch) -> None:
+    monkeypatch.setattr(interference, "MAX_SECONDS", 0.0)
+    assert interference.interference(machine.own_cores()[:1]) is None

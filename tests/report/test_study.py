@@ -102,6 +102,25 @@ def test_seconds_are_taken_from_lone_trials_only(tmp_path: Path) -> None:
     assert Bands(whole, "p", "seconds").grid[-1] == pytest.approx(7.0)
 
 
+def test_a_lone_trial_tells_the_seconds_of_other_learning_rates(tmp_path: Path) -> None:
+    """And of nothing else that differs."""
+    labels = ["a[lr=0.1]", "a[lr=0.2]", "a[beta=0.5,lr=0.1]"]
+    records = make(tmp_path, {label: Runner() for label in labels}, ["p"], seeds=2)
+    lone = next(record for record in records if record.label == labels[0])
+    lone.alone = True
+    for point in lone.curve:
+        point["seconds"] *= 7
+    lone.seconds *= 7
+    (tmp_path / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
+    whole = load_study([read(tmp_path)])
+    found = cells.speeds(whole, whole).set_index("label")
+    assert found["comparable"].to_dict() == {labels[0]: True, labels[1]: True, labels[2]: False}
+    assert found.loc[labels[1], "seconds"] == pytest.approx(7.0)
+    assert Bands(whole, "p", "seconds").grid[-1] == pytest.approx(7.0)
+    costs = cells.costs(whole).set_index("label")
+    assert costs.loc[labels[1], "seconds_comparable"].all() and not costs.loc[labels[2], "seconds_comparable"].any()
+
+
 def test_shared_clocks_are_said(tmp_path: Path) -> None:
     whole = made(tmp_path, {"a": Runner()}, ["p"])
     assert not cells.speeds(whole, whole)["comparable"].any()

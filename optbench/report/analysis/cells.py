@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optbench.core.trial import same_work
 from optbench.report.analysis import timings
 from optbench.report.analysis.final_points import BEST
 from optbench.report.analysis.statistics import Interval, cell_median, expected_cost, median_interval
@@ -106,7 +107,7 @@ def speeds(study: Study, settings: Study) -> pd.DataFrame:
     names += ["utilisation", "joules", "own_flops", "own_seconds"]
     data = {name: settings.trials[name].to_numpy(dtype=float) for name in names}
     device, folder, lone = (settings.trials[name].to_numpy() for name in ("device", "folder", "alone"))
-    tried = {**settings.cells, **timings.groups(settings.trials)}
+    tried, same = {**settings.cells, **timings.groups(settings.trials)}, timings.alike(settings.trials)
     environments = zip(study.names, study.environments, strict=True)
     ceilings = {name: environment.get("ceiling_flops_per_second") or {} for name, environment in environments}
     rows = []
@@ -118,8 +119,12 @@ def speeds(study: Study, settings: Study) -> pd.DataFrame:
             ran = cell[data["seconds"][cell] > 0]
             if not len(ran):
                 continue
-            alone = bool(lone[ran].any())
-            used = ran[lone[ran]] if alone else ran
+            timed = ran[lone[ran]]
+            if not len(timed):  # perhaps another learning rate was: its steps are the same work
+                others = same.get((problem, same_work(label)), cell)
+                timed = others[lone[others] & (data["seconds"][others] > 0)]
+            alone = bool(len(timed))
+            used = timed if alone else ran
             own = {name: values[used] for name, values in data.items()}
             flops = float(np.median(own["flops"] / own["seconds"]))
             peak = _ceiling(ceilings[folder[used[0]]], str(device[used[0]]))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
+from optbench.core.trial import same_work
 from optbench.report.analysis.statistics import Array
 from optbench.report.analysis.study import places_of
 
@@ -14,14 +17,19 @@ def clock(trials: pd.DataFrame, points: pd.DataFrame, bounds: np.ndarray) -> tup
 
     Seeds and settings of one optimizer on one problem do the same work a pass. So one trial that ran alone tells the
     seconds of them all: its (passes, seconds) curve is read at their passes, and continued at its mean rate. Where none
-    of them ran alone, the clock is the shared one of the record, which must not be compared.
+    of them ran alone, one does that differs in its learning rate; where there is none either, the clock is the shared
+    one of the record, which must not be compared.
     """
     seconds = points["seconds"].to_numpy(dtype=float)
     passes = points["passes"].to_numpy(dtype=float)
     out = seconds.copy()
     comparable = trials["alone"].to_numpy(dtype=bool).copy()
-    for rows in groups(trials).values():
-        if (reference := _reference(trials, bounds, rows)) is None:
+    same = alike(trials)
+    for (problem, competitor), rows in groups(trials).items():
+        reference = _reference(trials, bounds, rows)
+        if reference is None:
+            reference = _reference(trials, bounds, same[problem, same_work(competitor)])
+        if reference is None:
             continue
         own = slice(bounds[reference], bounds[reference + 1])
         at = places_of(bounds, rows[~comparable[rows]])
@@ -32,8 +40,18 @@ def clock(trials: pd.DataFrame, points: pd.DataFrame, bounds: np.ndarray) -> tup
 
 def groups(trials: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
     """(problem, competitor) -> rows of `trials`: what one trial alone on the machine stands for."""
+    return _rows_by(zip(trials["problem"], trials["competitor"], strict=True))
+
+
+def alike(trials: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """(problem, competitor without its learning rate) -> rows of `trials`, whose steps are the same work."""
+    labels = {label: same_work(str(label)) for label in trials["competitor"].unique()}
+    return _rows_by(zip(trials["problem"], trials["competitor"].map(labels), strict=True))
+
+
+def _rows_by(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], np.ndarray]:
     found: dict[tuple[str, str], list[int]] = {}
-    for row, key in enumerate(zip(trials["problem"], trials["competitor"], strict=True)):
+    for row, key in enumerate(keys):
         found.setdefault(key, []).append(row)
     return {key: np.array(rows) for key, rows in found.items()}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import nan
 from typing import Any
 
@@ -28,7 +28,8 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         return None
     speeds, spent = findings.speeds, findings.worker_time
     pinned = any(environment.get("timing") == "pinned" for environment in findings.study.environments)
-    clock = " ".join(part for part in (_clock(speeds), PINNED if pinned else "") if part)
+    disturbed = [found for environment in findings.study.environments if (found := environment.get("interference"))]
+    clock = " ".join(part for part in (_clock(speeds), PINNED if pinned else "", _disturbed(disturbed)) if part)
     values = {"clock": clock, "spent": spent_sentence(spent)}
     tables = {"speeds": _speeds(speeds), "price": _prices(findings.prices), "worker_time": spent_by_problem(spent)}
     figures = {"throughput": overview.throughput(drawing.labels, drawing.styles, speeds)}
@@ -60,6 +61,14 @@ def _clock(speeds: pd.DataFrame) -> str:
             "between optimizers. Passes may be."
         )
     return "Rows marked alone were timed alone on the machine and may be compared; rows marked shared may not."
+
+
+def _disturbed(ratios: Sequence[float]) -> str:
+    """How much longer a fixed piece of work took with all cores at it, where that was measured."""
+    if not ratios:
+        return ""
+    work = f"a fixed piece of work took {max(ratios):.2f} times as long with all cores at it as alone"
+    return f"Measured in this run: {work}."
 
 
 def _speeds(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
@@ -48,7 +48,7 @@ class Stopwatch:
     def begin(self) -> None:
         """A process begins, perhaps forked from a server."""
         self._under_way, self._since = ["start-up"], 0.0
-        self.spent: Counter[str] = Counter()
+        self.spent: dict[str, float] = defaultdict(float)
 
     def enter(self, phase: str) -> None:
         """A phase begins inside of those that are under way."""
