@@ -33,6 +33,7 @@ Without a suite, problems have their own default budgets and results go to resul
 """
 REPORT_EXAMPLES = """examples:
   optbench report results/quick
+  optbench report results/quick --figure scores --figure curves_passes --style talk
   optbench report results/before results/after --out results/against --require-common 20
 """
 COCO_EXAMPLES = """examples:
@@ -221,6 +222,16 @@ def _add_report(commands: Any) -> None:
         help="what stands for a trial at the budget: the point it returned, or the best of its curve",
     )
     report.add_argument("--mixed", action="store_true", help="rank tuned and untuned optimizers together")
+    report.add_argument(
+        "--figure",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="draw this figure for print, and nothing else; all for every one; repeatable",
+    )
+    report.add_argument(
+        "--style", choices=("paper", "talk"), default="paper", help="of figures: type for a paper, or for slides"
+    )
 
 
 def _add_list(commands: Any) -> None:

@@ -189,7 +189,26 @@ def _report(options: argparse.Namespace, given: list[str]) -> int:
         "against": options.against,
         "scored": options.scored,
     }
-    return _write_report(folders, options.out and Path(options.out), **view)
+    out = options.out and Path(options.out)
+    if not options.figure:
+        return _write_report(folders, out, **view)
+    from optbench import report
+
+    _check_folders(folders, out)
+    drawn = report.draw(folders, options.figure, out, report.View(**view), options.style)
+    for path in drawn:
+        print(path)
+    if not drawn:
+        print("optbench: nothing to draw here", file=sys.stderr)
+    return 0
+
+
+def _check_folders(folders: list[Path], out: Path | None) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            raise RequestError(f"{folder} is no results folder; `python -m optbench run --out {folder}` makes one")
+    if out and out.exists() and not out.is_dir():
+        raise RequestError(f"--out {out} is a file, not a folder to write the report into")
 
 
 def _write_report(folders: list[Path], out: Path | None, **view: Any) -> int:
@@ -199,11 +218,7 @@ def _write_report(folders: list[Path], out: Path | None, **view: Any) -> int:
     """
     from optbench import report
 
-    for folder in folders:
-        if not folder.is_dir():
-            raise RequestError(f"{folder} is no results folder; `python -m optbench run --out {folder}` makes one")
-    if out and out.exists() and not out.is_dir():
-        raise RequestError(f"--out {out} is a file, not a folder to write the report into")
+    _check_folders(folders, out)
     written = report.write(folders, out, report.View(**view))
     for sentence in written.verdict:
         print(sentence)

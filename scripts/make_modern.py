@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from optbench.records.reader import read
+from optbench.report import draw
 from optbench.report.analysis.findings import Findings, findings
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.ranking import Ranking
@@ -132,10 +133,9 @@ def main() -> None:
     page = filled(page, "overview", overview(found))
     page = filled(page, "places", places(found))
     PAGE.write_text(page, encoding="utf-8")
-    for name in ("scores", "summary", "ranks"):
-        drawn = folder / "figures" / f"{name}.png"
-        if drawn.exists():
-            shutil.move(drawn, FIGURES / f"modern_{name}.png")
+    for drawn in draw([folder], ["scores", "summary", "ranks"], folder):
+        if drawn.suffix == ".png":
+            shutil.move(drawn, FIGURES / f"modern_{drawn.name}")
 
 
 if __name__ == "__main__":

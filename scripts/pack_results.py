@@ -20,7 +20,7 @@ from optbench.archive.submissions import described
 from optbench.core.trial import RequestError
 from optbench.records.manifest import seal
 from optbench.records.packing import pack
-from optbench.report import write
+from optbench.report import draw
 
 PICTURES = ("scores.png", "summary.png", "ranks.png")  # what README.md shows
 
@@ -32,7 +32,7 @@ def keep(folder: Path, out: Path) -> None:
     headline(out).to_csv(out / "headline.csv", index=False, float_format="%.6g", lineterminator="\n")
     (out / "figures").mkdir(exist_ok=True)
     with TemporaryDirectory() as scratch:
-        write([out], Path(scratch))
+        draw([out], [name.removesuffix(".png") for name in PICTURES], Path(scratch))
         for name in PICTURES:
             drawn = Path(scratch) / "figures" / name  # few optimizers or problems have no diagram of ranks
             if drawn.exists():

@@ -159,7 +159,9 @@ def read_line(line: str | bytes) -> Record:
         check, wanted = _SCHEMA.get(name, (None, ""))
         if check and not check(value):
             raise RecordError(f"{name} is not {wanted}")
-    if "\\u" in text or not text.isprintable():  # half and control characters come escaped, or as they are
+    if (
+        "\\u" in text or not text.rstrip("\r\n").isprintable()
+    ):  # half and control characters come escaped, or as they are
         data = _cleaned(data)
     data["curve"] = [
         {k: math.nan if v is None else v for k, v in point.items()} if None in point.values() else point

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from optbench.core.trial import RequestError
 from optbench.records.reader import Results
-from optbench.report import export, page, results
+from optbench.report import export, live, minute, page, results
 from optbench.report.analysis.budget import in_words
 from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.findings import Findings, findings
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.study import TOTAL
-from optbench.report.figures.style import MAX_DRAWN, styles
+from optbench.report.figures.style import MEDIA, medium, most_drawn, styles
 from optbench.report.format import listed, plural
 from optbench.report.sections.base import Content, Drawing
 from optbench.report.sections.order import SECTIONS
@@ -62,24 +63,58 @@ def build_report(folders: Sequence[Results], out: Path, view: View) -> Report:
     It is written beside and put in place when it is complete, by one process at a time: what was there before is whole
     until then. Raises RequestError where the folder or its disk takes no files.
     """
+    found = _found(folders, view)
+    with _writing(out), _beside(out) as new:
+        written = _written(found, new)
+        _put_in_place(new, out)
+    return replace(written, html=out / PAGE)
+
+
+def draw_figures(folders: Sequence[Results], out: Path, view: View, names: Sequence[str], style: str) -> list[Path]:
+    """Draw figures into `out`/figures and say where they are; see `optbench.report.draw`."""
     import matplotlib
 
+    if style not in MEDIA:
+        raise RequestError(f"no style {style!r} of figures; there are {listed([*MEDIA])}")
+    found = _found(folders, view)
+    with medium(style):
+        contents = [content for section in SECTIONS if (content := section.content(found, _drawing(found))) is not None]
+        known = {name: draws for content in contents for name, draws in content.figures.items()}
+        wanted = _wanted(names, known)
+        with _writing(out), matplotlib.rc_context():  # a notebook's figures keep their style
+            drawn = export.figures(out / "figures", {name: known[name] for name in wanted})
+    return [out / "figures" / f"{name}.{kind}" for name in drawn for kind in export.FORMATS]
+
+
+def _found(folders: Sequence[Results], view: View) -> Findings:
     study = load_study(folders, view.axis, view.scored)
     results.check_common(study, view.require_common)
-    found = findings(study, view.mixed)
+    return findings(study, view.mixed)
+
+
+def _wanted(names: Sequence[str], known: Collection[str]) -> list[str]:
+    """The figures that are asked for; a name without its number stands for all of its pages, "all" for every figure."""
+    out = []
+    for name in names:
+        some = [one for one in known if name in (one, "all") or re.fullmatch(re.escape(name) + r"_\d+", one)]
+        if not some:
+            near = difflib.get_close_matches(name, known, 1, 0.0)
+            meant = f"; did you mean {near[0]!r}?" if near else ";"
+            raise RequestError(f"no figure {name!r}{meant} There are 'all', {listed(sorted(known), maximum=40)}")
+        out += some
+    return [*dict.fromkeys(out)]
+
+
+@contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """The folder, made and locked; what its disk refuses is said in one line."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with (
-            matplotlib.rc_context(),
-            FileLock(out / LOCK),
-            _beside(out) as new,
-        ):  # a notebook's figures keep their style
-            written = _written(found, new)
-            _put_in_place(new, out)
+        with FileLock(out / LOCK):
+            yield
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
         raise RequestError(f"the report cannot be written into {out}: {reason}; all records are kept") from None
-    return replace(written, html=out / PAGE)
 
 
 @contextmanager
@@ -95,10 +130,13 @@ def _beside(out: Path) -> Iterator[Path]:
 
 
 def _put_in_place(new: Path, out: Path) -> None:
-    """Replace the parts of a report one by one, the page last; what an older one had and this one lacks is removed."""
+    """Replace the parts of a report one by one, the page last; what an older one had and this one lacks is removed.
+
+    Figures that were drawn on request stay.
+    """
     old = new / "old"
     old.mkdir()
-    for name in ("figures", "tables", "junit.xml", "report.md", "report.json", PAGE):
+    for name in ("tables", "junit.xml", "report.md", "report.json", PAGE):
         if (out / name).exists():
             (out / name).rename(old / name)
         if (new / name).exists():
@@ -109,18 +147,16 @@ def _written(found: Findings, out: Path) -> Report:
     """Write every part of the report into a folder."""
     contents = {section: section.content(found, _drawing(found)) for section in SECTIONS}
     sections = [(section, content) for section, content in contents.items() if content is not None]
-    drawn = export.figures(out / "figures", {k: v for _, content in sections for k, v in content.figures.items()})
     for _, content in sections:
         export.tables(out / "tables", content.numbers, content.tables)
     values = {"title": _title(found), "subtitle": _subtitle(found), "tidy": _tidy(out / "tables", found)}
-    pictures = {name: page.picture(out / "figures" / f"{name}.png") for name in drawn}
-    parts = [
-        page.Part(section.name, section.title, content, _shown(content, pictures, found.study.unit))
-        for section, content in sections
-    ]
+    parts = [page.Part(section.name, section.title, _captioned(content, found)) for section, content in sections]
+    data = {"minute": minute.data(found, _drawing(found).styles)}
+    data |= {f"curves={problem}": curves for problem, curves in live.curves(found.study).items()}
     html = out / PAGE
-    html.write_text(page.render(values, parts), encoding="utf-8")
-    (out / "report.md").write_text(page.markdown(values, parts), encoding="utf-8")
+    html.write_text(page.render(values, parts, data), encoding="utf-8")
+    captions = {name: text for part in parts for name, text in part.content.captions.items() if part.content.figures}
+    (out / "report.md").write_text(page.markdown(values, parts, captions), encoding="utf-8")
     sentences = verdict(found)
     (out / "report.json").write_text(results.report_json(found, sentences), encoding="utf-8")
     if found.comparison:
@@ -132,21 +168,15 @@ def _drawing(found: Findings) -> Drawing:
     """Printed figures have the optimizers of the highest score, in the order of the study's labels."""
     labels = found.study.labels
     best_first = dict.fromkeys([*found.ranking.order, *found.ranking.apart, *labels])
-    drawn = {*[*best_first][:MAX_DRAWN]}
-    return Drawing(styles(labels), [label for label in labels if label in drawn])
+    drawn = {*[*best_first][: most_drawn()]}
+    return Drawing(styles(labels, found.study.families), [label for label in labels if label in drawn])
 
 
-def _shown(content: Content, pictures: dict[str, dict[str, Any]], unit: str) -> list[dict[str, Any]]:
-    """The section's figures with their captions; the several pages of one view share a caption."""
-    return [
-        {
-            "name": name,
-            "caption": in_words(next(t for start, t in content.captions.items() if name.startswith(start)), unit),
-        }
-        | pictures[name]
-        for name in content.figures
-        if name in pictures
-    ]
+def _captioned(content: Content, found: Findings) -> Content:
+    """The section with its captions in the unit of the budget."""
+    return replace(
+        content, captions={name: in_words(text, found.study.unit) for name, text in content.captions.items()}
+    )
 
 
 def _tidy(folder: Path, found: Findings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,20 @@ import pandas as pd
 from optbench.report.format import DASH, MINUS
 
 DPI = 200
-FORMATS = ("svg", "pdf", "png")  # the PNG last: it is what the page shows
+FORMATS = ("svg", "pdf", "png")
 
 
-def figures(folder: Path, drawn: Mapping[str, Any]) -> list[str]:
-    """Save every figure that was drawn in every format and close it; returns their names. Same input, same bytes."""
+def figures(folder: Path, drawn: Mapping[str, Callable[[], Any]]) -> list[str]:
+    """Draw figures one by one, save each in every format and close it; returns the names of those with something on it.
+
+    drawn: {name: what draws it}. Same input, same bytes.
+    """
     import matplotlib.pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
     names = []
-    for name, figure in drawn.items():
+    for name, draws in drawn.items():
+        figure = draws()
         if figure is None:
             continue
         figure.set_dpi(DPI)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import pandas as pd
@@ -12,6 +13,7 @@ from optbench.report.analysis.statistics import Interval
 
 DASH = "\N{EN DASH}"  # no value
 MINUS = "\N{MINUS SIGN}"
+_TUNED = re.compile(r" \(tuned, \d+\)")
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
@@ -78,3 +80,9 @@ def plural(count: int, noun: str) -> str:
 def records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table as dictionaries, in order."""
     return cast(list[dict[str, Any]], table.to_dict("records"))
+
+
+def plain(label: str, labels: Collection[str]) -> str:
+    """The label without the mark that it was tuned, where no other is left with the same name."""
+    bare = _TUNED.sub("", label)
+    return label if any(other != label and _TUNED.sub("", other) == bare for other in labels) else bare

@@ -183,7 +183,7 @@ class Comparison:
 
     @cached_property
     def _styles(self) -> dict[str, Style]:
-        return styles(self.study.labels)
+        return styles(self.study.labels, self.study.families)
 
     def _problem(self, name: str | None) -> str:
         if name is None:

@@ -1,14 +1,11 @@
-"""What the page's own plots are drawn from: bands on every axis, packed small, and the plotting library."""
+"""What the page's curves are drawn from: bands on every axis; and how parts of the page are packed."""
 
 from __future__ import annotations
 
 import base64
 import gzip
-import importlib.util
 import json
 import math
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,38 +13,18 @@ import numpy as np
 from optbench.report.analysis.bands import Bands
 from optbench.report.analysis.statistics import Array
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import Style
 
 AXES = ("passes", "samples", "seconds")  # FLOPs are passes times the problem's FLOPs a pass
 MAX_CELLS = 300  # cells beyond which the page keeps fewer points and metrics
-_DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
-_SYMBOLS = {
-    "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross", "X": "x",
-    "<": "triangle-left", ">": "triangle-right", "*": "star", "h": "hexagon",
-}  # fmt: skip
 
 
-def packed_plot(study: Study, styles: Mapping[str, Style]) -> dict[str, str] | None:
-    """The data and the plotting library as the page takes them; None without plotly or without a curve."""
-    source = library()
-    if source is None or not len(study.points):
-        return None
-    return {"data": packed_json(data(study, styles)), "library": packed(source)}
-
-
-def data(study: Study, styles: Mapping[str, Style]) -> dict[str, Any]:
-    """Everything the interactive plot needs, as plain JSON values; infinity and NaN are null."""
+def curves(study: Study) -> dict[str, dict[str, Any]]:
+    """{problem: its bands on every axis}, as plain JSON values; infinity and NaN are null. Empty without a curve."""
+    if not len(study.points):
+        return {}
     many = len(study.cells) > MAX_CELLS
     columns = _metrics(study)[: 4 if many else 8]
-    return {
-        "labels": [
-            {"name": label, "colour": styles[label].colour, "dash": _DASHES[styles[label].dash]}
-            | {"symbol": _SYMBOLS[styles[label].marker], "family": study.families[label]}
-            for label in study.labels
-        ],
-        "metrics": columns,
-        "problems": [_problem(study, problem, columns, 30 if many else 60) for problem in study.problems],
-    }
+    return {problem: _problem(study, problem, columns, 30 if many else 60) for problem in study.problems}
 
 
 def _metrics(study: Study) -> list[str]:
@@ -64,7 +41,7 @@ def _problem(study: Study, problem: str, columns: list[str], points: int) -> dic
     best, source = study.best(problem)
     zero = 0.0 if math.isnan(best) else best
     start = fact.get("start")
-    out: dict[str, Any] = {"name": problem, "best": _null(best), "source": source, "axes": {}}
+    out: dict[str, Any] = {"name": problem, "best": _null(best), "source": source, "metrics": columns, "axes": {}}
     out["start"] = start if isinstance(start, int | float) else None
     flops = fact.get("flops_per_pass")
     out["flops"] = flops if isinstance(flops, int | float) and flops > 0 else None
@@ -72,12 +49,12 @@ def _problem(study: Study, problem: str, columns: list[str], points: int) -> dic
         every = Bands(study, problem, axis, points)
         curves: dict[str, Any] = {}
         shared = False
-        for k, label in enumerate(study.labels):
+        for label in study.labels:
             found = {name: band for name in columns if (band := every.band(label, name)) is not None}
             if not found:
                 continue
             shared |= not all(band.comparable for band in found.values())
-            curves[str(k)] = {
+            curves[label] = {
                 # Losses go as gaps, or rounding would hide how close to the best they come.
                 name: [_short(v - (zero if name == "loss" else 0.0)) for v in (band.middle, band.low, band.high)]
                 for name, band in found.items()
@@ -96,9 +73,9 @@ def _null(value: float) -> float | None:
 
 
 def packed(text: str | bytes) -> str:
-    """gzip and base64, the same bytes every time; the page unpacks it with the browser's own DecompressionStream."""
+    """gzip and base64, the same bytes every time; templates/scripts/inflate.js unpacks it."""
     raw = text.encode() if isinstance(text, str) else text
-    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(raw, 9, mtime=0)).decode("ascii")
 
 
 def packed_json(value: Any) -> str:
@@ -109,12 +86,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{type(value).__name__} in the page's data")
-
-
-def library() -> bytes | None:
-    """The source of plotly.js as the plotly package ships it, or None where plotly is not installed."""
-    found = importlib.util.find_spec("plotly")
-    if found is None or found.origin is None:
-        return None
-    path = Path(found.origin).parent / "package_data" / "plotly.min.js"
-    return path.read_bytes() if path.is_file() else None

@@ -179,4 +179,4 @@ def test_the_ten_lines_of_the_readme_run_as_a_script(tmp_path: Path) -> None:
     (tmp_path / "ten.py").write_text(example, encoding="utf-8")
     done = subprocess.run([sys.executable, "ten.py"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "digits" in done.stdout and (tmp_path / "study.html").stat().st_size > 100_000
+    assert "digits" in done.stdout and (tmp_path / "study.html").stat().st_size > 50_000

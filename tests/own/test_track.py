@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.pages import unfolded
 from torch import nn
 
 import optbench
@@ -45,7 +46,7 @@ def test_a_loop_is_a_trial_that_says_it_was_self_reported(tmp_path: Path) -> Non
         assert len(record.curve) == 9 and "self-reported" in str(record.note)
     study = optbench.Comparison(tmp_path)
     assert study.table().index[0] == "sgd[lr=0.1]" and "lowest seen in this study" in study.verdict
-    assert "self-reported" in study.to_html()
+    assert "self-reported" in unfolded(study.to_html())
 
 
 def test_scoring_and_pauses_are_off_the_clock_and_the_same_trial_again_replaces(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.pages import unfolded
 from helpers.synthetic import Runner, make, problem_facts
 
 from optbench import report
@@ -150,7 +151,7 @@ class TestBestByThen:
         assert "g (tuned, 2) wins" in capsys.readouterr().out
 
     def test_the_report_shows_the_places_by_both_rules(self, tmp_path: Path) -> None:
-        page = report.write([self.folder(tmp_path)]).html.read_text(encoding="utf-8")
+        page = unfolded(report.write([self.folder(tmp_path)]).html)
         assert "scored at its best point by then, settings chosen by that too, g (tuned, 2) leads on training" in page
         orders = pd.read_csv(tmp_path / "tables" / "orders.csv").set_index("label")
         assert orders.loc["keeps", ["iqm", "scored_otherwise"]].tolist() == [1, 2]

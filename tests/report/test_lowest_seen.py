@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.pages import parts
 from helpers.synthetic import Runner, make, problem_facts
 
 from optbench import report
@@ -51,10 +52,13 @@ def test_it_is_said_wherever_a_target_or_gap_is_shown(tmp_path: Path) -> None:
     written = report.write([folder])
     said = [sentence for sentence in written.verdict if LOWEST_SEEN in sentence]
     assert said and "of bowl" in said[0]
-    page = written.html.read_text()
-    for section in ("verdict", "summary", "curves", "targets", "problems"):
-        start = page.index(f'id="{section}"')
-        assert LOWEST_SEEN in page[start : start + page[start:].index("</section>")], section
+    text = written.html.read_text(encoding="utf-8")
+    for section in ("verdict", "summary"):
+        start = text.index(f'id="{section}"')
+        assert LOWEST_SEEN in text[start : start + text[start:].index("</section>")], section
+    stored = parts(text)
+    for name in ("section=curves", "section=targets", "problem=bowl"):
+        assert LOWEST_SEEN in stored[name]["html"], name
     assert LOWEST_SEEN in (folder / "tables" / "costs.csv").read_text()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from helpers.pages import unfolded
 from helpers.synthetic import Runner, make
 
 from optbench import report
@@ -77,6 +78,6 @@ def test_two_problems_are_too_few_to_leave_one_out(tmp_path: Path) -> None:
 def test_the_page_says_who_would_lead_otherwise(tmp_path: Path) -> None:
     narrow = Runner(rate=3.0, noise=0.0, rates={"p0": 30.0, "p1": 30.0})
     make(tmp_path, {"narrow": narrow, "even": Runner(rate=6.0, noise=0.0)}, FOUR, points=60)
-    page = report.write([tmp_path]).html.read_text(encoding="utf-8")
+    page = unfolded(report.write([tmp_path]).html)
     assert "narrow has the highest score. Leaving out p0 or p1 puts even in its place." in page
     assert len(pd.read_csv(tmp_path / "tables" / "orders.csv")) == 2

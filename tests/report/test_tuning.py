@@ -216,6 +216,7 @@ def test_the_report_says_what_was_tuned_and_what_it_cost(tmp_path: Path) -> None
     )
     for name in ("chosen", "tuning"):
         assert {(tmp_path / "tables" / f"{name}.{kind}").is_file() for kind in ("md", "tex")} == {True}
+    report.draw([tmp_path], ["best_of_k", "rates"])
     for name in ("best_of_k", "rates"):
         assert {(tmp_path / "figures" / f"{name}.{kind}").is_file() for kind in ("svg", "pdf", "png")} == {True}
 

@@ -108,3 +108,11 @@ def score_by_cost(table: pd.DataFrame) -> pd.DataFrame:
             for k, score in enumerate(expected, 1)
         ]
     return pd.DataFrame(rows)
+
+
+def rated(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `settings` with a learning rate, of optimizers that tried enough rates on a problem, by rate."""
+    if not len(table):
+        return table
+    found = table[table["rate"] > 0].sort_values("rate", kind="stable")
+    return found[found.groupby(["problem", "optimizer"])["rate"].transform("nunique") >= MIN_SETTINGS]

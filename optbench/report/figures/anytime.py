@@ -11,7 +11,7 @@ import numpy as np
 from optbench.report.analysis.ranking import ALPHA, Ranking
 from optbench.report.analysis.statistics import Array, ecdf, profile
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import GREY, MAX_DRAWN, PAPER, Style, legend, log, pyplot, short, short_all
+from optbench.report.figures.style import GREY, PAPER, Style, legend, log, most_drawn, pyplot, short, short_all
 from optbench.report.format import target_name
 
 MAX_LINES = 8  # optimizers that a panel draws in colour; the others are grey lines behind them
@@ -37,7 +37,7 @@ def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     if not ranking.labels or not np.isfinite(study.passes_to).any():
         return None
     plt = pyplot()
-    labels = ranking.order[:MAX_DRAWN]
+    labels = ranking.order[: most_drawn()]
     rows = math.ceil(min(len(labels), MAX_LINES + 1) / 4)
     figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3 + 0.17 * rows), layout="constrained")
     own = {label: styles[label] if k < MAX_LINES else PALE for k, label in enumerate(labels)}
@@ -99,7 +99,7 @@ def scores(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     if not ranking.labels:
         return None
     plt = pyplot()
-    order = ranking.order[:MAX_DRAWN]
+    order = ranking.order[: most_drawn()]
     chances = ranking.improvements(order[0], order[1:])
     figure, axes = plt.subplots(
         1, 2 if chances else 1, figsize=(PAPER, 0.17 * len(order) + 0.75), layout="constrained", squeeze=False
@@ -134,9 +134,9 @@ def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
         return None
     plt = pyplot()
     order = sorted(ranking.labels, key=lambda label: ranking.ranks[label])
-    bars = cliques(order, ranking.adjusted) if ranking.friedman < ALPHA else [(0, len(order) - 1)]
+    runs = bars(order, ranking)
     half = math.ceil(len(order) / 2)
-    depth = half + 0.45 * len(bars) + 0.8
+    depth = half + 0.45 * len(runs) + 0.8
     figure, panel = plt.subplots(figsize=(PAPER, 0.17 * depth + 0.55), layout="constrained")
     best, worst = 1.0, float(len(order))
     span = worst - best
@@ -145,10 +145,10 @@ def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     for tick in range(1, len(order) + 1):
         panel.plot([tick, tick], [0, -0.15], color="black", linewidth=0.8)
         panel.text(tick, -0.25, str(tick), ha="center", va="bottom", fontsize=7)
-    for k, (a, b) in enumerate(bars):
+    for k, (a, b) in enumerate(runs):
         ends = [ranking.ranks[order[a]] - 0.01 * span, ranking.ranks[order[b]] + 0.01 * span]
         panel.plot(ends, [0.4 + 0.45 * k] * 2, color="black", linewidth=2.2, solid_capstyle="round")
-    base = 0.45 * len(bars) + 0.7
+    base = 0.45 * len(runs) + 0.7
     for k, label in enumerate(order):
         left = k < half
         line = base + (k if left else len(order) - 1 - k)
@@ -159,6 +159,11 @@ def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
         panel.text(edge, line, text, ha="right" if left else "left", va="center", fontsize=7)
     panel.axis("off")
     return figure
+
+
+def bars(order: Sequence[str], ranking: Ranking) -> list[tuple[int, int]]:
+    """The runs of ranks (first, last) that are not told apart: all of them where Friedman's test finds nothing."""
+    return cliques(order, ranking.adjusted) if ranking.friedman < ALPHA else [(0, len(order) - 1)]
 
 
 def cliques(order: Sequence[str], p: Mapping[tuple[str, str], float]) -> list[tuple[int, int]]:

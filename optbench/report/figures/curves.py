@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ PAGE = 12  # panels a figure; more problems make more figures
 UNITS = {"passes": "passes", "seconds": "seconds", "samples": "samples", "flops": "FLOPs"}
 
 
-def figures(study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str) -> dict[str, Any]:
-    """{name: figure}: one for every twelve problems."""
+def figures(
+    study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str
+) -> dict[str, Callable[[], Any]]:
+    """{name: what draws it}: one for every twelve problems."""
     split = pages(f"curves_{axis}", study.problems, PAGE)
-    return {name: _figure(study, labels, styles, axis, problems) for name, problems in split.items()}
+    return {name: partial(_figure, study, labels, styles, axis, problems) for name, problems in split.items()}
 
 
 def pages(name: str, problems: Sequence[str], maximum: int) -> dict[str, Sequence[str]]:

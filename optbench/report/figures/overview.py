@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,11 +83,13 @@ def _floor(costs: pd.Series) -> float:
     return float(positive.min()) if len(positive) else 1.0
 
 
-def gaps(study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame) -> dict[str, Any]:
-    """{name: figure}: final loss above the best known, with its interval, a panel a problem, twelve a figure."""
+def gaps(
+    study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame
+) -> dict[str, Callable[[], Any]]:
+    """{name: what draws it}: final loss above the best known, with its interval, a panel a problem, twelve a figure."""
     problems = [name for name in study.problems if len(table) and (table["problem"] == name).any()]
     split = pages("gaps", problems, PAGE)
-    return {name: _gaps(study, labels, styles, table, shown) for name, shown in split.items()}
+    return {name: partial(_gaps, study, labels, styles, table, shown) for name, shown in split.items()}
 
 
 def _gaps(

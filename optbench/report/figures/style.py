@@ -7,7 +7,9 @@ import os
 import re
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,51 @@ if TYPE_CHECKING:
 # Okabe & Ito's palette without black and with its yellow darkened to be seen on white: told apart under the common
 # colour deficiencies. Past seven optimizers, dash and marker tell those of one colour apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F6A00")
+# Where three families or more take part, each has shades of its own, so that a colour says what kind of method it is.
+SHADES = {
+    "gradient": ("#0072B2", "#56B4E9", "#00416A", "#7A9CC6"),
+    "quasi-Newton": ("#6A3D9A", "#A974C9"),
+    "swarm": ("#D55E00", "#F0944D"),
+    "colony": ("#B2182B", "#E06C75"),
+    "evolution": ("#009E73", "#5BC29F", "#00694D"),
+    "direct search": ("#CC79A7", "#8E3B6B"),
+    "dynamic programming": ("#7F6A00", "#B39B1F"),
+    "plugin": ("#E69F00", "#A66F00"),
+    "random": ("#777777",),
+}
+MIN_FAMILIES = 3
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h")
 GREY = "#777777"
 MAX_DRAWN = 16  # optimizers in a printed figure; more could not be told apart
 PAPER = 7.0  # inches: the text width of a two-column paper
+
+
+@dataclass(frozen=True)
+class Medium:
+    """What a figure is for. type: times the size of letters, lines and marks. most: optimizers that are drawn."""
+
+    type: float
+    most: int
+
+
+MEDIA = {"paper": Medium(1.0, MAX_DRAWN), "talk": Medium(1.5, 8)}
+_medium: ContextVar[Medium] = ContextVar("medium", default=MEDIA["paper"])
+
+
+@contextmanager
+def medium(name: str) -> Iterator[None]:
+    """Figures that are drawn meanwhile are for this medium."""
+    before = _medium.set(MEDIA[name])
+    try:
+        yield
+    finally:
+        _medium.reset(before)
+
+
+def most_drawn() -> int:
+    """Optimizers in a printed figure of the medium."""
+    return _medium.get().most
 
 
 @dataclass(frozen=True)
@@ -33,19 +75,26 @@ class Style:
     marker: str
 
 
-def styles(labels: Sequence[str]) -> dict[str, Style]:
+def styles(labels: Sequence[str], families: Mapping[str, str] | None = None) -> dict[str, Style]:
     """A style for each label: by its name where that is free, so that runs with other entrants draw it alike.
+
+    families: of each label, where colours are to tell them apart.
 
     A name asks for a colour and a marker. It gets the next one that is used least, so that colours tell apart as many
     as there are colours; the dash counts how often the colour was given before.
     """
-    colours, markers = dict.fromkeys(range(len(COLOURS)), 0), dict.fromkeys(range(len(MARKERS)), 0)
+    of = families if families and len({families[label] for label in labels}) >= MIN_FAMILIES else {}
+    used: dict[str, dict[int, int]] = {}
+    markers = dict.fromkeys(range(len(MARKERS)), 0)
     out = {}
     for label in labels:
         wanted = zlib.crc32(label.encode())
-        colour, marker = _free(colours, wanted), _free(markers, wanted // len(COLOURS))
+        family = of.get(label, "")
+        palette = SHADES.get(family, SHADES["plugin"]) if of else COLOURS
+        colours = used.setdefault(family, dict.fromkeys(range(len(palette)), 0))
+        colour, marker = _free(colours, wanted), _free(markers, wanted // len(palette))
         dash = DASHES[(colours[colour] - 1) % len(DASHES)]
-        out[label] = Style(COLOURS[colour], dash, MARKERS[marker])
+        out[label] = Style(palette[colour], dash, MARKERS[marker])
     return out
 
 
@@ -69,22 +118,23 @@ def pyplot() -> Any:
     import matplotlib.pyplot as plt
     import seaborn as sns
 
+    size = _medium.get().type
     sns.set_theme(context="paper", style="whitegrid", palette=list(COLOURS))
     plt.rcParams.update(
         {
             "font.family": "DejaVu Sans",
-            "font.size": 8,
-            "axes.titlesize": 8,
+            "font.size": 8 * size,
+            "axes.titlesize": 8 * size,
             "axes.titley": 1.0,  # a place of its own costs a layout of all tick labels at every draw
-            "axes.labelsize": 8,
-            "legend.fontsize": 7,
-            "xtick.labelsize": 7,
-            "ytick.labelsize": 7,
+            "axes.labelsize": 8 * size,
+            "legend.fontsize": 7 * size,
+            "xtick.labelsize": 7 * size,
+            "ytick.labelsize": 7 * size,
             "axes.grid": True,
             "grid.linewidth": 0.4,
             "axes.linewidth": 0.6,
-            "lines.linewidth": 1.2,
-            "lines.markersize": 3.5,
+            "lines.linewidth": 1.2 * size,
+            "lines.markersize": 3.5 * size,
             "text.usetex": False,
             "svg.hashsalt": "optbench",
             "svg.fonttype": "path",

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from optbench.report.analysis.tuning import MIN_SETTINGS
+from optbench.report.analysis.tuning import rated
 from optbench.report.figures.curves import PAGE, pages
-from optbench.report.figures.style import GREY, MAX_DRAWN, PAPER, Style, legend, log, pyplot, short
+from optbench.report.figures.style import GREY, PAPER, Style, legend, log, most_drawn, pyplot, short
 from optbench.report.figures.style import styles as styles_of
 
 
 def figures(
     table: pd.DataFrame, best: pd.DataFrame, styles: Mapping[str, Style], order: Sequence[str]
-) -> dict[str, Any]:
-    """{name: figure}: loss against learning rate, and expected best against settings tried; twelve problems a figure.
+) -> dict[str, Callable[[], Any]]:
+    """{name: what draws it}: loss against learning rate, and expected best of k settings; twelve problems a figure.
 
-    order: the labels by rank; of many optimizers the first MAX_DRAWN are drawn.
+    order: the labels by rank; of many optimizers the first are drawn.
     """
     if not len(table):
         return {}
     _names, own = _drawn(best, styles, order)
     out = _paged("best_of_k", best, own, "k", "expected", "settings tried", "expected loss of the best")
-    rated = table[table["rate"] > 0].sort_values("rate", kind="stable")
-    several = rated.groupby(["problem", "optimizer"])["rate"].transform("nunique") >= MIN_SETTINGS
-    return out | _paged("rates", rated[several], own, "rate", "final", "learning rate", "median final loss")
+    return out | _paged("rates", rated(table), own, "rate", "final", "learning rate", "median final loss")
 
 
 def _drawn(
@@ -36,7 +35,7 @@ def _drawn(
 ) -> tuple[list[str], dict[str, Style]]:
     """The optimizers that are drawn, by rank, and how; one that is no competitor gets a style of its own."""
     names = list(dict.fromkeys(table["optimizer"]))
-    names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[:MAX_DRAWN]
+    names = sorted(names, key=lambda name: order.index(name) if name in order else len(order))[: most_drawn()]
     return names, {**styles_of(names), **{name: styles[name] for name in names if name in styles}}
 
 
@@ -59,10 +58,10 @@ def score_by_cost(table: pd.DataFrame, styles: Mapping[str, Style], order: Seque
     return figure
 
 
-def _paged(name: str, table: pd.DataFrame, styles: Mapping[str, Style], *what: str) -> dict[str, Any]:
+def _paged(name: str, table: pd.DataFrame, styles: Mapping[str, Style], *what: str) -> dict[str, Callable[[], Any]]:
     table = table[table["optimizer"].isin(styles)]
     problems = list(dict.fromkeys(table["problem"]))
-    return {page: _panels(table, shown, styles, *what) for page, shown in pages(name, problems, PAGE).items()}
+    return {page: partial(_panels, table, shown, styles, *what) for page, shown in pages(name, problems, PAGE).items()}
 
 
 def _panels(

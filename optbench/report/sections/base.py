@@ -25,14 +25,18 @@ class Content:
     """What a section holds.
 
     values: what its two template parts need, as plain values. numbers: {name: table in full}, written as CSV.
-    tables: {name: table as text}, on the page and written as LaTeX and Markdown. figures: {name: figure, or None
-    where there is nothing to draw}. captions: {start of a figure's name: its caption}.
+    tables: {name: table as text}, on the page and written as LaTeX and Markdown. charts: {name: chart}, drawn by the
+    page (`optbench.report.charts`). views: {"problem=NAME" or "optimizer=NAME": values for templates/views/}.
+    figures: {name: what draws it for print, called only where it is asked for; it gives None where there is nothing
+    to draw}. captions: {start of the name of a figure or chart: its caption}.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     numbers: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    charts: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    figures: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     captions: Mapping[str, str] = field(default_factory=dict)
 
 

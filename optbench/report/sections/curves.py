@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from optbench.report import live
 from optbench.report.analysis.findings import Findings
 from optbench.report.analysis.statistics import median_interval
 from optbench.report.analysis.study import Study
@@ -25,10 +24,7 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         return None
     figures = curves.figures(study, drawing.labels, drawing.styles, "passes")
     figures |= curves.figures(study, drawing.labels, drawing.styles, "seconds")
-    values = {
-        "coverage": " ".join([_coverage(study), *measured_from(study)]),
-        "live": live.packed_plot(study, drawing.styles),
-    }
+    values = {"coverage": " ".join([_coverage(study), *measured_from(study)]), "unit": study.unit}
     return Content(values, figures=figures, captions=CAPTIONS)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from optbench.report.analysis.findings import Findings
@@ -22,8 +24,8 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     if second is None:
         return None
     figures = {
-        "scores_validation": anytime.scores(second.ranking, drawing.styles),
-        "summary_validation": anytime.summary(second.study, second.ranking, drawing.styles),
+        "scores_validation": partial(anytime.scores, second.ranking, drawing.styles),
+        "summary_validation": partial(anytime.summary, second.study, second.ranking, drawing.styles),
     }
     numbers = {
         "costs_validation": second.costs,
@@ -31,7 +33,7 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         "hits_validation": hits(second.costs),
         "pairs_validation": second.ranking.table(),
     }
-    return Content({}, numbers, {"generalisation": _table(second)}, figures, CAPTIONS)
+    return Content({}, numbers, {"generalisation": _table(second)}, {}, {}, figures, CAPTIONS)
 
 
 def _table(second: Findings) -> pd.DataFrame:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
+from optbench.report import charts as charts_of
 from optbench.report.analysis.findings import Findings
-from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, ROPE
+from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, ROPE, Ranking
 from optbench.report.analysis.statistics import Interval
 from optbench.report.figures import anytime
 from optbench.report.format import between, number, records_of, target_name
@@ -38,11 +41,22 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     if not len(findings.study.trials):
         return None
     table = findings.ranking.table()
+    figures = {"ranks": partial(anytime.ranks, findings.ranking, drawing.styles)}
     if found := findings.one_problem:
         about = SEEDS.format(found.problem, target_name(found.tau))
-        return Content({"about": about}, {"pairs": table, "seeds": found.pairs}, {"pairs": _seeds(found.pairs)})
-    figures = {"ranks": anytime.ranks(findings.ranking, drawing.styles)}
-    return Content({"about": ABOUT}, {"pairs": table}, {"pairs": _text(table)}, figures, {"ranks": RANKS})
+        return Content(
+            {"about": about}, {"pairs": table, "seeds": found.pairs}, {"pairs": _seeds(found.pairs)}, figures=figures
+        )
+    charts = {"ranks": _ranks(findings.ranking)}
+    return Content({"about": ABOUT}, {"pairs": table}, {"pairs": _text(table)}, charts, {}, figures, {"ranks": RANKS})
+
+
+def _ranks(ranking: Ranking) -> dict[str, Any] | None:
+    """Mean ranks of three optimizers or more over two problems or more that all apply to."""
+    if len(ranking.complete) < 2 or len(ranking.labels) < 3:
+        return None
+    order = sorted(ranking.labels, key=lambda label: ranking.ranks[label])
+    return charts_of.ranks(order, ranking.ranks, anytime.bars(order, ranking))
 
 
 def _text(table: pd.DataFrame) -> pd.DataFrame:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from optbench.report import charts as charts_of
 from optbench.report.analysis.findings import Findings
+from optbench.report.analysis.kinds import kind_of
 from optbench.report.analysis.statistics import Interval, coverage
+from optbench.report.analysis.tuning import rated
 from optbench.report.figures import overview
-from optbench.report.format import between, listed, number, percent, plural, records_of, target_name
+from optbench.report.format import DASH, between, listed, number, percent, plain, plural, records_of, target_name
 from optbench.report.sections.base import Content, Drawing, Section
 from optbench.report.sentences import certificates
 
+RATE, FINAL = {"title": "learning rate", "log": True}, {"title": "final loss", "log": True}
 GAPS = (
     "Training loss at the budget above the best known, or above the lowest seen. A cross is infinite: most trials have "
     "no result. "
@@ -41,9 +47,44 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     for k, problem in enumerate(study.problems, 1):
         tables[f"costs_{k}"] = _costs(findings.costs, problem)
         tables[f"finals_{k}"] = _finals(findings.finals, problem, second, study.unit)
+    views = {f"problem={one['name']}": _view(findings, one, tables, k) for k, one in enumerate(problems, 1)}
+    tables["problems"] = _overview(findings, problems)
+    charts = {"gaps": charts_of.gaps(findings.finals, study.problems)}
     numbers = {"finals": findings.finals, "certificates": proofs}
     figures = overview.gaps(study, drawing.labels, drawing.styles, findings.finals)
-    return Content({"problems": problems}, numbers, tables, figures, {"gaps": GAPS})
+    return Content({"problems": problems}, numbers, tables, charts, views, figures, {"gaps": GAPS})
+
+
+def _overview(findings: Findings, problems: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a problem: its kind and size, the lowest loss known, and who ends lowest."""
+    study, finals = findings.study, findings.finals
+    rows = []
+    for problem in problems:
+        name = problem["name"]
+        fact, (best, source) = study.facts.get(name, {}), study.best(name)
+        part = finals[(finals["problem"] == name) & np.isfinite(finals["loss"])]
+        lowest = part.loc[part["loss"] == part["loss"].min(), "label"] if len(part) else []
+        row = {"problem": name, "kind": kind_of(name, fact), "parameters": str(fact.get("dim") or "unknown")}
+        row |= {"best loss": number(best), "that is": source}
+        row |= {"ends lowest": listed([plain(label, study.labels) for label in lowest], maximum=3) or DASH}
+        row["its median share left"] = percent(float(part["left"].min())) if len(part) else DASH
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _view(findings: Findings, problem: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], k: int) -> dict[str, Any]:
+    """What the page shows under the address of one problem."""
+    name = problem["name"]
+    chosen = findings.choices[findings.choices["problem"] == name].sort_values("select", kind="stable")
+    settings = [
+        {"optimizer": row["label"], "setting (seeds)": row["chosen"], "median loss": number(row["select"], "∞")}
+        for row in records_of(chosen)
+    ]
+    found = {"costs": tables[f"costs_{k}"], "finals": tables[f"finals_{k}"], "chosen": pd.DataFrame(settings)}
+    tried = findings.tried
+    rates = rated(tried[tried["problem"] == name]) if len(tried) else tried
+    chart = charts_of.panels(rates, "rate", "final", RATE, FINAL, "other_settings") if len(rates) else None
+    return {**problem, "unit": findings.study.unit, "tables": found, "charts": {"rates": chart}}
 
 
 def _about(fact: dict[str, Any]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import nan
 from typing import Any
 
 import pandas as pd
 
+from optbench.report import charts as charts_of
 from optbench.report.analysis.findings import Findings
 from optbench.report.analysis.statistics import Interval, coverage
 from optbench.report.analysis.time_spent import COLUMNS
@@ -32,10 +34,17 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     clock = " ".join(part for part in (_clock(speeds), PINNED if pinned else "", _disturbed(disturbed)) if part)
     values = {"clock": clock, "spent": spent_sentence(spent)}
     tables = {"speeds": _speeds(speeds), "price": _prices(findings.prices), "worker_time": spent_by_problem(spent)}
-    figures = {"throughput": overview.throughput(drawing.labels, drawing.styles, speeds)}
+    charts = {"throughput": charts_of.throughput(findings.study.labels, speeds)}
+    figures = {"throughput": partial(overview.throughput, drawing.labels, drawing.styles, speeds)}
     captions = {"throughput": "Throughput and memory: a mark a problem."}
     return Content(
-        values, {"speeds": speeds, "price_of_a_step": findings.prices, "worker_time": spent}, tables, figures, captions
+        values,
+        {"speeds": speeds, "price_of_a_step": findings.prices, "worker_time": spent},
+        tables,
+        charts,
+        {},
+        figures,
+        captions,
     )
 
 

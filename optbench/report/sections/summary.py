@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,6 @@ import pandas as pd
 from optbench.report.analysis.findings import Findings
 from optbench.report.analysis.study import INAPPLICABLE, Study
 from optbench.report.figures import anytime
-from optbench.report.figures.style import MAX_DRAWN
 from optbench.report.format import DASH, between, percent, plural, target_name
 from optbench.report.sections.base import Content, Drawing, Section
 from optbench.report.sentences.measured_from import measured_from
@@ -29,12 +29,12 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     if not len(findings.study.trials):
         return None
     seen = " ".join(measured_from(findings.study))
-    values = {"seen": seen, "uneven": _uneven(findings), "crowd": _crowd(len(findings.study.labels))}
+    values = {"seen": seen, "uneven": _uneven(findings), "unit": findings.study.unit, "plain": not len(findings.costs)}
     figures = {
-        "scores": anytime.scores(findings.ranking, drawing.styles),
-        "summary": anytime.summary(findings.study, findings.ranking, drawing.styles),
+        "scores": partial(anytime.scores, findings.ranking, drawing.styles),
+        "summary": partial(anytime.summary, findings.study, findings.ranking, drawing.styles),
     }
-    return Content(values, {"hits": hits(findings.costs)}, {"summary": _table(findings)}, figures, CAPTIONS)
+    return Content(values, {"hits": hits(findings.costs)}, {"summary": _table(findings)}, {}, {}, figures, CAPTIONS)
 
 
 def _table(findings: Findings) -> pd.DataFrame:
@@ -115,10 +115,4 @@ def _uneven(findings: Findings) -> str:
     )
 
 
-def _crowd(optimizers: int) -> str:
-    if optimizers <= MAX_DRAWN:
-        return ""
-    return f"The figures show the {MAX_DRAWN} optimizers of the highest score; tables and interactive curves have all."
-
-
-SECTION = Section("summary", "Summary", content)
+SECTION = Section("summary", "Leaderboard", content)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from optbench.report import charts as charts_of
 from optbench.report.analysis.findings import Findings
+from optbench.report.analysis.tuning import rated
 from optbench.report.figures import tuning
 from optbench.report.format import DASH, listed, number, records_of
 from optbench.report.sections.base import Content, Drawing, Section
+from optbench.report.sections.problems import FINAL, RATE
 
 CHOSEN = (
     "Every setting was run on every seed. A seed is reported with the setting that does best on the other seeds: on "
@@ -27,6 +31,9 @@ CAPTIONS = {
 }
 
 
+TRIED, LOSS = {"title": "settings tried", "log": False}, {"title": "expected loss", "log": True}
+
+
 def content(findings: Findings, drawing: Drawing) -> Content | None:
     """None where nothing was tuned and no optimizer ran with three settings."""
     asked = [findings, *([findings.generalising] if findings.generalising else [])]
@@ -38,9 +45,14 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
         return None
     figures = tuning.figures(findings.tried, findings.best_of_k, drawing.styles, findings.ranking.order)
     order = findings.ranking.order
-    figures = {"score_by_cost": tuning.score_by_cost(bought, drawing.styles, order), **figures}
+    figures = {"score_by_cost": partial(tuning.score_by_cost, bought, drawing.styles, order), **figures}
+    charts = {
+        "score_by_cost": charts_of.score_by_cost(bought),
+        "best_of_k": charts_of.panels(findings.best_of_k, "k", "expected", TRIED, LOSS),
+        "rates": charts_of.panels(rated(findings.tried), "rate", "final", RATE, FINAL, "other_settings"),
+    }
     tables = {"chosen": _chosen(choices), "tuning": _best_of_k(best)}
-    return Content({"about": _about(best), "chosen": CHOSEN}, numbers, tables, figures, CAPTIONS)
+    return Content({"about": _about(best), "chosen": CHOSEN}, numbers, tables, charts, {}, figures, CAPTIONS)
 
 
 def _about(best: pd.DataFrame) -> str:
