@@ -19,6 +19,8 @@ def test_long_names_lose_the_modules_before_the_classes() -> None:
 def test_names_that_would_read_alike_are_told_apart() -> None:
     names = [f"package_of_{who}:AnOptimizerOfALongName" for who in ("one", "two")]
     assert len(set(short_all(names))) == 2
+    assert not any("…" in name for name in short_all(names))
+    assert [name.replace("\n", "") for name in short_all(names)] == names
 
 
 @pytest.mark.parametrize(

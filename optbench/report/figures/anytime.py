@@ -11,7 +11,7 @@ import numpy as np
 from optbench.report.analysis.ranking import ALPHA, Ranking
 from optbench.report.analysis.statistics import Array, ecdf, profile
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import GREY, PAPER, Style, legend, log, most_drawn, pyplot, short, short_all
+from optbench.report.figures.style import GREY, PAPER, Style, log, most_drawn, name_ends, pyplot, short, short_all
 from optbench.report.format import target_name
 
 MAX_LINES = 8  # optimizers that a panel draws in colour; the others are grey lines behind them
@@ -38,40 +38,41 @@ def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
         return None
     plt = pyplot()
     labels = ranking.order[: most_drawn()]
-    rows = math.ceil(min(len(labels), MAX_LINES + 1) / 4)
-    figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3 + 0.17 * rows), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3), layout="constrained", width_ratios=[1.25, 1, 1])
     own = {label: styles[label] if k < MAX_LINES else PALE for k, label in enumerate(labels)}
-    handles = _ecdf(axes[0], study, labels[::-1], own)
+    ends = _ecdf(axes[0], study, labels[::-1], own)
+    name_ends(axes[0], [(label, ends[label], own[label].colour) for label in labels[:MAX_LINES]])
     tau = study.headline
     _profiles(axes[1], study, labels, tau, own)
     axes[1].set_title(f"cost to the {target_name(tau)}")
     pair = labels[:2]
     _profiles(axes[2], study, pair, tau, styles)
     axes[2].set_title("the same, first two alone")
-    named = labels[:MAX_LINES]
-    others = [f"{len(labels) - MAX_LINES} others"] if len(labels) > MAX_LINES else []
-    legend(figure, [handles[label] for label in labels[: MAX_LINES + 1]], [*named, *others])
+    if len(labels) > MAX_LINES:
+        axes[1].text(0.98, 0.03, f"grey: {len(labels) - MAX_LINES} others", transform=axes[1].transAxes, ha="right")
     return figure
 
 
-def _ecdf(panel: Any, study: Study, labels: Sequence[str], styles: Mapping[str, Style]) -> dict[str, Any]:
+def _ecdf(panel: Any, study: Study, labels: Sequence[str], styles: Mapping[str, Style]) -> dict[str, float]:
+    """Draw the shares hit; gives where each line ends."""
     owner = study.trials["label"].to_numpy()
     stated = np.array([[math.isfinite(study.target(p, tau)) for tau in study.taus] for p in study.trials["problem"]])
     end = float(study.trials["budget"].max())
-    handles = {}
+    ends = {}
     for label in labels:
         mine = owner == label
         cost, share = ecdf(study.passes_to[mine][stated[mine]])
         x = np.concatenate([[0.5], np.maximum(cost, 0.5), [max(end, 1.0)]])
         y = np.concatenate([[0.0], share, [share[-1] if len(share) else 0.0]])
         style = styles[label]
-        (handles[label],) = panel.plot(
+        ends[label] = float(y[-1])
+        panel.plot(
             x, y, drawstyle="steps-post", color=style.colour, linestyle=style.dash, marker=style.marker,
             markevery=max(1, len(x) // 5),
         )  # fmt: skip
     log(panel, both=False)
     panel.set(ylim=(-0.02, 1.02), xlabel="passes", ylabel="share", title="(problem, target, seed) hit")
-    return handles
+    return ends
 
 
 def _profiles(panel: Any, study: Study, labels: Sequence[str], tau: float, styles: Mapping[str, Style]) -> None:

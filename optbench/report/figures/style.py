@@ -196,17 +196,36 @@ def short(text: str, width: int = 28) -> str:
 
 
 def short_all(texts: Sequence[str], width: int = 28) -> list[str]:
-    """Names cut at their ends; those that would read alike are cut before the part in which they differ."""
-    out = []
-    for text in texts:
-        alike = [other for other in texts if other != text and short(other, width) == short(text, width)]
-        if not alike:
-            out.append(short(text, width))
-            continue
-        differ = min(next((k for k, (a, b) in enumerate(zip(text, o, strict=False)) if a != b), 0) for o in alike)
-        tail = text[max(differ - 4, 0) :][: width // 2]
-        out.append(short(text[: width - len(tail) - 1] + "…" + tail, width))
-    return out
+    """Names for axes and legends; those that would read alike are written in full, on two lines where they are long."""
+    cut = [short(text, width) for text in texts]
+    return [_wrapped(text, width) if cut.count(name) > 1 else name for text, name in zip(texts, cut, strict=True)]
+
+
+def _wrapped(text: str, width: int) -> str:
+    """The whole text, broken once at a sign between words, nearest to its middle."""
+    breaks = [found.end() for found in re.finditer(r"[\s:+,=(\[-]", text[:-1])]
+    if len(text) > width and breaks:
+        at = min(breaks, key=lambda place: abs(place - len(text) / 2))
+        text = f"{text[:at].rstrip()}\n{text[at:]}"
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text).replace("$", r"\$")
+
+
+def name_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Names at the right ends of lines in place of a legend, pushed apart: (name, height of the end, colour) each."""
+    size, low, high = 7 * _medium.get().type, *axes.get_ylim()
+    inches = axes.get_figure().get_figheight() * 0.7  # about what the axes have
+    gap = 1.15 * size / 72 / inches
+    placed = sorted([((y - low) / (high - low), name, colour) for name, y, colour in ends])
+    at: list[float] = []
+    for height, _name, _colour in placed:
+        at.append(max(height, at[-1] + gap) if at else height)
+    over = max(at[-1] - 1.0, 0.0) if at else 0.0
+    names = short_all([name for _, name, _ in placed], 22)
+    for place, name, (height, _, colour) in zip(at, names, placed, strict=True):
+        axes.annotate(
+            name, (1.0, height), (1.06, place - over), "axes fraction", "axes fraction", fontsize=size, va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
+        )  # fmt: skip
 
 
 LETTER, HANDLE = 3.9, 36.0  # points that a letter and a line with its gaps take in a legend
@@ -217,6 +236,6 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], column
     if not handles:
         return
     names = short_all(labels)
-    wide = max(map(len, names)) * LETTER + HANDLE  # points
+    wide = max(len(line) for name in names for line in name.split("\n")) * LETTER + HANDLE  # points
     columns = max(1, min(columns, len(handles), int(figure.get_figwidth() * 72 / wide)))
     figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.8)
