@@ -86,6 +86,9 @@ def clean(text: str) -> str:
     return text if text.isprintable() else text.translate(_BLANK)
 
 
+_USUAL = frozenset((float, type(None)))  # what nearly every point consists of
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a number that a table of floats holds, NaN and infinity included."""
     return type(value) is float or (type(value) is int and abs(value) < _MAX_COUNT)
@@ -93,7 +96,11 @@ def is_number(value: Any) -> bool:
 
 def is_point(value: Any) -> bool:
     """Whether it is a curve point: numbers, or null for what is not finite, by name."""
-    return isinstance(value, dict) and bool(value) and all(item is None or is_number(item) for item in value.values())
+    if not isinstance(value, dict) or not value:
+        return False
+    if _USUAL.issuperset(map(type, value.values())):
+        return True
+    return all(item is None or is_number(item) for item in value.values())
 
 
 def _is_count(value: Any) -> bool:
