@@ -36,6 +36,7 @@ class Part:
 def render(values: Mapping[str, Any], parts: Sequence[Part], data: Mapping[str, Any]) -> str:
     """The page; every name in it is escaped. data: {name: plain values} that the scripts unpack by name."""
     environment = _environment(autoescape=True)
+    environment.filters["breakable"] = _breakable
     environment.globals["addresses"] = frozenset(name for part in parts for name in part.content.views)
     sections, stored = [], []
     for part in parts:
@@ -73,6 +74,13 @@ def _html(
     if content is not None:
         own |= {"values": content.values, "charts": content.charts, "captions": _Captions(content.captions)}
     return str(environment.get_template(f"{name}.html.j2").render({**values, **own}))
+
+
+def _breakable(text: object) -> Any:
+    """Settings that may be broken after a comma and nowhere else."""
+    from markupsafe import Markup, escape
+
+    return escape(text).replace(",", Markup(",<wbr>"))
 
 
 class _Tables(dict[str, dict[str, Any]]):

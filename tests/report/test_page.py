@@ -21,7 +21,7 @@ from optbench.report.analysis.statistics import Interval
 
 TWO = {"a": Runner(), "b": Runner(rate=1.0, fails=(1,))}
 NASTY = ["<script>alert(1)</script>", "a$b_{x}&%#^~\\|`*", "../../etc/passwd", '"><img src=x onerror=alert(2)>']
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"wbr", "meta", "link", "img", "input", "br"}
 
 
 class Checker(HTMLParser):

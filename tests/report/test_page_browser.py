@@ -242,7 +242,10 @@ def test_prints_without_the_controls(opened: Any) -> None:
     pdf = base64.b64decode(opened.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.7})["data"])
     assert pdf.startswith(b"%PDF")
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    assert script(opened, "return [...document.querySelectorAll('details.part')].every(one => one.open)")
+    each = "e => [e.open, getComputedStyle(e).display !== 'none']"
+    paper = f"return [...document.querySelectorAll('details.part')].map({each})"
+    assert {(is_open, is_shown) for is_open, is_shown in script(opened, paper)} == {(True, True), (False, False)}
+    assert script(opened, "return [...document.querySelectorAll('details.all')].every(one => one.open)")
     hidden = "return [...document.querySelectorAll('.screen, nav')].every(e => getComputedStyle(e).display === 'none')"
     assert script(opened, hidden)
     opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#7F6A00")
 # Where three families or more take part, each has shades of its own, so that a colour says what kind of method it is.
 SHADES = {
-    "gradient": ("#0072B2", "#56B4E9", "#00416A", "#7A9CC6"),
-    "quasi-Newton": ("#6A3D9A", "#A974C9"),
+    "gradient": ("#0072B2", "#56B4E9", "#4C5FD5", "#7A9CC6"),
+    "quasi-Newton": ("#8E5BC0", "#B98AD8"),
     "swarm": ("#D55E00", "#F0944D"),
     "colony": ("#B2182B", "#E06C75"),
-    "evolution": ("#009E73", "#5BC29F", "#00694D"),
-    "direct search": ("#CC79A7", "#8E3B6B"),
+    "evolution": ("#009E73", "#5BC29F", "#7CB342"),
+    "direct search": ("#CC79A7", "#A8487F"),
     "dynamic programming": ("#7F6A00", "#B39B1F"),
     "plugin": ("#E69F00", "#A66F00"),
     "random": ("#777777",),

@@ -102,8 +102,9 @@
   });
   addEventListener("beforeprint", () => {
     document.querySelectorAll("details.all").forEach((one) => { one.open = true; });
-    folds.forEach(open);
   });
+  byId("unfold").hidden = false;
+  byId("unfold").addEventListener("click", () => folds.forEach(open));
   sortable(document);
   if (data.questions.some((one) => one.units.length)) leaders.start(data);
   go();
