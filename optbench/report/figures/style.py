@@ -212,7 +212,8 @@ def _wrapped(text: str, width: int) -> str:
 
 def name_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
     """Names at the right ends of lines in place of a legend, pushed apart: (name, height of the end, colour) each."""
-    size, low, high = 7 * _medium.get().type, *axes.get_ylim()
+    size = 7 * _medium.get().type
+    low, high = axes.get_ylim()
     inches = axes.get_figure().get_figheight() * 0.7  # about what the axes have
     gap = 1.15 * size / 72 / inches
     placed = sorted([((y - low) / (high - low), name, colour) for name, y, colour in ends])
