@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 from optbench.core.problem import Best, Problem, measured_start
 from optbench.core.trial import RequestError
 from optbench.engine.data import splits
 from optbench.engine.flops import costs, flops
 from optbench.engine.model import BatchedModel
-from optbench.execution import machine, tuning
+from optbench.execution import machine, portrait, tuning
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan
 from optbench.problems.validation import LOWEST
@@ -103,7 +105,19 @@ def problem_facts(name: str, problem: Problem, catalog: Catalog, device: str) ->
         "dtype": str(problem.dtype).removeprefix("torch."),
         **goal,
         **({"validation": validation} if validation else {}),
+        **_portrait(problem, data.train),
     }
+
+
+def _portrait(problem: Problem, train: Sequence[Tensor]) -> dict[str, Any]:
+    """What a report shows of the network and the data; nothing where a problem does not let itself be looked at."""
+    if problem.track == "function":
+        return {}
+    try:
+        found = {"network": portrait.network(problem, train), "data": portrait.data(train)}
+    except Exception:  # somebody's network or data of another kind: the run does not need it
+        return {}
+    return {name: value for name, value in found.items() if value}
 
 
 def step_passes(problem: Problem, device: str) -> float:

@@ -132,3 +132,26 @@ def score_by_cost(table: pd.DataFrame) -> dict[str, Any] | None:
         "y": {"title": "expected score", "log": False},
         "lines": lines,
     }
+
+
+def data(fact: Mapping[str, Any]) -> dict[str, Any]:
+    """Charts of what the run recorded of a problem's training data; none where it recorded nothing."""
+    found, out = fact.get("data") or {}, {}
+    if targets := found.get("targets"):
+        classes = targets["kind"] == "classes"
+        counts = targets["counts"] if classes else [*targets["counts"], targets["counts"][-1]]
+        line = {"name": "samples", "x": targets["at"], "y": counts, "step": not classes, "dots": classes}
+        title = "label" if classes else "target"
+        x = {"title": title, "log": False}
+        out["targets"] = {"kind": "lines", "x": x, "y": {"title": "training samples", "log": False, "min": 0}}
+        out["targets"]["lines"] = [line | DATA_LINE]
+    if curve := found.get("curve"):
+        line = {"name": "median target", "x": curve["x"], "y": curve["y"], "dots": True}
+        x, y = {"title": "input", "log": False}, {"title": "target", "log": False}
+        out["curve"] = {"kind": "lines", "x": x, "y": y, "lines": [line | DATA_LINE]}
+    if image := found.get("mean_image"):
+        out["image"] = {"kind": "image", "values": image}
+    return out
+
+
+DATA_LINE = {"colour": "#0072B2", "dash": "solid"}

@@ -75,6 +75,7 @@ def _overview(findings: Findings, problems: Sequence[Mapping[str, Any]]) -> pd.D
 def _view(findings: Findings, problem: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], k: int) -> dict[str, Any]:
     """What the page shows under the address of one problem."""
     name = problem["name"]
+    fact = findings.study.facts.get(name, {})
     chosen = findings.choices[findings.choices["problem"] == name].sort_values("select", kind="stable")
     settings = [
         {"optimizer": row["label"], "setting (seeds)": row["chosen"], "median loss": number(row["select"], "∞")}
@@ -84,7 +85,31 @@ def _view(findings: Findings, problem: Mapping[str, Any], tables: Mapping[str, p
     tried = findings.tried
     rates = rated(tried[tried["problem"] == name]) if len(tried) else tried
     chart = charts_of.panels(rates, "rate", "final", RATE, FINAL, "other_settings") if len(rates) else None
-    return {**problem, "unit": findings.study.unit, "tables": found, "charts": {"rates": chart}}
+    return {**problem, "unit": findings.study.unit,
+        "network": _layers(fact),
+        "data": _data_said(fact), "tables": found, "charts": {"rates": chart, **charts_of.data(fact)}}
+
+
+def _layers(fact: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The layers of the network as its drawing shows them; none where the run did not record them."""
+    found = fact.get("network")
+    if not isinstance(found, list):
+        return []
+    return [
+        {"kind": str(one["kind"]), "shapes": f"{_shape(one['in'])} → {_shape(one['out'])}"}
+        | {"parameters": f"{int(one['parameters']):,}" if one["parameters"] else ""}
+        for one in found
+    ]
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return " × ".join(map(str, sizes)) or "1"  # noqa: RUF001  # the sign for sizes
+
+
+def _data_said(fact: Mapping[str, Any]) -> str:
+    """The shapes of a training sample, in a sentence."""
+    shapes = (fact.get("data") or {}).get("shapes") or []
+    return f"A sample has {listed([f'{_shape(shape)} numbers' for shape in shapes])}." if shapes else ""
 
 
 def _about(fact: dict[str, Any]) -> str:

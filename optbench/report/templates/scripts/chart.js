@@ -248,7 +248,14 @@ const chart = (() => {
     return made;
   };
 
-  const KINDS = { lines, strip, heat, ranks: ranksChart };
+  const image = (host, spec) => {
+    const rows = spec.values.length, columns = spec.values[0].length, size = Math.max(4, Math.floor(180 / columns));
+    const made = svg("svg", { width: columns * size, height: rows * size, viewBox: `0 0 ${columns * size} ${rows * size}`, role: "img", "aria-label": spec.label || "image" });
+    spec.values.forEach((row, i) => row.forEach((value, j) => made.append(svg("rect", { x: j * size, y: i * size, width: size, height: size, fill: `rgb(${Array(3).fill(Math.round(255 * value)).join(" ")})` }))));
+    host.replaceChildren(made);
+  };
+
+  const KINDS = { image, lines, strip, heat, ranks: ranksChart };
   // A chart of one panel, or of several side by side; drawn again when its width changes.
   const draw = (host, spec) => {
     const panels = spec.panels || [spec];
@@ -261,7 +268,7 @@ const chart = (() => {
     again();
     if (spec.panels && spec.kind === "lines") host.append(legend([...new Set(panels.flatMap((panel) => panel.lines.map((line) => line.name)))]));
     let before = host.clientWidth;
-    if (spec.kind !== "heat" && typeof ResizeObserver !== "undefined") new ResizeObserver(() => {
+    if (!["heat", "image"].includes(spec.kind) && typeof ResizeObserver !== "undefined") new ResizeObserver(() => {
       if (host.clientWidth && Math.abs(host.clientWidth - before) > 8) { before = host.clientWidth; again(); }
     }).observe(host);
   };
