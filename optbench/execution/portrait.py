@@ -20,14 +20,14 @@ MAX_PIXELS = 32 * 32  # of a mean image
 def network(problem: Problem, train: Sequence[Tensor]) -> list[dict[str, Any]]:
     """The layers in the order in which data first pass them: kind, shapes of one sample in and out, parameters.
 
-    Empty where the network has no modules below it, as a test function.
+    Empty where no module takes a tensor and gives one, as in a test function.
     """
     with torch.random.fork_rng(devices=[]):  # the run's own random numbers stay as they were
         return _layers(problem, train)
 
 
 def _layers(problem: Problem, train: Sequence[Tensor]) -> list[dict[str, Any]]:
-    net, found = problem.network(), []
+    net, found = problem.network().to(problem.dtype), []
     seen: set[int] = set()
 
     def note(module: nn.Module, given: tuple[Any, ...], out: Any) -> None:
@@ -39,7 +39,7 @@ def _layers(problem: Problem, train: Sequence[Tensor]) -> list[dict[str, Any]]:
             | {"parameters": sum(p.numel() for p in module.parameters())}
         )
 
-    leaves = [module for module in net.modules() if module is not net and not [*module.children()]]
+    leaves = [module for module in net.modules() if not [*module.children()]]
     hooks = [module.register_forward_hook(note) for module in leaves]
     try:
         with torch.no_grad():
@@ -64,8 +64,8 @@ def data(train: Sequence[Tensor]) -> dict[str, Any]:
         out["targets"] = _classes(targets) if not targets.is_floating_point() else _histogram(targets.double())
         if inputs.is_floating_point() and inputs.reshape(len(inputs), -1).shape[1] == 1:
             out["curve"] = _curve(inputs.reshape(-1).double(), targets.double())
-    if inputs.is_floating_point() and inputs.dim() == 4 and inputs.shape[-1] * inputs.shape[-2] <= MAX_PIXELS:
-        mean = inputs.double().mean(dim=(0, 1))
+    if inputs.is_floating_point() and inputs.dim() in (3, 4) and inputs.shape[-1] * inputs.shape[-2] <= MAX_PIXELS:
+        mean = inputs.double().flatten(0, -3).mean(dim=0)
         span = float(mean.max() - mean.min()) or 1.0
         out["mean_image"] = [[round(float(v), 2) for v in row] for row in (mean - mean.min()) / span]
     return out

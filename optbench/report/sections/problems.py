@@ -85,9 +85,14 @@ def _view(findings: Findings, problem: Mapping[str, Any], tables: Mapping[str, p
     tried = findings.tried
     rates = rated(tried[tried["problem"] == name]) if len(tried) else tried
     chart = charts_of.panels(rates, "rate", "final", RATE, FINAL, "other_settings") if len(rates) else None
-    return {**problem, "unit": findings.study.unit,
+    return {
+        **problem,
+        "unit": findings.study.unit,
         "network": _layers(fact),
-        "data": _data_said(fact), "tables": found, "charts": {"rates": chart, **charts_of.data(fact)}}
+        "data": _data_said(fact),
+        "tables": found,
+        "charts": {"rates": chart, **charts_of.data(fact)},
+    }
 
 
 def _layers(fact: Mapping[str, Any]) -> list[dict[str, str]]:
