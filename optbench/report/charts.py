@@ -140,15 +140,16 @@ def data(fact: Mapping[str, Any]) -> dict[str, Any]:
     if targets := found.get("targets"):
         classes = targets["kind"] == "classes"
         counts = targets["counts"] if classes else [*targets["counts"], targets["counts"][-1]]
-        line = {"name": "samples", "x": targets["at"], "y": counts, "step": not classes, "dots": classes}
+        line = {"name": "samples", "x": targets["at"], "y": counts, "step": not classes, "bars": classes}
         title = "label" if classes else "target"
         x = {"title": title, "log": False}
         out["targets"] = {"kind": "lines", "x": x, "y": {"title": "training samples", "log": False, "min": 0}}
+        out["targets"]["alone"] = True
         out["targets"]["lines"] = [line | DATA_LINE]
     if curve := found.get("curve"):
         line = {"name": "median target", "x": curve["x"], "y": curve["y"], "dots": True}
         x, y = {"title": "input", "log": False}, {"title": "target", "log": False}
-        out["curve"] = {"kind": "lines", "x": x, "y": y, "lines": [line | DATA_LINE]}
+        out["curve"] = {"kind": "lines", "x": x, "y": y, "lines": [line | DATA_LINE], "alone": True}
     if image := found.get("mean_image"):
         out["image"] = {"kind": "image", "values": image}
     return out

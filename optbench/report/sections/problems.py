@@ -114,7 +114,7 @@ def _shape(sizes: Sequence[int]) -> str:
 def _data_said(fact: Mapping[str, Any]) -> str:
     """The shapes of a training sample, in a sentence."""
     shapes = (fact.get("data") or {}).get("shapes") or []
-    return f"A sample has {listed([f'{_shape(shape)} numbers' for shape in shapes])}." if shapes else ""
+    return f"Shape of a training sample: {listed([_shape(shape) for shape in shapes])}." if shapes else ""
 
 
 def _about(fact: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ const chart = (() => {
     return made;
   };
 
-  // lines: [{name, x, y, low, high, step, dots}]. Beyond the axes is cut. Names stand at the ends where there is room.
+  // lines: [{name, x, y, low, high, step, dots, bars}]. Beyond the axes is cut. Names stand at the ends where there is room.
   const lines = (host, spec) => {
     const width = Math.max(host.clientWidth || 0, 240), shown = spec.lines.filter((line) => line.y.some((v) => v !== null && isFinite(v)));
     const wide = width >= 460 && !spec.silent; // names at the ends of lines need width, and height for all of them
@@ -103,7 +103,7 @@ const chart = (() => {
     host.replaceChildren();
     if (spec.title) host.append(html("p", { class: "chart-title" }, spec.title));
     if (!shown.length) { host.append(html("p", { class: "soft" }, spec.nothing || "Nothing to draw.")); return; }
-    const direct = wide && shown.length <= 24;
+    const direct = wide && !spec.alone && shown.length <= 24;
     const names = shown.map((line) => short(say(line.name), 24));
     const margin = { left: 46, right: direct ? Math.min(Math.max(...names.map((name) => name.length)) * 6.6 + 22, 190) : 10, top: 18, bottom: 36 };
     const good = (value, log) => value !== null && isFinite(value) && (!log || value > 0);
@@ -124,7 +124,8 @@ const chart = (() => {
       const { colour, dash } = line.colour ? line : look(line.name), px = line.x.map(mark), py = line.y.map(rise);
       const group = svg("g", { class: "line" }, svg("title", {}, line.name));
       if (line.low) group.append(svg("path", { d: area(px, line.low.map(rise), line.high.map(rise)), fill: colour, opacity: shown.length > 6 ? 0.06 : 0.13 }));
-      group.append(svg("path", { d: path(px, py, line.step), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": DASHES[dash] || "" }));
+      if (line.bars) px.forEach((at, k) => group.append(svg("line", { x1: at, x2: at, y1: y.at(Math.max(lowY, 0)), y2: py[k], stroke: colour, "stroke-width": 7 })));
+      else group.append(svg("path", { d: path(px, py, line.step), fill: "none", stroke: colour, "stroke-width": 2, "stroke-dasharray": DASHES[dash] || "" }));
       if (line.dots) px.forEach((at, k) => { if (isFinite(py[k])) group.append(svg("circle", { cx: at, cy: py[k], r: 2.6, fill: colour })); });
       made.append(group);
       const last = py.findLastIndex(isFinite);
@@ -141,7 +142,7 @@ const chart = (() => {
         made.append(svg("path", { d: `M${end.x} ${end.y}L${edge + 12} ${end.at}`, stroke: end.colour, "stroke-width": 0.8, fill: "none", opacity: 0.7 }));
         made.append(svg("text", { class: "name", x: edge + 15, y: end.at + 4 }, end.name));
       }
-    } else if (!spec.silent) host.append(legend(shown.map((line) => line.name)));
+    } else if (!spec.silent && !spec.alone) host.append(legend(shown.map((line) => line.name)));
     hover(host, made, shown, { x, y, mark, rise, spec });
   };
 
