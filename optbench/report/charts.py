@@ -136,23 +136,23 @@ def score_by_cost(table: pd.DataFrame) -> dict[str, Any] | None:
 
 def data(fact: Mapping[str, Any]) -> dict[str, Any]:
     """Charts of what the run recorded of a problem's training data; none where it recorded nothing."""
-    found, out = fact.get("data") or {}, {}
+    found: Mapping[str, Any] = fact.get("data") or {}
+    out: dict[str, Any] = {}
     if targets := found.get("targets"):
         classes = targets["kind"] == "classes"
         counts = targets["counts"] if classes else [*targets["counts"], targets["counts"][-1]]
-        line = {"name": "samples", "x": targets["at"], "y": counts, "step": not classes, "bars": classes}
-        title = "label" if classes else "target"
-        x = {"title": title, "log": False}
-        out["targets"] = {"kind": "lines", "x": x, "y": {"title": "training samples", "log": False, "min": 0}}
-        out["targets"]["alone"] = True
-        out["targets"]["lines"] = [line | DATA_LINE]
+        line = {"x": targets["at"], "y": counts, "step": not classes, "bars": classes}
+        up = {"title": "training samples", "log": False, "min": 0}
+        out["targets"] = _one_line(line, "label" if classes else "target", up)
     if curve := found.get("curve"):
-        line = {"name": "median target", "x": curve["x"], "y": curve["y"], "dots": True}
-        x, y = {"title": "input", "log": False}, {"title": "target", "log": False}
-        out["curve"] = {"kind": "lines", "x": x, "y": y, "lines": [line | DATA_LINE], "alone": True}
+        line = {"x": curve["x"], "y": curve["y"], "dots": True}
+        out["curve"] = _one_line(line, "input", {"title": "target", "log": False})
     if image := found.get("mean_image"):
         out["image"] = {"kind": "image", "values": image}
     return out
 
 
-DATA_LINE = {"colour": "#0072B2", "dash": "solid"}
+def _one_line(line: Mapping[str, Any], across: str, up: Mapping[str, Any]) -> dict[str, Any]:
+    """A chart of one line that needs no name."""
+    lines = [{"name": "training data", "colour": "#0072B2", "dash": "solid"} | dict(line)]
+    return {"kind": "lines", "x": {"title": across, "log": False}, "y": dict(up), "lines": lines, "alone": True}
