@@ -32,6 +32,7 @@ def run(
     timeout: float | None = None,
     memory: float | None = None,
     timing: int | None = None,
+    splits: int | None = None,
     pinned: bool = False,
     workers: int | None = None,
     lanes: int | None = None,
@@ -59,6 +60,8 @@ def run(
     tune: configurations tried of every optimizer that has a search space.
     timeout: seconds that a trial may take. memory: GiB that a worker process may hold.
     timing: so many trials a cell run alone at the end, so that seconds can be compared; 0 for none.
+    splits: divisions of each problem's data into training, validation and test data; seed s uses number s mod splits,
+        and number 0 is the one that the problem states.
     pinned: run those one a core, each on its own, which is faster and disturbs them.
     workers: processes; default one a core. lanes: the most trials that share one program; default as many as pay.
     cluster: a dask scheduler's address or file, or "local:N"; the trials run there.
@@ -96,6 +99,7 @@ def run(
             timeout=timeout,
             memory=memory,
             timing=timing,
+            splits=splits,
             files=files,
             trust=trust,
         )
@@ -173,6 +177,7 @@ def compare(
     until: str | float = "",
     tune: int | None = None,
     timing: int = 0,
+    splits: int | None = None,
     timeout: float | None = None,
     memory: float | None = None,
     workers: int | None = None,
@@ -190,7 +195,7 @@ def compare(
     problems, optimizers: as `run` takes them, one or several; without optimizers, one of every family.
     seeds: of each. passes: the budget; left out, that of each problem. steps, seconds, until: as `run` takes them.
     tune: settings tried of every optimizer with a search space. timing: so many trials a cell are run
-        alone, so that seconds can be compared.
+        alone, so that seconds can be compared. splits: divisions of the data, as `run` takes them.
     timeout, memory, workers, lanes, cluster, device: as `run` takes them.
     out: the results folder; left out, one in `results/` that is named after the request.
     progress: show how far it is.
@@ -223,6 +228,7 @@ def compare(
             timeout=timeout,
             memory=memory,
             timing=timing,
+            splits=splits,
             files=files,
             named=True,
         )

@@ -159,6 +159,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--loss", metavar="L", help="cross-entropy (default), mse, l1 or bce")
     run.add_argument("--batch", type=_whole_number, metavar="N", help="samples of its minibatches")
     run.add_argument("--seeds", type=_whole_number, metavar="N", help="seeds 0 to N-1")
+    run.add_argument(
+        "--splits", type=_whole_number, metavar="N", help="splits of each problem's data, which seeds take in turn"
+    )
     run.add_argument("--passes", type=float, metavar="N", help="budget in passes over the training set")
     run.add_argument("--steps", type=_whole_number, metavar="N", help="budget in gradient steps, instead of passes")
     run.add_argument("--seconds", type=float, metavar="S", help="budget in seconds, instead of passes")

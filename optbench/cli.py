@@ -142,6 +142,7 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
         timeout=options.timeout,
         timing=options.timing,
         precision=options.precision,
+        splits=options.splits,
         memory=options.memory,
         files=options.plugin,
         trust=options.trust,

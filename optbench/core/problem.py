@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optbench.core import found_out
+from optbench.core import dividing, found_out
 from optbench.core.losses import Loss
 from optbench.core.trial import LOWEST_SEEN
 
@@ -208,9 +208,12 @@ def generator(seed: int, purpose: str, device: str = "cpu") -> torch.Generator:
 
 
 def split(samples: int, shares: Sequence[float] = (0.7, 0.15, 0.15), seed: int = 0) -> list[Tensor]:
-    """Disjoint index tensors that cover range(samples), fixed by the seed: for train, valid and test."""
+    """Disjoint index tensors that cover range(samples), fixed by the seed: for train, valid and test.
+
+    A run with several splits asks for others, see `core.dividing`.
+    """
     if abs(sum(shares) - 1) > 1e-9 or min(shares) <= 0:
         raise ValueError(f"shares {tuple(shares)} are not positive parts of 1")
-    order = torch.randperm(samples, generator=generator(seed, "split"))
+    order = torch.randperm(samples, generator=generator(seed, dividing.purpose()))
     ends = [round(samples * sum(shares[: k + 1])) for k in range(len(shares))]
     return [order[a:b].sort().values for a, b in zip([0, *ends[:-1]], ends, strict=True)]

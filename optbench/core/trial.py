@@ -15,6 +15,8 @@ LOWEST_SEEN = "lowest seen in this study"  # the source of a best loss that nobo
 
 UNLIMITED_PASSES = 1e9  # of a trial whose budget is time
 
+LATER = ("seconds", "until", "split")  # fields of a trial that came after the first records
+
 Setting = int | float | bool | str | None | tuple[Any, ...]
 
 
@@ -39,10 +41,11 @@ class Trial:
     device: str = "cpu"
     seconds: float | None = None  # the budget, where it is time: `passes` then is no limit
     until: str = ""  # a loss or metric at which it ends, see `core.goal`
+    split: int = 0  # which division of the problem's data, see `core.divided`; 0 is the one that it states
 
     def as_data(self) -> dict[str, Any]:
         """Its fields; those that were added later only where they say something, so that keys stay what they were."""
-        return {name: value for name, value in asdict(self).items() if value or name not in ("seconds", "until")}
+        return {name: value for name, value in asdict(self).items() if value or name not in LATER}
 
     @property
     def key(self) -> str:

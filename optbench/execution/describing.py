@@ -103,8 +103,12 @@ def _sources(catalog: Catalog, problem: str, optimizer: str) -> dict[str, Any]:
     return {"sources": catalog.sources(problem, optimizer)}
 
 
-def _facts(catalog: Catalog, name: str, device: str) -> dict[str, Any]:
-    return {"facts": problem_facts(name, catalog.problem(name), catalog, device)}
+def _facts(catalog: Catalog, name: str, device: str, split: int = 0) -> dict[str, Any]:
+    return {"facts": problem_facts(name, catalog.problem(name, split), catalog, device)}
+
+
+def _divides(catalog: Catalog, text: str) -> dict[str, Any]:
+    return {"divides": catalog.divides(text)}
 
 
 def _width(
@@ -127,6 +131,7 @@ QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "kept": _kept,
     "sources": _sources,
     "facts": _facts,
+    "divides": _divides,
     "width": _width,
 }
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from optbench.core.divided import undivided
 from optbench.core.problem import Best, Problem, measured_start
-from optbench.core.trial import RequestError
+from optbench.core.trial import LOWEST_SEEN, RequestError
 from optbench.engine.data import splits
 from optbench.engine.flops import costs, flops
 from optbench.engine.model import BatchedModel
@@ -21,6 +22,11 @@ from optbench.problems.validation import LOWEST
 from optbench.registry.catalog import Catalog
 
 VALIDATION_TAUS = (0.3, 0.2, 0.1, 0.05)  # what is left of the way from the start to the lowest validation loss
+# What may differ from split to split of one problem's data; of the stated split it stands among all other facts.
+OF_A_SPLIT = (
+    *("train", "valid", "test", "flops_per_pass", "passes_per_step"),
+    *("start", "best", "targets", "taus", "validation"),
+)
 WORKER_THREADS = 1  # of a worker process, and of everything that is measured for its sake
 
 
@@ -30,21 +36,28 @@ def environment(
     workers: int,
     options: RunOptions,
     own_device: str | None = None,
-    facts_of: Callable[[str, Problem, str], dict[str, Any]] | None = None,
+    facts_of: Callable[[str, Problem, str, int], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The run, its machine, its plan, its problems and its optimizers. Raises RequestError for a broken problem.
 
     own_device: where this machine looks at the problems, for a run on the device of another machine. facts_of: says
-    what `problem_facts` does, elsewhere perhaps; given a name, its problem and a device.
+    what `problem_facts` does, elsewhere perhaps; given a name, its problem, a device and the split of its data.
     """
     suite, device = plan.suite, own_device or options.device
-    problems = {task.trial.problem: task.problem for task in plan.tasks}
+    problems = {(task.trial.problem, task.trial.split): task.problem for task in plan.tasks}
     with machine.threads(WORKER_THREADS):
         ceiling = machine.ceiling(device)
-        if facts_of is None:
-            facts = {name: problem_facts(name, problem, catalog, device) for name, problem in problems.items()}
-        else:
-            facts = {name: facts_of(name, problem, device) for name, problem in problems.items()}
+        facts: dict[str, dict[str, Any]] = {}
+        for (name, split), problem in problems.items():
+            if facts_of is None:
+                found = problem_facts(name, problem, catalog, device)
+            else:
+                found = facts_of(name, problem, device, split)
+            if split:
+                own = {key: found[key] for key in OF_A_SPLIT if key in found}
+                facts[name].setdefault("splits", {})[str(split)] = own
+            else:
+                facts[name] = found
     tuned = {"tuning": tuning.facts(suite.tune, plan.competitors)} if suite.tune else {}
     return {
         "format": 1,
@@ -132,7 +145,9 @@ def validation_goal(name: str, problem: Problem) -> dict[str, Any]:
     Of a problem that is not in `problems/validation.py` the lowest training loss known stands in for the lowest
     validation loss: a model can hardly do better on data that it has not seen.
     """
-    if name in LOWEST:
+    if name in LOWEST and undivided(problem) is not problem:  # what was reached on other validation data says nothing
+        start, best = measured_start(problem, "valid"), Best(math.nan, LOWEST_SEEN)
+    elif name in LOWEST:
         start, best = LOWEST[name][0], Best(LOWEST[name][1], "lowest reached")
     else:
         start, best = measured_start(problem, "valid"), problem.best

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 
+from optbench.core.divided import undivided
 from optbench.core.problem import dimension
 from optbench.core.trial import Trial, same_work
 from optbench.execution.memory import footprint
@@ -60,7 +61,7 @@ def lane_groups(
             most = (
                 width
                 or asked.get(number)
-                or worthwhile(first.problem, first.built, trial.passes, trial.device, len(same), eager)
+                or worthwhile(undivided(first.problem), first.built, trial.passes, trial.device, len(same), eager)
             )
         step = most if width else _even(len(same), most)
         for part in _slices([task.trial for task in same], step):
@@ -91,7 +92,7 @@ def by_memory(trials: Sequence[Trial], catalog: Catalog, limit: float) -> list[S
 
 def _rough_bytes(trials: Sequence[Trial], catalog: Catalog) -> float:
     """More bytes than the group can take, for usual methods: ten vectors a candidate, 64 candidates or L-BFGS pairs."""
-    problem = catalog.problem(trials[0].problem)
+    problem = catalog.problem(trials[0].problem, trials[0].split)
     return len(trials) * dimension(problem) * problem.dtype.itemsize * 640.0
 
 

@@ -103,10 +103,16 @@ class LearnedCatalog(Catalog):
             child.close()
         self._children.clear()
 
-    def problem(self, text: str) -> Problem:
+    def divides(self, text: str) -> bool:
+        name = parse(text)[0][0]
+        if self._is_own(self._problem_path(name)):
+            return super().divides(text)
+        return self._asked((name,), (), ask="divides", text=text).get("divides") is True
+
+    def problem(self, text: str, split: int = 0) -> Problem:
         (name, settings), *more = parse(text)
         if more or self._is_own(self._problem_path(name)):
-            return super().problem(text)
+            return super().problem(text, split)
         wanted = spec(name, settings)
         return StatedProblem(text, self._asked((name,), (), ask="problem", text=wanted))
 
@@ -151,12 +157,12 @@ class LearnedCatalog(Catalog):
         except (TypeError, ValueError):
             raise RequestError(f"{problem} x {optimizer}: what it says of its sources makes no sense") from None
 
-    def facts(self, name: str, problem: Problem, device: str) -> dict[str, Any]:
-        """A problem as a report needs it. Raises RequestError."""
+    def facts(self, name: str, problem: Problem, device: str, split: int = 0) -> dict[str, Any]:
+        """A problem as a report needs it, on one split of its data. Raises RequestError."""
         plain = parse(name)[0][0]
         if not isinstance(problem, StatedProblem):
             return problem_facts(name, problem, self, device)
-        facts = self._asked((plain,), (), ask="facts", name=name, device=device).get("facts")
+        facts = self._asked((plain,), (), ask="facts", name=name, device=device, split=split).get("facts")
         if not isinstance(facts, dict):
             raise RequestError(f"problem {name}: what it says of itself makes no sense")
         return facts

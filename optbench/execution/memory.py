@@ -89,7 +89,7 @@ def footprint(trials: Sequence[Trial], catalog: Catalog) -> Footprint:
     """Measured on the first two trials of a group, which must fit in memory themselves."""
     pair = trials[:2]
     first = pair[0]
-    built, problem = catalog.optimizer(first.optimizer, dict(first.hyper)), catalog.problem(first.problem)
+    built, problem = catalog.optimizer(first.optimizer, dict(first.hyper)), catalog.problem(first.problem, first.split)
     seeds, batch = tuple(trial.seed for trial in pair), batch_size(built, problem)
     # Some generations of a population, or steps until memory stays the same: L-BFGS collects a history.
     passes = first.passes if built.needs == "grad" else min(first.passes, POPULATION_PASSES)

@@ -27,6 +27,7 @@ class Plan:
     suite: Suite
     tasks: tuple[Task, ...]
     competitors: tuple[Competitor, ...]  # its optimizers, each with the configurations that are tried
+    undivided: tuple[str, ...] = ()  # problems with one split only, where the suite asks for several
 
     @property
     def trials(self) -> list[Trial]:
@@ -42,20 +43,26 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
     entered = [(one.name, hyper, built) for one in competitors for hyper, built in one.configurations]
     until = str(read_goal(suite.until)) if suite.until else ""
     tasks: dict[Trial, Task] = {}
+    whole: list[str] = []
     for text in suite.problems:
         for name, settings in parse(text):
             wanted = spec(name, settings)
-            problem = catalog.problem(wanted)
-            passes = _passes(suite, text, problem, device)
+            problems = {0: catalog.problem(wanted)}
+            if suite.splits > 1:
+                if catalog.divides(wanted):
+                    problems = {k: catalog.problem(wanted, k) for k in range(min(suite.splits, suite.seeds))}
+                else:
+                    whole.append(wanted)
+            passes = {k: _passes(suite, text, problem, device) for k, problem in problems.items()}
             sources = {one.name: catalog.sources(wanted, one.name) for one in competitors}
             for optimizer, hyper, built in entered:
                 label = spec(optimizer, hyper)
                 for seed in range(suite.seeds):
-                    chosen = tuple(sorted(hyper.items()))
-                    trial = Trial(wanted, optimizer, chosen, seed, passes, device, suite.seconds, until)
-                    tasks[trial] = Task(trial, problem, built, *sources[optimizer], compared[label])
+                    chosen, split = tuple(sorted(hyper.items())), seed % suite.splits if len(problems) > 1 else 0
+                    trial = Trial(wanted, optimizer, chosen, seed, passes[split], device, suite.seconds, until, split)
+                    tasks[trial] = Task(trial, problems[split], built, *sources[optimizer], compared[label])
     _check_groups(tasks.values())
-    return Plan(suite, tuple(tasks.values()), tuple(competitors))
+    return Plan(suite, tuple(tasks.values()), tuple(competitors), tuple(whole))
 
 
 def _check_groups(tasks: Iterable[Task]) -> None:

@@ -56,6 +56,7 @@ class Request:
     memory: float | None = None  # GiB that a worker process may hold
     timing: int | None = None  # trials a cell alone at the end, for their clock
     precision: str | None = None  # of every optimizer's evaluations
+    splits: int | None = None  # divisions of each problem's data, which seeds take in turn
     files: Sequence[str] = ()  # plugin files that are given beside the suite
     trust: bool = False  # a suite file may name Python files of its own
     against: str | None = None  # a reference, whose problems, budgets and seeds are taken
@@ -80,6 +81,7 @@ class Request:
             "timeout": self.timeout,
             "memory": self.memory,
             "timing": None if self.timing is None else int(self.timing),
+            "splits": self.splits,
         }
         suite = replace(suite, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
         if self.precision is not None:
@@ -93,7 +95,8 @@ class Request:
 
     def folder(self, suite: Suite) -> Path:
         """Where the results go: `out`, or a folder named after the suite or the request."""
-        return Path(self.out) if self.out is not None else Path("results") / suite.name
+        name = f"{suite.name}_on_{self.splits}_splits" if self.splits and self.splits > 1 else suite.name
+        return Path(self.out) if self.out is not None else Path("results") / name
 
     @property
     def plain_name(self) -> str:
@@ -138,6 +141,11 @@ class Request:
         from optbench.records.reference import reference_suite  # imports pandas
 
         suite = read_suite(str(reference_suite(name)))
+        if self.splits not in (None, suite.splits):
+            raise RequestError(
+                f"{name} was run on {suite.splits} split{'s' * (suite.splits != 1)} of the data: leave out --splits, "
+                "for losses on other data stand beside nothing there"
+            )
         for problem in self.problems:
             if problem not in suite.problems:
                 close = difflib.get_close_matches(problem, suite.problems, 1, 0.5)

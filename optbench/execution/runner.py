@@ -38,6 +38,7 @@ from optbench.records.files import (
 )
 from optbench.records.merge import join_environments
 from optbench.records.schema import RECORDS, Record
+from optbench.records.splits import other_splits, splits_of
 from optbench.records.store import MAX_SHOWN_PATH, Store
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ def _run_suite(
     previous = _previous(out, planned, options.add)
     if not options.pinned and _one_a_core(suite, planned, options):
         options = replace(options, pinned=True)
+    if planned.undivided:
+        say(
+            f"{', '.join(planned.undivided)}: no other split of the data can be drawn, so all seeds have the stated one"
+        )
     if suite.seconds is not None and options.workers is None:
         options = replace(options, workers=1)  # whoever shares the machine gets less done in a second
     workers = options.workers or (1 if device == "cuda" else os.cpu_count() or 1)
@@ -165,6 +170,7 @@ def _previous(out: Path, planned: Plan, add: bool) -> list[dict[str, Any]]:
     with contextlib.suppress(BrokenEnvironmentError):
         found = read_environment(out)
     if add:
+        _refuse_other_splits(out, found, planned)
         return [found] if found else []
     known = {trial["key"] for trial in found.get("plan", [])} or {record.key for record in read_records(out)[0]}
     others = known - {trial.key for trial in planned.trials}
@@ -174,6 +180,13 @@ def _previous(out: Path, planned: Plan, add: bool) -> list[dict[str, Any]]:
             "choose another --out, or join them with --add"
         )
     return []
+
+
+def _refuse_other_splits(out: Path, found: dict[str, Any], planned: Plan) -> None:
+    """Raises RequestError where a folder has the seeds of a problem on other splits than this plan."""
+    mine = splits_of(trial.as_data() for trial in planned.trials)
+    if odd := other_splits(splits_of(found.get("plan", [])), mine):
+        raise RequestError(f"{out} has {odd}; choose another --out, for one folder has one way of dividing the data")
 
 
 def _forget_changed(results: Store, planned: Plan, say: Say) -> None:

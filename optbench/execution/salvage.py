@@ -48,6 +48,7 @@ def answered(lines: Sequence[bytes | str], group: LaneGroup) -> list[Record]:
     for record, trial in zip(records, group.trials, strict=True):
         record.problem, record.optimizer, record.hyper = trial.problem, trial.optimizer, dict(trial.hyper)
         record.seed, record.budget, record.device = trial.seed, trial.passes, trial.device
+        record.split = trial.split
     return records
 
 

@@ -37,6 +37,7 @@ class Suite:
     steps: int | None = None  # the budget as gradient steps on each problem's own minibatch, instead of passes
     seconds: float | None = None  # the budget as seconds of the optimizer's own clock, instead of passes
     until: str = ""  # a loss or metric at which a trial ends: "0.05", "valid_accuracy>=0.97"
+    splits: int = 1  # divisions of each problem's data: seed s uses split s mod splits, split 0 is the stated one
 
     @property
     def lone(self) -> int:
@@ -61,6 +62,8 @@ class Suite:
         rows = []
         for item in fields(self):
             value = getattr(self, item.name)
+            if item.name == "splits" and value == 1:
+                continue
             if item.name != "name" and value not in (None, "") and not isinstance(value, dict):
                 rows.append(f"{item.name} = {_toml(value)}")
         if self.budgets:
@@ -119,6 +122,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "steps": (int,),
     "seconds": (int, float),
     "until": (str,),
+    "splits": (int,),
 }
 
 
@@ -179,6 +183,8 @@ def check_numbers(suite: Suite) -> None:
     """Raises RequestError for counts and budgets that make no run."""
     if suite.seeds < 1:
         raise RequestError(f"seeds = {suite.seeds}, at least 1 is needed")
+    if suite.splits < 1:
+        raise RequestError(f"splits = {suite.splits}, it must be 1 (the split that each problem states) or more")
     if not 0 <= suite.tune <= MAX_CONFIGURATIONS:
         raise RequestError(_untunable(suite.tune))
     if not 0 <= suite.lone <= suite.seeds:

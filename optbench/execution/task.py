@@ -46,6 +46,7 @@ class Task:
             status=status,
             error=error,
             fingerprint=self.fingerprint,
+            split=trial.split,
         )
 
 
@@ -67,12 +68,14 @@ def resolve(trials: Iterable[Trial], catalog: Catalog) -> list[Task]:
     first: dict[Any, Task] = {}  # of every configuration
     tasks = []
     for trial in trials:
-        configuration = trial.problem, trial.optimizer, trial.hyper
+        configuration = trial.problem, trial.split, trial.optimizer, trial.hyper
         if configuration not in first:
             names = trial.problem, trial.optimizer
             built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
             sources = catalog.sources(*names)
-            first[configuration] = Task(trial, catalog.problem(trial.problem), built, *sources, trial.label)
+            first[configuration] = Task(
+                trial, catalog.problem(trial.problem, trial.split), built, *sources, trial.label
+            )
         tasks.append(replace(first[configuration], trial=trial))
     return tasks
 

@@ -81,7 +81,7 @@ def verified(check: Check, catalog: Catalog) -> list[Record]:
     """
     records = [read_line(line) for line in check.lines]
     trial = check.group.trials[0]
-    problem = catalog.problem(trial.problem)
+    problem = catalog.problem(trial.problem, trial.split)
     if {*check.data} != {_own_digest(problem, trial.device)}:
         reasons: list[str | None] = ["the data are not what they were"] * len(records)
     else:

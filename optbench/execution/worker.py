@@ -200,7 +200,7 @@ def _digest(group: LaneGroup) -> str:
     if group.scorer:
         with contextlib.suppress(Exception):
             trial = group.trials[0]
-            return data_digest(_catalog.problem(trial.problem), trial.device)
+            return data_digest(_catalog.problem(trial.problem, trial.split), trial.device)
     return ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,7 +45,8 @@ def from_files(
     found = files.read(data, target, loss in CLASSES)
     make = fitted(getattr(module, name), found.inputs, found.outputs)
     title = f"{Path(file).stem}_on_{Path(data).stem or Path(data).resolve().name}"
-    return problem(make, loss, found.train, found.valid, found.test, batch=batch, name=_plain(title))
+    made = problem(make, loss, found.train, found.valid, found.test, batch=batch, name=_plain(title))
+    return replace(made, shares=found.shares, standardised=found.standardised)
 
 
 def fitted(make: Any, inputs: tuple[int, ...], outputs: int) -> Any:

@@ -21,7 +21,14 @@ PARTS = {"train": ("train", "training"), "valid": ("valid", "val", "validation")
 SHARES = (0.7, 0.15, 0.15)
 
 
-Parts = tuple[Part | None, Part | None, Part | None]
+class Parts(NamedTuple):
+    """What is read. by_chance: chance divided it. standardised: on its training rows."""
+
+    train: Part | None
+    valid: Part | None
+    test: Part | None
+    by_chance: bool = False
+    standardised: bool = False
 
 
 class Files(NamedTuple):
@@ -32,6 +39,8 @@ class Files(NamedTuple):
     test: Any
     inputs: tuple[int, ...]
     outputs: int
+    shares: tuple[float, ...] = ()  # in which chance divided them; () where the files say which is which
+    standardised: bool = False  # the inputs are, on the training split
 
 
 def read(path: str | Path, target: str | None, classes: bool) -> Files:
@@ -45,7 +54,7 @@ def read(path: str | Path, target: str | None, classes: bool) -> Files:
     if not path.exists():
         raise RequestError(f"--data {path}: no such file or folder")
     if path.is_dir():
-        return _sized(*_folder(path), classes)
+        return _sized(_folder(path), classes)
     readers: dict[str, Callable[[Path, str | None], Parts]] = {
         ".csv": _table,
         ".tsv": _table,
@@ -54,10 +63,11 @@ def read(path: str | Path, target: str | None, classes: bool) -> Files:
     }
     if path.suffix not in readers:
         raise RequestError(f"--data {path}: {path.suffix or 'no suffix'} is none of {', '.join(readers)}, or a folder")
-    return _sized(*readers[path.suffix](path, target), classes)
+    return _sized(readers[path.suffix](path, target), classes)
 
 
-def _sized(train: Part | None, valid: Part | None, test: Part | None, classes: bool) -> Files:
+def _sized(parts: Parts, classes: bool) -> Files:
+    train, valid, test = parts[:3]
     if train is None:
         raise RequestError("the training split is empty")
     outputs = 1
@@ -68,19 +78,21 @@ def _sized(train: Part | None, valid: Part | None, test: Part | None, classes: b
     elif train.target is not None and train.target.ndim > 1:
         outputs = int(train.target.shape[1])
     held = [False if one is None else one.batch() for one in (valid, test)]
-    return Files(train.batch(), held[0], held[1], tuple(train.inputs[0].shape[1:]), outputs)
+    shares = SHARES if parts.by_chance else ()
+    inputs = tuple(train.inputs[0].shape[1:])
+    return Files(train.batch(), held[0], held[1], inputs, outputs, shares, parts.standardised)
 
 
 def _three(parts: Iterable[Part | None]) -> Parts:
     train, valid, test = parts
-    return train, valid, test
+    return Parts(train, valid, test)
 
 
-def _divided(whole: Part) -> tuple[Part, Part, Part]:
+def _divided(whole: Part) -> Parts:
     if whole.samples < 10:
         raise RequestError(f"{whole.samples} samples are too few to hold out validation and test data")
     train, valid, test = (whole.rows(index) for index in split(whole.samples, SHARES))
-    return train, valid, test
+    return Parts(train, valid, test, by_chance=True)
 
 
 def _table(path: Path, target: str | None) -> Parts:
@@ -111,7 +123,7 @@ def _table(path: Path, target: str | None) -> Parts:
 
 
 def _standardised(parts: Parts) -> Parts:
-    train = parts[0]
+    train = parts.train
     if train is None:
         return parts
     deviation, mean = torch.std_mean(train.inputs[0], 0, correction=0)
@@ -120,7 +132,8 @@ def _standardised(parts: Parts) -> Parts:
     def scaled(one: Part) -> Part:
         return Part(((one.inputs[0] - mean) / scale,), one.target, one.names, one.classes)
 
-    return _three(one and scaled(one) for one in parts)
+    three = _three(one and scaled(one) for one in parts[:3])
+    return three._replace(by_chance=parts.by_chance, standardised=True)
 
 
 def _archive(path: Path, target: str | None) -> Parts:

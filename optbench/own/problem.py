@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from optbench.core.dividing import dividing, number
 from optbench.core.problem import Batch, Net, Problem, Splits, split
 from optbench.core.trial import RequestError
 from optbench.own.arrays import Part, part
@@ -20,6 +21,7 @@ from optbench.own.network import factory
 
 FULL_BATCH_SAMPLES, USUAL_BATCH = 512, 128  # up to so many training samples: all at once; above: this minibatch
 SHARES = (0.7, 0.15, 0.15)  # of train, valid and test, where one table is all that was given
+UNSEEN = "unseen"  # in the metadata of a field that is no part of a fingerprint
 MAX_CHECKED = 16  # samples that the model is tried on
 
 
@@ -40,6 +42,10 @@ class OwnProblem(Problem):
     passes: float = 50.0  # type: ignore[misc]
     gives: frozenset[str] = frozenset({"value", "grad"})  # type: ignore[misc]
     stored: tuple[tuple[str, ...] | None, ...] = ()  # files of the splits, where they were written down
+    # How chance divided the data, in shares, and whether the inputs are standardised on train. The data tell it to a
+    # fingerprint.
+    shares: tuple[float, ...] = field(default=(), metadata={UNSEEN: True})
+    standardised: bool = field(default=False, metadata={UNSEEN: True})
 
     @property
     def origin(self) -> str:
@@ -54,9 +60,12 @@ class OwnProblem(Problem):
         return self.make()
 
     def data(self) -> Splits:
+        found = self.splits
         if self.stored:
-            return Splits(*(None if files is None else tuple(_mapped(file) for file in files) for files in self.stored))  # type: ignore[arg-type]
-        return self.splits
+            found = Splits(
+                *(None if files is None else tuple(_mapped(file) for file in files) for files in self.stored)  # type: ignore[arg-type]
+            )
+        return divided_again(found, self.shares, self.standardised) if self.shares and number() else found
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
         inputs, target = (batch[:-1], batch[-1]) if self.has_target else (batch, None)
@@ -115,6 +124,29 @@ class OwnProblem(Problem):
         return digest.hexdigest()
 
 
+def divided_again(found: Splits, shares: tuple[float, ...], standardised: bool) -> Splits:
+    """Data that chance divided in these shares, divided as it is asked for now; other splits stay.
+
+    standardised: the first input is, on the training data of each division.
+    """
+    parts = [batch for batch in found if batch is not None][: len(shares)]
+    samples = sum(len(batch[0]) for batch in parts)
+    with dividing(0):
+        order = torch.cat(split(samples, shares)).argsort()
+    whole = [torch.cat(tensors)[order] for tensors in zip(*parts, strict=True)]
+    indices = split(samples, shares)
+    if standardised:
+        whole[0] = standardise(whole[0], indices[0])
+    again: list[Batch | None] = [tuple(tensor[index] for tensor in whole) for index in indices]
+    return Splits(*again, *found[len(shares) :])  # type: ignore[arg-type]
+
+
+def standardise(x: Tensor, train: Tensor) -> Tensor:
+    """Columns of x (N, F) at mean 0 and standard deviation 1 over the rows `train`; a constant column becomes 0."""
+    deviation, mean = torch.std_mean(x[train], 0, correction=0)
+    return (x - mean) / torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+
+
 def _mapped(file: str) -> Tensor:
     """A tensor in a file: read as it is used, shared by all processes; what somebody writes into it is theirs alone."""
     array = np.load(file, mmap_mode="c", allow_pickle=False)
@@ -139,7 +171,7 @@ def problem(
     make = factory(model, start)
     loss_name, function, usual = criterion(loss)
     title = _title(name, model)
-    parts = _parts(train, valid, test, target)
+    parts, shares = _parts(train, valid, test, target)
     first = parts[0]
     if first is None:
         raise RequestError("train is empty")
@@ -159,12 +191,14 @@ def problem(
         loss_name,
         _batch(batch, first.samples),
         _positive(passes),
+        shares=shares,
     )
     gives = _tried(found)
     return replace(found, gives=gives)
 
 
-def _parts(train: Any, valid: Any, test: Any, target: str | None) -> list[Part | None]:
+def _parts(train: Any, valid: Any, test: Any, target: str | None) -> tuple[list[Part | None], tuple[float, ...]]:
+    """Train, valid and test, and the shares in which chance divided them; () where all were given."""
     whole = part(train, target, "train")
     given = [
         None if one is None or one is False else part(one, target, word)
@@ -173,11 +207,12 @@ def _parts(train: Any, valid: Any, test: Any, target: str | None) -> list[Part |
     if valid is None and test is None:
         if whole.samples < 10:
             raise RequestError(f"train has {whole.samples} samples, too few to hold out valid and test; give them")
-        return [whole.rows(index) for index in split(whole.samples, SHARES)]
+        return [whole.rows(index) for index in split(whole.samples, SHARES)], SHARES
     if valid is None:
-        kept, held = split(whole.samples, (1 - SHARES[1], SHARES[1]))
-        return [whole.rows(kept), whole.rows(held), given[1]]
-    return [whole, *given]
+        shares = 1 - SHARES[1], SHARES[1]
+        kept, held = split(whole.samples, shares)
+        return [whole.rows(kept), whole.rows(held), given[1]], shares
+    return [whole, *given], ()
 
 
 def _labels(one: Part) -> Part:

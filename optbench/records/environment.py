@@ -40,6 +40,8 @@ def _wrong_plan(plan: Any) -> str:
                 return f"{name} of a planned trial is not text"
         if type(trial.get("seed", 0)) is not int or not isinstance(trial.get("hyper") or {}, dict):
             return "seed or hyper of a planned trial is of another type"
+        if type(trial.get("split", 0)) is not int:
+            return "split of a planned trial is not a whole number"
     return ""
 
 
@@ -57,7 +59,15 @@ def _wrong_tuning(tuning: dict[str, Any]) -> str:
 
 
 def _wrong_problem(found: dict[str, Any]) -> str:
-    for name, problem in found.get("problems", {}).items():
+    problems = found.get("problems", {})
+    for name, problem in problems.items():
+        of_splits = problem.get("splits", {})
+        if not isinstance(of_splits, dict) or not all(isinstance(one, dict) for one in of_splits.values()):
+            return f"splits of problem {name[:40]} is not an object of objects"
+        if not all(split.isdecimal() and len(split) < 10 for split in of_splits):
+            return f"a split of problem {name[:40]} is not a number"
+    every = [(name, one) for name, stated in problems.items() for one in (stated, *stated.get("splits", {}).values())]
+    for name, problem in every:
         for field in ("dim", "train", "flops_per_pass", "start", "passes"):
             if not _is_number(problem.get(field, 0)):
                 return f"{field} of problem {name[:40]} is not a number"

@@ -10,6 +10,7 @@ from typing import Any
 from optbench.core.trial import RequestError
 from optbench.records.files import ENVIRONMENT, SUITE, read_environment, read_records
 from optbench.records.schema import RECORDS, Record, clean
+from optbench.records.splits import other_splits, splits_of, with_splits
 from optbench.records.store import Store
 
 
@@ -18,10 +19,11 @@ def merge(folders: Sequence[Path], out: Path, mixed: bool = False) -> int:
 
     A trial that several folders hold is taken from the first. mixed: join folders of different versions, too.
     Raises RequestError for a folder without records, with broken lines or, unless `mixed`, of another version of
-    optbench or torch.
+    optbench or torch, and for folders that have a seed on different splits of the data.
     """
     records: dict[str, Record] = {}
     environments = []
+    splits: dict[tuple[str, int], int] = {}
     for folder in folders:
         found, rejected = read_records(folder)
         if not found:
@@ -31,6 +33,10 @@ def merge(folders: Sequence[Path], out: Path, mixed: bool = False) -> int:
         for record in found:
             records.setdefault(record.key, record)
         environments.append(read_environment(folder))
+        theirs = splits_of(map(vars, found))
+        if odd := other_splits(splits, theirs):
+            raise RequestError(f"{folder} and a folder before it have {odd}: losses on other data are not joined")
+        splits |= theirs
     builds = [(one.get("optbench"), one.get("versions", {}).get("torch")) for one in environments]
     if len(set(builds)) > 1 and not mixed:
         text = ", ".join(f"{folder}: optbench {a}, torch {b}" for folder, (a, b) in zip(folders, builds, strict=True))
@@ -56,8 +62,11 @@ def join_environments(environments: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     joined = dict(environments[0])
     backwards = list(reversed(environments))
-    for name in ("problems", "optimizers"):
-        joined[name] = {key: value for one in backwards for key, value in one.get(name, {}).items()}
+    joined["optimizers"] = {key: value for one in backwards for key, value in one.get("optimizers", {}).items()}
+    joined["problems"] = {}
+    for one in backwards:
+        for key, fact in one.get("problems", {}).items():
+            joined["problems"][key] = with_splits(fact, joined["problems"].get(key, {}))
     tuned = [one["tuning"] for one in backwards if one.get("tuning")]
     if tuned:
         joined["tuning"] = {**tuned[-1], "competitors": {k: v for one in tuned for k, v in one["competitors"].items()}}

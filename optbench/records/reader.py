@@ -21,7 +21,7 @@ MAX_FINITE = 1e290  # beyond it a number counts as not finite: no scale, mean or
 MISSING = "missing"  # the status of a planned trial without a record
 
 _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
-_WHO = ("key", "problem", "optimizer", "label", "seed", "budget", "device")
+_WHO = ("key", "problem", "optimizer", "label", "seed", "split", "budget", "device")
 _CLOCKS = ("seconds", "warmup_seconds", "wall_seconds")
 _GPU = ("utilisation", "joules")
 _SPENT = ("passes", *_CLOCKS, "own_flops", "own_seconds", "state_bytes", "peak_bytes", "samples_per_second", *_GPU)
@@ -156,11 +156,13 @@ def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFram
             | {"label": spec(planned["optimizer"], hyper), "hyper": hyper, "certificate": None, "status": MISSING}
             | {"alone": False, "error": "planned, but no record was left", "lanes": 0, "fingerprint": "", "machine": ""}
             | dict.fromkeys(_COUNTS, 0)
+            | {"split": _number(planned.get("split"))}
         )
     table = pd.DataFrame(rows, columns=[*_FIELDS, "hyper", "certificate"])
     for name in _FLOATS:
         table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
     table["alone"] = table["alone"].astype(bool)
+    table["split"] = table["split"].fillna(0).astype(int)
     return table
 
 

@@ -16,6 +16,7 @@ from optbench.records.files import SUITE, has_results, read_environment
 from optbench.records.manifest import checked, is_submission
 from optbench.records.merge import builds, join_environments
 from optbench.records.reader import Results, read
+from optbench.records.splits import other_splits, splits_of
 
 PACKAGE = Path(__file__).parents[1]
 # {name: its folder}: in a wheel below the package, in a checkout where it is kept
@@ -72,6 +73,15 @@ def beside(own: Results, name: str) -> Results:
         notes.append(f"Left out, for the data, the targets or the network changed since {name}: {', '.join(changed)}.")
     common = [problem for problem in common if problem not in changed]
     other = _read(folder, common)
+    theirs_on = splits_of(other.trials[["problem", "seed", "split"]].to_dict("records"))
+    on_others = [
+        str(problem)
+        for problem, trials in own.trials[own.trials["problem"].isin(common)].groupby("problem", sort=False)
+        if other_splits(theirs_on, splits_of(trials[["problem", "seed", "split"]].to_dict("records")))
+    ]
+    if on_others:
+        notes.append(f"Left out, for seeds have other splits of the data than in {name}: {', '.join(on_others)}.")
+        common = [problem for problem in common if problem not in on_others]
     budgets = dict(zip(other.trials["problem"], other.trials["budget"], strict=True))
     mine = own.trials[own.trials["problem"].isin(common)]
     same = mine["budget"] == mine["problem"].map(budgets)

@@ -59,6 +59,7 @@ class Record:
     note: str | None = None  # how it was run, where that is not as it was planned
     certificate: dict[str, Any] | None = None  # {lower, upper, scope, exact}
     fingerprint: str = ""  # of the source of its problem and optimizer
+    split: int = 0  # which division of the problem's data; left out of the line where it is the stated one
     curve: list[dict[str, float]] = field(default_factory=list)
     version: int = VERSION
 
@@ -68,7 +69,10 @@ class Record:
 
     def line(self) -> str:
         """One line of strict JSON, without the newline."""
-        return json.dumps(_finite(asdict(self)), allow_nan=False, separators=(",", ":"))
+        data = asdict(self)
+        if not self.split:
+            del data["split"]
+        return json.dumps(_finite(data), allow_nan=False, separators=(",", ":"))
 
 
 _NAMES = {f.name for f in fields(Record)}
@@ -124,7 +128,9 @@ _SCHEMA: dict[str, tuple[Callable[[Any], bool], str]] = {
     "budget": (lambda value: is_number(value) and math.isfinite(value), "a number"),
     "status": (lambda value: isinstance(value, str) and value in STATUSES, f"one of {', '.join(STATUSES)}"),
     **dict.fromkeys(("error", "note"), (_or_null(_is_text), "text or null")),
-    **dict.fromkeys(("lanes", "forward", "backward", "evaluations", "nonfinite", "flops"), (_is_count, "a count")),
+    **dict.fromkeys(
+        ("split", "lanes", "forward", "backward", "evaluations", "nonfinite", "flops"), (_is_count, "a count")
+    ),
     "own_flops": (_or_null(_is_count), "a count or null"),
     "state_bytes": (_or_null(_is_count), "a count or null"),
     "alone": (lambda value: isinstance(value, bool), "true or false"),

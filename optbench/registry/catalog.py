@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 
+from optbench.core.divided import divided, divides
 from optbench.core.objective import Objective
 from optbench.core.problem import FULL, ORACLES, PRECISIONS, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
@@ -61,6 +62,7 @@ class Catalog:
     """Everything that can be asked for by name: the tables, installed plugins and the given plugin files.
 
     Raises RequestError for a plugin file that does not import or holds neither an optimizer nor a problem.
+    More than ten public methods: each answers one question about a name.
     """
 
     def __init__(
@@ -84,8 +86,20 @@ class Catalog:
         for file in self.files:
             self._add(file)
 
-    def problem(self, text: str) -> Problem:
-        """The problem of a spec. Raises RequestError."""
+    def divides(self, text: str) -> bool:
+        """Whether there are several splits of a problem's data, so that chance divides them. Raises RequestError."""
+        problem = self.problem(text)
+        with self.guarding(type(problem)):
+            try:
+                return divides(problem)
+            except Exception as error:
+                raise RequestError(f"problem {text}: {one_line(error)}") from None
+
+    def problem(self, text: str, split: int = 0) -> Problem:
+        """The problem of a spec, on one split of its data: the one that it states is 0. Raises RequestError."""
+        return divided(self._stated(text), split)
+
+    def _stated(self, text: str) -> Problem:
         (name, settings), *more = parse(text)
         if more:
             raise RequestError(f"{text!r} names several problems, write them one by one")

@@ -176,4 +176,7 @@ def _words(value: Any, depth: int = 0) -> Iterator[str]:
     else:
         yield from _words(type(value), depth + 1)
         with contextlib.suppress(Exception):
-            yield from _words({name: item for name, item in sorted(vars(value).items())}, depth + 1)
+            unseen = {
+                name for name, one in getattr(value, "__dataclass_fields__", {}).items() if one.metadata.get("unseen")
+            }
+            yield from _words({k: item for k, item in sorted(vars(value).items()) if k not in unseen}, depth + 1)

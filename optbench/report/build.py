@@ -181,9 +181,8 @@ def _captioned(content: Content, found: Findings) -> Content:
 
 def _tidy(folder: Path, found: Findings) -> str:
     settings = found.settings
-    best = {problem: settings.best(problem)[0] for problem in settings.problems}
     trials = settings.trials if found.chosen is None else settings.trials.assign(chosen=found.chosen)
-    return export.tidy(folder, trials, export.named_points(trials, settings.points, best))
+    return export.tidy(folder, trials, export.named_points(trials, settings.points))
 
 
 def _title(found: Findings) -> str:

@@ -109,12 +109,13 @@ BENCHOPT = {
 }
 
 
-def named_points(trials: pd.DataFrame, points: pd.DataFrame, best: Mapping[str, float]) -> pd.DataFrame:
+def named_points(trials: pd.DataFrame, points: pd.DataFrame) -> pd.DataFrame:
     """A row a point with its trial's names; `fopt`, `f_minus_fopt` and `best_f_minus_fopt` are COCO's columns."""
-    out = points.join(trials[["key", "problem", "label", "seed", "status", "alone"]], on="trial")
-    fopt = out["problem"].map(best).astype(float)
+    names = ["key", "problem", "label", "seed", "split", "status", "alone"]
+    out = points.join(trials[names].assign(fopt=trials["best"]), on="trial")
+    fopt = out["fopt"].astype(float)
     lowest = out["loss"].groupby(out["trial"]).cummin()
-    return out.assign(fopt=fopt, f_minus_fopt=out["loss"] - fopt, best_f_minus_fopt=lowest - fopt)
+    return out.assign(f_minus_fopt=out["loss"] - fopt, best_f_minus_fopt=lowest - fopt)
 
 
 _LATEX = {

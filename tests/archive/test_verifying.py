@@ -231,3 +231,19 @@ def test_every_determined_field_is_looked_at() -> None:
     for name, value in others.items():
         assert first_difference(base, replace(base, **{name: value})).startswith(name)
     assert beyond_tolerance(base, record([1.0, 0.5], "diverged"), 0.0).startswith("it is spent")
+
+
+def test_trials_on_other_splits_of_the_data_are_run_again_on_them(tmp_path: Path) -> None:
+    optbench.run(
+        problems=["mlp_iris"], optimizers=["adam"], seeds=3, splits=3, passes=5, timing=0, lanes=1, out=tmp_path / "r"
+    )  # fmt: skip
+    add(tmp_path / "r", tmp_path / "archive", "mine")
+    found = run_again(tmp_path / "archive" / "mine")
+    assert found.holds and {one.record.split for one in found.trials} == {0, 1, 2}
+    assert found.count("same") + found.count("close") == 3
+
+    def elsewhere(record: dict[str, Any]) -> None:
+        record["split"] = (record.get("split", 0) + 1) % 3
+
+    rewritten(tmp_path / "archive" / "mine", elsewhere)
+    assert run_again(tmp_path / "archive" / "mine").count("differs") == 3  # its key is of another trial

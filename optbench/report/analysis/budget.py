@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis.question import Question
+from optbench.report.analysis.splits import divisions, fact_of
 
 PASSES, STEPS, SECONDS = "passes", "steps", "seconds"
 REACHED = "goal_left"  # a column of the curves: how far the goal is, 0 or less once it is reached
@@ -29,8 +30,9 @@ def in_unit(
     if unit == SECONDS:
         points["passes"], trials["passes"], trials["budget"] = points["seconds"], trials["seconds"], amount
     if unit == STEPS:
-        step = {name: float(fact.get("passes_per_step") or math.nan) for name, fact in facts.items()}
-        each = np.array([step.get(name, math.nan) for name in trials["problem"]], dtype=float)
+        pairs, place = divisions(trials)
+        of_each = [fact_of(facts.get(name, {}), split) for name, split in pairs]
+        each = np.array([float(fact.get("passes_per_step") or math.nan) for fact in of_each], dtype=float)[place]
         points["passes"] = points["passes"] / each[points["trial"].to_numpy()]
         trials["passes"], trials["budget"] = trials["passes"] / each, trials["budget"] / each
 

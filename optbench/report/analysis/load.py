@@ -11,10 +11,12 @@ import pandas as pd
 
 from optbench.records.reader import Results
 from optbench.records.schema import clean
+from optbench.records.splits import with_splits
 from optbench.report.analysis import timings
 from optbench.report.analysis.budget import SECONDS, add_goal, goal_question, in_unit, unit_of
 from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.lowest_seen import with_lowest_seen
+from optbench.report.analysis.splits import divisions, fact_of, refuse_other_splits
 from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of
 
 
@@ -23,8 +25,10 @@ def load_study(folders: Sequence[Results], axis: str = TOTAL, scored: str = RETU
 
     folders: what `optbench.records.reader.read` returned, at least one. The first is the base of a comparison. axis:
     what a pass counts; without any record of own work it is the problem's work alone, whatever is asked for. scored:
-    which point of its curve stands for a trial at the budget, `RETURNED` or `BEST`.
+    which point of its curve stands for a trial at the budget, `RETURNED` or `BEST`. Raises RequestError where folders
+    have a seed on different splits of the data.
     """
+    refuse_other_splits(folders)
     names = _names(folders)
     notes: list[str] = []
     tables, points, offset = [], [], 0
@@ -50,7 +54,7 @@ def load_study(folders: Sequence[Results], axis: str = TOTAL, scored: str = RETU
         for label, optimizer in zip(trials["label"], trials["optimizer"], strict=True):
             families.setdefault(label, str((kinds.get(optimizer) or {}).get("family", "plugin")))
         for problem, fact in (results.environment.get("problems") or {}).items():
-            known = facts.setdefault(problem, fact)
+            known = facts[problem] = with_splits(facts.get(problem, fact), fact)
             if known.get("targets") != fact.get("targets"):
                 notes.append(f"{problem}: the folders state different targets; those of {names[0]} are used for both.")
         rest["trial"] += offset
@@ -85,9 +89,11 @@ def _add_own_work(trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str
     An evaluation of a test function stands for something expensive, so there nothing is added. A trial without a count
     of its own work keeps what the problem was asked for.
     """
-    cost = {name: float(fact.get("flops_per_pass") or 0) for name, fact in facts.items()}
-    counted = {name for name, fact in facts.items() if cost[name] > float(fact.get("train") or 0)}
-    a_pass = np.array([cost[name] if name in counted else np.inf for name in trials["problem"]], dtype=float)
+    pairs, place = divisions(trials)
+    of_each = [fact_of(facts.get(name, {}), split) for name, split in pairs]
+    cost = [float(fact.get("flops_per_pass") or 0) for fact in of_each]
+    counted = [a > float(fact.get("train") or 0) for a, fact in zip(cost, of_each, strict=True)]
+    a_pass = np.array([a if so else np.inf for a, so in zip(cost, counted, strict=True)], dtype=float)[place]
     trials["passes"] += (trials["own_flops"] / a_pass).fillna(0.0)
     points["passes"] += (points["own_flops"] / a_pass[points["trial"].to_numpy()]).fillna(0.0)
 
@@ -125,6 +131,8 @@ def _unique(results: Results, mark: str, notes: list[str]) -> tuple[pd.DataFrame
     """
     trials = results.trials
     planned = trials["key"].isin({entry["key"] for entry in results.environment.get("plan", [])})
+    if len(trials[["problem", "seed", "split"]].drop_duplicates()) > len(trials[["problem", "seed"]].drop_duplicates()):
+        notes.append(f"{mark}Seeds of a problem are on several splits of its data; those that are planned count.")
     order = pd.DataFrame({"planned": planned, "budget": trials["budget"]}).sort_values(["planned", "budget"]).index
     who = ["problem", "label", "seed", "device"]
     keep = trials.loc[order, who].drop_duplicates(keep="last").index.sort_values()

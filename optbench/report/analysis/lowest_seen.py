@@ -14,6 +14,7 @@ import pandas as pd
 
 from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.question import TRAINING, VALIDATION, Question
+from optbench.report.analysis.splits import divisions
 
 
 def with_lowest_seen(
@@ -26,22 +27,32 @@ def with_lowest_seen(
     lowest = {question.loss: _lowest(trials, points, question) for question in (TRAINING, VALIDATION)}
     out = {}
     for name, fact in facts.items():
-        filled = _filled(fact, lowest[TRAINING.loss].get(name, math.nan))
-        second = filled.get(VALIDATION.facts)
-        if isinstance(second, Mapping):
-            filled[VALIDATION.facts] = _filled(second, lowest[VALIDATION.loss].get(name, math.nan))
-        out[name] = filled
+        out[name] = _both(fact, lowest, (name, 0))
+        if isinstance(of_splits := fact.get("splits"), Mapping):
+            filled = {split: _both(own, lowest, (name, int(str(split)))) for split, own in of_splits.items()}
+            out[name]["splits"] = filled
     return out
 
 
-def _lowest(trials: pd.DataFrame, points: pd.DataFrame, question: Question) -> dict[str, float]:
-    """{problem: the lowest finite loss of any point of any trial}."""
+def _both(
+    fact: Mapping[str, Any], lowest: Mapping[str, Mapping[tuple[str, int], float]], where: tuple[str, int]
+) -> dict[str, Any]:
+    """The facts of one split with the best losses of both questions filled in."""
+    filled = _filled(fact, lowest[TRAINING.loss].get(where, math.nan))
+    second = filled.get(VALIDATION.facts)
+    if isinstance(second, Mapping):
+        filled[VALIDATION.facts] = _filled(second, lowest[VALIDATION.loss].get(where, math.nan))
+    return filled
+
+
+def _lowest(trials: pd.DataFrame, points: pd.DataFrame, question: Question) -> dict[tuple[str, int], float]:
+    """{(problem, split): the lowest finite loss of any point of any trial}."""
     if question.loss not in points or not len(points):
         return {}
     loss = points[question.loss].to_numpy(dtype=float)
-    problem = trials["problem"].to_numpy(dtype=object)[points["trial"].to_numpy()]
-    seen = pd.Series(np.where(np.isfinite(loss), loss, np.nan)).groupby(problem).min()
-    return {str(name): float(value) for name, value in seen.items()}
+    pairs, place = divisions(trials)
+    seen = pd.Series(np.where(np.isfinite(loss), loss, np.nan)).groupby(place[points["trial"].to_numpy()]).min()
+    return {pairs[int(k)]: float(value) for k, value in seen.items()}
 
 
 def _filled(goal: Mapping[str, Any], lowest: float) -> dict[str, Any]:
@@ -63,5 +74,9 @@ def left_to_study(goal: Mapping[str, Any]) -> bool:
 
 
 def left_to_study_of(facts: Mapping[str, dict[str, Any]], problems: Sequence[str]) -> list[str]:
-    """Those of some problems whose best training loss is the lowest of the study."""
-    return [name for name in problems if left_to_study(facts.get(name, {}))]
+    """Those of some problems whose best training loss is the lowest of the study, on any split of their data."""
+    return [
+        name
+        for name in problems
+        if any(map(left_to_study, (fact := facts.get(name, {}), *(fact.get("splits") or {}).values())))
+    ]

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from optbench.report.analysis.splits import fact_of
 from optbench.report.analysis.study import Study, number
 
 ITEM_BYTES = {"float32": 4, "float64": 8}
@@ -25,7 +26,8 @@ def prices(study: Study) -> pd.DataFrame:
     rows = []
     for problem in study.problems:
         fact = study.facts.get(problem, {})
-        a_pass, dim = number(fact.get("flops_per_pass")), number(fact.get("dim"))
+        dim = number(fact.get("dim"))
+        a_pass = float(np.median([number(fact_of(fact, k).get("flops_per_pass")) for k in study.splits[problem]]))
         parameters = dim * ITEM_BYTES.get(str(fact.get("dtype")), 4)
         for label in study.labels:
             cell = study.cells.get((problem, label))

@@ -16,6 +16,7 @@ from optbench.core.trial import FAILED
 from optbench.records.reader import MISSING
 from optbench.report.analysis.final_points import RETURNED, final_points
 from optbench.report.analysis.question import TRAINING, Question
+from optbench.report.analysis.splits import OF_EACH, divisions, fact_of
 from optbench.report.analysis.statistics import Array, anytime_score
 
 INAPPLICABLE = "inapplicable"
@@ -43,10 +44,10 @@ class Study:
     names: the folders' short names. facts: what environment.json states of each problem.
     trials: a row a trial, unique in (problem, label, seed). On top of the record: `final` (the loss that the question
     scores, at the point that stands for the trial at the budget; infinite for a trial without a result), `lowest` (of
-    the whole curve), `gap` (`final` above the best known loss), `left` (the share of the way from the start down to the
-    best known loss that is still to go: 0 is solved, 1 is no progress), `comparable` (its clock may be compared),
-    `competitor` (the label, or the tuned optimizer whose setting this is), `given` (a setting of a tuned optimizer that
-    also takes part by itself).
+    the whole curve), `best` (the best known loss on its split of the data), `gap` (`final` above `best`), `left` (the
+    share of the way from the start down to `best` that is still to go: 0 is solved, 1 is no progress), `comparable`
+    (its clock may be compared), `competitor` (the label, or the tuned optimizer whose setting this is), `given` (a
+    setting of a tuned optimizer that also takes part by itself).
     points: the curves, sorted by trial; column `trial` is the row in `trials`, `clock` the seconds to compare, `passes`
     what is paid for on `axis`.
     labels, problems: in the order of every table and legend.
@@ -84,7 +85,8 @@ class Study:
     @cached_property
     def taus(self) -> list[float]:
         """The targets of all problems, easiest first."""
-        keys = {float(tau) for fact in self.facts.values() for tau in self.question.goal(fact).get("targets") or {}}
+        of_splits = [own for fact in self.facts.values() for own in (fact, *(fact.get("splits") or {}).values())]
+        keys = {float(tau) for fact in of_splits for tau in self.question.goal(fact).get("targets") or {}}
         return sorted(keys, reverse=True)
 
     @cached_property
@@ -100,6 +102,18 @@ class Study:
     def place(self) -> np.ndarray:
         """(trials,) the place of each trial's problem in `problems`."""
         return np.asarray(pd.Index(self.problems).get_indexer(pd.Index(self.trials["problem"])))
+
+    @cached_property
+    def _divisions(self) -> tuple[list[tuple[str, int]], np.ndarray]:
+        return divisions(self.trials)
+
+    @cached_property
+    def splits(self) -> dict[str, list[int]]:
+        """{problem: the splits of its data that trials used}."""
+        found: dict[str, list[int]] = {name: [] for name in self.problems}
+        for problem, split in self._divisions[0]:
+            found[problem].append(split)
+        return found
 
     @cached_property
     def bounds(self) -> np.ndarray:
@@ -154,7 +168,7 @@ class Study:
         limit = self.trials["budget"].to_numpy(dtype=float)[owner] * (1 + 1e-9)
         within = (self._column("passes") <= limit) | (self.axis == ORACLE)
         for k, tau in enumerate(self.taus):
-            goal = np.array([self.target(name, tau) for name in self.problems])[self.place]
+            goal = self._target_of_each(tau)
             hit = (loss <= goal[owner]) & within  # NaN on either side is no hit
             np.minimum.at(out[:, k], owner[hit], cost[hit])
         out[self.no_result] = np.inf
@@ -167,23 +181,45 @@ class Study:
     @cached_property
     def score(self) -> Array:
         """(trials,) anytime scores in [0, 1]; NaN on problems that state no targets."""
-        goals = np.array([[math.isfinite(self.target(p, tau)) for tau in self.taus] for p in self.problems], dtype=bool)
+        pairs, place = self._divisions
+        goals = np.array([[math.isfinite(self._target(*one, tau)) for tau in self.taus] for one in pairs], dtype=bool)
         budgets = self.trials["budget"].to_numpy(dtype=float)
         out = np.full(len(self.trials), np.nan)
-        for k in range(len(self.problems)):
-            rows = np.flatnonzero(self.place == k)
+        for k in range(len(pairs)):
+            rows = np.flatnonzero(place == k)
             if len(self.taus) and goals[k].any():
                 out[rows] = anytime_score(self.passes_to[rows][:, goals[k]], budgets[rows])
         return out
 
     def target(self, problem: str, tau: float) -> float:
-        """The loss to reach, or NaN where the problem states no such target."""
-        targets = self.question.goal(self.facts.get(problem, {})).get("targets") or {}
+        """The loss to reach, the median over splits of the data; NaN where the problem states no such target."""
+        found = [self._target(problem, split, tau) for split in self.splits.get(problem) or [0]]
+        found = [value for value in found if math.isfinite(value)]
+        return float(np.median(found)) if found else math.nan
+
+    def _target(self, problem: str, split: int, tau: float) -> float:
+        targets = self.question.goal(fact_of(self.facts.get(problem, {}), split)).get("targets") or {}
         return next((number(value) for key, value in targets.items() if float(key) == tau), math.nan)
 
+    def _target_of_each(self, tau: float) -> Array:
+        """(trials,) the loss to reach on each trial's split."""
+        pairs, place = self._divisions
+        return np.array([self._target(*one, tau) for one in pairs], dtype=float)[place]
+
     def best(self, problem: str) -> tuple[float, str]:
-        """The lowest loss known and its source; (NaN, "unknown") where the folder does not say."""
-        return best_of_fact(self.question.goal(self.facts.get(problem, {})))
+        """The lowest loss known and its source; (NaN, "unknown") where the folder does not say, and (NaN, `OF_EACH`)
+        where splits of the data have a lowest loss each."""
+        fact = self.facts.get(problem, {})
+        found = {best_of_fact(self.question.goal(fact_of(fact, split))) for split in self.splits.get(problem) or [0]}
+        known = {one for one in found if not math.isnan(one[0])}
+        if len(found) > 1 and len(known) > 0:
+            return math.nan, OF_EACH
+        return next(iter(known)) if known else best_of_fact(self.question.goal(fact))
+
+    def measured_from(self, problem: str) -> set[str]:
+        """The sources of the best losses that gaps and targets of a problem are measured from, over its splits."""
+        fact = self.facts.get(problem, {})
+        return {best_of_fact(self.question.goal(fact_of(fact, k)))[1] for k in self.splits.get(problem) or [0]}
 
     def asked(self, question: Question) -> Study:
         """The same trials, on the problems that state targets for another question, scored by it."""
@@ -257,7 +293,7 @@ def outcomes(
     axis: str = ORACLE,
     scored: str = RETURNED,
 ) -> dict[str, Array]:
-    """The columns `final`, `lowest`, `gap` and `left` of the trials, (trials,) each; see `Study`."""
+    """The columns `final`, `lowest`, `gap`, `left` and `best` of the trials, (trials,) each; see `Study`."""
     n = len(trials)
     owner = points["trial"].to_numpy()
     loss = points[question.loss].to_numpy() if question.loss in points else np.full(len(points), np.nan)
@@ -267,12 +303,12 @@ def outcomes(
     np.fmin.at(lowest, owner, loss)
     final[np.isnan(final)] = np.inf
     final[has_no_result(trials)] = np.inf
-    place, names = pd.factorize(trials["problem"])
-    goals = [question.goal(facts.get(name, {})) for name in names]
+    pairs, place = divisions(trials)
+    goals = [question.goal(fact_of(facts.get(name, {}), split)) for name, split in pairs]
     best = np.array([best_of_fact(goal)[0] for goal in goals])[place]
     start = np.array([number(goal.get("start")) for goal in goals])[place]
     left = (final - best) / np.where(start > best, start - best, np.nan)
-    return {"final": final, "lowest": lowest, "gap": final - best, "left": left}
+    return {"final": final, "lowest": lowest, "gap": final - best, "left": left, "best": best}
 
 
 def best_of_fact(fact: Mapping[str, Any]) -> tuple[float, str]:

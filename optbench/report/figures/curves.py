@@ -11,6 +11,7 @@ import numpy as np
 
 from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.bands import Bands
+from optbench.report.analysis.splits import OF_EACH
 from optbench.report.analysis.statistics import Array
 from optbench.report.analysis.study import Study
 from optbench.report.figures.style import PAPER, Style, legend, log, pyplot, short
@@ -69,7 +70,7 @@ def _panel(
     axis_: Any, study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str, problem: str
 ) -> dict[str, Any]:
     every = Bands(study, problem, axis)
-    best, _source = study.best(problem)
+    best, source = study.best(problem)
     zero = best if not math.isnan(best) else 0.0
     bands = {label: found for label in labels if (found := every.band(label)) is not None}
     floor, top = limits([found.middle - zero for found in bands.values()])
@@ -101,7 +102,7 @@ def _panel(
     axis_.set_ylim(floor / 2, top)
     log(axis_)
     for tau in study.taus:
-        goal = study.target(problem, tau) - zero
+        goal = study.target(problem, tau) - zero if source != OF_EACH else math.nan
         if floor <= goal <= top:
             axis_.axhline(goal, color="#999999", linewidth=0.5, linestyle=(0, (1, 2)), zorder=0)
     return handles

@@ -111,7 +111,7 @@ def _gaps(
         panel.set_title(short(problems[k], 30))
         panel.set_yticks(places, short_all([*labels], 22))
         if k >= len(problems) - columns:
-            seen = study.best(problems[k])[1] == LOWEST_SEEN
+            seen = LOWEST_SEEN in study.measured_from(problems[k])
             gap = "final loss above lowest seen" if seen else "final loss above best"
             panel.set_xlabel(gap if prefix == "gap" else "final loss")
     return figure

@@ -82,7 +82,7 @@ def targets(ax: Any, study: Study, styles: Mapping[str, Style]) -> Any:
             [*share, share[-1]] if len(share) else [0.0],
             color=style.colour, linestyle=style.dash, drawstyle="steps-post", label=short(label), linewidth=1.3,
         )  # fmt: skip
-    seen = any(study.best(problem)[1] == LOWEST_SEEN for problem in study.problems)
+    seen = any(LOWEST_SEEN in study.measured_from(problem) for problem in study.problems)
     names = ", ".join(percent(tau) for tau in study.taus)
     measured = f"; measured from the {LOWEST_SEEN}" if seen else ""
     panel.set_xscale("log")

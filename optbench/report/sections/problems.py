@@ -36,7 +36,7 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     problems = [
         {
             "name": problem,
-            "about": _about(study.facts.get(problem, {})),
+            "about": _about(study.facts.get(problem, {}), len(study.splits[problem])),
             "reference": certificates.reference(study, problem),
             "certificates": certificates.sentences(study, problem, proofs),
         }
@@ -117,8 +117,8 @@ def _data_said(fact: Mapping[str, Any]) -> str:
     return f"Shape of a training sample: {listed([_shape(shape) for shape in shapes])}." if shapes else ""
 
 
-def _about(fact: dict[str, Any]) -> str:
-    """A problem in one line."""
+def _about(fact: dict[str, Any], divisions: int) -> str:
+    """A problem in one line. divisions: of its data, that trials used."""
     if not fact:
         return "Nothing is known of this problem but its records."
     parts = [str(fact.get("summary") or "").rstrip(".")]
@@ -126,6 +126,7 @@ def _about(fact: dict[str, Any]) -> str:
     parts.append(plural(int(fact.get("dim") or 0), "parameter"))
     splits = [f"{fact[name]} {name}" for name in ("train", "valid", "test") if fact.get(name)]
     parts.append(f"samples: {listed(splits)}" if splits else "")
+    parts.append(f"{divisions} such splits of the data" if divisions > 1 else "")
     parts.append(f"minibatch {fact['batch']}" if fact.get("batch") else "full batch")
     return "; ".join(part for part in parts if part) + "."
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.certificates import STATED_DIGITS, all_weights, below_bound, distance, rounding
+from optbench.report.analysis.splits import OF_EACH, split_of
 from optbench.report.analysis.study import Study
 from optbench.report.format import listed, number, records_of
 
@@ -17,6 +18,8 @@ from optbench.report.format import listed, number, records_of
 def reference(study: Study, problem: str) -> str:
     """What the gap of this problem is measured from."""
     value, source = study.best(problem)
+    if source == OF_EACH:
+        return f"Each split of the data has a lowest loss of its own ({listed(sorted(study.measured_from(problem)))})."
     if math.isnan(value):
         return "No optimum, bound or best known loss is stated, so no gap is given."
     if source == "optimum":
@@ -39,6 +42,7 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
     out = []
     for row in records_of(table[table["problem"] == problem]):
         where = row["scope"] or "a scope it does not name"
+        where += f" on split {row['split']} of the data" if len(study.splits[problem]) > 1 else ""
         verb = "proves" if row["proved"] else "claims"
         if row["exact"]:
             text = f"{row['label']} {verb} {number(row['upper'])} to be the lowest loss over {where}."
@@ -46,7 +50,8 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
             span = f"[{number(row['lower'])}, {number(row['upper'])}]"
             text = f"{row['label']} {verb} that over {where} the lowest loss is in {span}."
         everywhere = all_weights(row["scope"])
-        below = below_bound(study, problem, row["lower"], rounding(study, problem), "lowest" if everywhere else "final")
+        column = "lowest" if everywhere else "final"
+        below = below_bound(study, problem, row["lower"], rounding(study, problem), column, row["split"])
         text += _regrets(study, problem, row)
         if below and everywhere:
             bound = "proved" if row["proved"] else "claimed"
@@ -77,6 +82,9 @@ def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
     for label in study.labels:
         cell = study.cells.get((problem, label))
         if cell is None or label == certificate["label"]:
+            continue
+        cell = cell[split_of(study.trials)[cell] == certificate["split"]]
+        if not len(cell):
             continue
         final = float(np.median(study.trials["final"].to_numpy(dtype=float)[cell]))
         low, high = (distance(study, problem, final, certificate[end]) for end in ("upper", "lower"))

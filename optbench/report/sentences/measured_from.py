@@ -14,7 +14,9 @@ def measured_from(study: Study) -> list[str]:
     if not own:
         return []
     where = "" if len(own) == len(study.problems) else f" of {listed(own)}"
+    several = any(len(study.splits[name]) > 1 for name in own)
+    of_it = " for the split that a seed has" if several else ""
     return [
-        f"Targets and gaps{where} are measured from the {LOWEST_SEEN}, for nobody states a best loss: "
+        f"Targets and gaps{where} are measured from the {LOWEST_SEEN}, for nobody states a best loss{of_it}: "
         "another entrant that goes lower moves them."
     ]

@@ -19,6 +19,7 @@ from optbench.report.sentences.measured_from import measured_from
 from optbench.report.sentences.one_problem import one_problem
 from optbench.report.sentences.outcomes import completeness, failures
 from optbench.report.sentences.reached import lowest_test_loss, reached
+from optbench.report.sentences.splits import rests_on
 from optbench.report.sentences.tuned import tuned
 from optbench.report.sentences.winner import not_ranked, winner
 
@@ -75,8 +76,10 @@ def _minimises(findings: Findings) -> tuple[list[str], list[str]]:
         more = [*not_ranked(ranking), *_cost_of_tuning(findings)]
         if not findings.one_problem:
             more += reached(study, findings.costs, [*ranking.order, *ranking.apart])
-    rest = [*more, *failures(study), *_switches(ranking), _axis(study)]
-    return [*_compared(findings), *measured_from(study)], rest
+    several = any(len(found) > 1 for found in study.splits.values())
+    first, last = (rests_on(study), []) if several else ([], rests_on(study))
+    rest = [*more, *failures(study), *_switches(ranking), *last, _axis(study)]
+    return [*_compared(findings), *first, *measured_from(study)], rest
 
 
 def _generalises(findings: Findings) -> tuple[list[str], list[str]]:
