@@ -41,7 +41,8 @@ def divided(problem: P, number: int) -> P:
     else:
         values = dict(vars(problem))
     for name, value in {**values, "_stated": problem, "_number": number}.items():
-        object.__setattr__(found, name, value)
+        if not isinstance(vars(Divided).get(name), property):  # which asks the stated problem
+            object.__setattr__(found, name, value)
     done: P = found
     return done
 

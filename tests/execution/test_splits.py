@@ -19,7 +19,7 @@ from optbench.execution.options import RunOptions
 from optbench.execution.plan import plan
 from optbench.execution.runner import run_suite
 from optbench.execution.suite import Suite, read_suite
-from optbench.execution.task import LaneGroup
+from optbench.execution.task import LaneGroup, resolve
 from optbench.execution.verification import Answers, data_digest
 from optbench.records.files import read_environment, read_records
 from optbench.records.schema import read_line
@@ -61,7 +61,7 @@ def test_what_has_the_stated_split_is_called_as_it_always_was() -> None:
 
 
 def test_lanes_share_a_split_and_score_on_its_data() -> None:
-    groups = [*lane_groups(plan(suite(seeds=6), CATALOG).tasks, 8)]
+    groups = [*lane_groups(plan(suite(seeds=6, optimizers=("adam", "pso")), CATALOG).tasks, 8)]
     assert all(len({trial.split for trial in group.trials}) == 1 for group in groups)
     assert max(len(group.trials) for group in groups if group.trials[0].problem == "mlp_iris") == 2
     for group in groups:
@@ -73,6 +73,11 @@ def test_lanes_share_a_split_and_score_on_its_data() -> None:
                     problem.loss(net, problem.data().train).item(), rel=1e-5
                 )
             assert record.split == trial.split and record.status == "spent"
+
+
+def test_trials_that_come_as_data_are_resolved_each_on_its_split() -> None:
+    trials = [Trial("mlp_iris", "adam", (), seed, 4.0, split=seed) for seed in (2, 0)]
+    assert [task.problem for task in resolve(trials, CATALOG)] == [CATALOG.problem("mlp_iris", k) for k in (2, 0)]
 
 
 def test_a_pass_is_one_over_the_training_rows_of_the_split() -> None:
