@@ -96,6 +96,22 @@ def test_the_lowest_loss_seen_is_that_of_the_split(tmp_path: Path) -> None:
     assert LOWEST_SEEN in (folder / "tables" / "costs.csv").read_text()
 
 
+def test_a_split_on_which_nobody_left_the_start_is_a_miss_for_all(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a", 3)
+    facts = json.loads((folder / "environment.json").read_text())
+    for fact in facts["problems"].values():
+        fact["splits"]["1"] |= {
+            "start": 1e-9,
+            "best": {"value": None, "source": LOWEST_SEEN},
+            "targets": {},
+            "taus": [0.1],
+        }
+    (folder / "environment.json").write_text(json.dumps(facts))
+    study = study_of(folder)
+    assert (study.score[(study.trials["split"] == 1).to_numpy()] == 0).all() and np.isfinite(study.score).all()
+    assert report.write([folder]).verdict
+
+
 def test_intervals_widen_where_splits_differ(tmp_path: Path) -> None:
     """The same seeds and noise: a split on which all are slower is seen only where seeds have it."""
     one = findings(study_of(made(tmp_path / "a", 1)))

@@ -33,6 +33,16 @@ def sentences(folder: Path, runners: Mapping[str, Runner], *args: Any, **kwargs:
     ]
 
 
+def test_equal_interquartile_means_are_ordered_by_the_mean(tmp_path: Path) -> None:
+    """Both reach targets on too few problems for an IQM above 0; one of them on two of eight, the other on one."""
+    hits = {"aaa": {"p0": 1.5}, "zzz": {"p0": 1.5, "p1": 1.5}}
+    rare = {name: Runner(rate=0.1, noise=0.0, rates=rates) for name, rates in hits.items()}
+    make(tmp_path, {"good": Runner(), **rare}, EIGHT)
+    ranking = findings(load_study([read(tmp_path)])).ranking
+    assert ranking.iqm["aaa"].estimate == ranking.iqm["zzz"].estimate == 0
+    assert ranking.order == ["good", "zzz", "aaa"]
+
+
 def test_a_known_winner_is_named_first_with_its_interval(tmp_path: Path) -> None:
     text = sentences(tmp_path, {"a": Runner(rate=2.0), "b": Runner(rate=4.0), "c": Runner(rate=1.0)}, EIGHT)
     assert text[0].startswith("b wins: over 8 problems")

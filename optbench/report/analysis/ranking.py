@@ -76,7 +76,11 @@ class Ranking:
         self.units = units(scored, study.groups)
         self.problems = [*self.units]
         alone = {
-            label: {p: study.score[rows] for p in scored if (rows := study.cells.get((p, label))) is not None}
+            label: {
+                p: known
+                for p in scored
+                if (rows := study.cells.get((p, label))) is not None and len(known := _known(study.score[rows]))
+            }
             for label in study.labels
         }
         self.scores = {
@@ -132,9 +136,9 @@ class Ranking:
 
     @cached_property
     def order(self) -> list[str]:
-        """By IQM, best first; ties in the order of the labels."""
-        middle = {label: iqm(np.concatenate(list(self.scores[label].values()))) for label in self.labels}
-        return sorted(self.labels, key=lambda label: -middle[label])
+        """By IQM, best first; ties, as of all who reach a target in few trials and have an IQM of 0, by the mean."""
+        every = {label: np.concatenate(list(self.scores[label].values())) for label in self.labels}
+        return sorted(self.labels, key=lambda label: (-iqm(every[label]), -float(every[label].mean())))
 
     @cached_property
     def pairs(self) -> dict[tuple[str, str], Pair]:
@@ -267,6 +271,11 @@ def units(problems: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict[
     for problem in problems:
         found.setdefault(member.get(problem, problem), []).append(problem)
     return {name if len(members) > 1 else members[0]: members for name, members in found.items()}
+
+
+def _known(values: Array) -> Array:
+    """Those that are known: a split of the data may state no targets."""
+    return values[~np.isnan(values)]
 
 
 def _mean_by_seed(scores: Sequence[Array]) -> Array:

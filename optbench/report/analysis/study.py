@@ -180,7 +180,7 @@ class Study:
 
     @cached_property
     def score(self) -> Array:
-        """(trials,) anytime scores in [0, 1]; NaN on problems that state no targets."""
+        """(trials,) anytime scores in [0, 1]; NaN on problems, and splits of their data, that state no targets."""
         pairs, place = self._divisions
         goals = np.array([[math.isfinite(self._target(*one, tau)) for tau in self.taus] for one in pairs], dtype=bool)
         budgets = self.trials["budget"].to_numpy(dtype=float)
@@ -189,7 +189,14 @@ class Study:
             rows = np.flatnonzero(place == k)
             if len(self.taus) and goals[k].any():
                 out[rows] = anytime_score(self.passes_to[rows][:, goals[k]], budgets[rows])
+            elif self._nobody_left_the_start(*pairs[k]):
+                out[rows] = 0.0
         return out
+
+    def _nobody_left_the_start(self, problem: str, split: int) -> bool:
+        """Whether a split has no targets because no trial on it went below the start, while other splits have some."""
+        goals = [self.question.goal(fact_of(self.facts.get(problem, {}), k)) for k in (*self.splits[problem], split)]
+        return bool(goals[-1].get("taus")) and not goals[-1].get("targets") and any(one.get("targets") for one in goals)
 
     def target(self, problem: str, tau: float) -> float:
         """The loss to reach, the median over splits of the data; NaN where the problem states no such target."""
