@@ -224,7 +224,12 @@ OPTIMIZERS: dict[str, Entry] = {
         extra="cma",
     ),
     "sep_cma_es": Entry(
-        _CMA, "evolution", "CMA-ES with variances alone (Ros & Hansen 2008)", {"diagonal": True}, _SIGMA, "cma"
+        _CMA,
+        "evolution",
+        "CMA-ES with variances alone, not rotation invariant (Ros & Hansen 2008)",
+        {"diagonal": True},
+        _SIGMA,
+        "cma",
     ),
     "snes": Entry(
         f"{_EVOTORCH}:SNES", "evolution", "separable natural evolution (Wierstra 2014)", _NONE, _SPREAD, "evotorch"
