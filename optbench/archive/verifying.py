@@ -32,6 +32,7 @@ from optbench.records.manifest import SELF_REPORTED, VERIFIED, plain, seal
 from optbench.records.merge import builds
 from optbench.records.reference import differ
 from optbench.records.schema import Record
+from optbench.records.splits import fact_of
 
 SAME = 2e-7  # relative: a packed record keeps eight digits, and single precision has seven
 START = 1e-4  # relative, of the loss that a trial starts at: nothing is magnified yet
@@ -141,10 +142,10 @@ def verify(
     if not drawn:
         raise RequestError(f"{folder} has no trial that ended by itself, so none can be run again")
     drawn = random.Random(seed).sample(drawn, min(sample, len(drawn)))
-    ends: dict[tuple[str, str], list[float]] = {}
+    ends: dict[tuple[str, str, int], list[float]] = {}
     for record in records:
         if record.curve and record.status in ENDED:
-            ends.setdefault((record.problem, record.label), []).append(record.curve[-1]["loss"])
+            ends.setdefault((record.problem, record.label, record.split), []).append(record.curve[-1]["loss"])
     found: list[Compared] = []
     for one in _compared(drawn, ends, facts, folder, tuple(plugins), trust, workers):
         say(one.line)
@@ -154,7 +155,7 @@ def verify(
 
 def _compared(
     records: Sequence[Record],
-    ends: Mapping[tuple[str, str], Sequence[float]],
+    ends: Mapping[tuple[str, str, int], Sequence[float]],
     facts: Mapping[str, Any],
     folder: Path,
     plugins: tuple[str, ...],
@@ -166,10 +167,10 @@ def _compared(
     until = str((budget.get("until") or {}).get("text", ""))
     waiting: dict[str, tuple[Record, Task]] = {}
     with LearnedCatalog(plugins) as catalog:
-        checked: dict[str, str] = {}
+        checked: dict[tuple[str, int], str] = {}
         for record in records:
             who = record.problem, record.optimizer, _settings(record), record.seed, record.budget, record.device
-            trial = Trial(*who, until=until)
+            trial = Trial(*who, until=until, split=record.split)
             why = _not_run(record, budget, plugins, trust)
             if not why and trial.key != record.key:
                 yield Compared(record, "differs", "its key is not that of the trial that it states")
@@ -177,14 +178,13 @@ def _compared(
             try:
                 if not why:
                     task = resolve([trial], catalog)[0]
-                    if record.problem not in checked:
-                        stated = (facts.get("problems") or {}).get(record.problem) or {}
-                        here = catalog.facts(record.problem, task.problem, record.device)
+                    where = record.problem, record.split
+                    if where not in checked:
+                        stated = _stated(record, facts) | {"splits": {}}
+                        here = catalog.facts(record.problem, task.problem, record.device, record.split)
                         changed = differ(stated, here)
-                        checked[record.problem] = (
-                            "the problem has changed since, in data, targets or network" if changed else ""
-                        )
-                    why = checked[record.problem] or task.unsupported_reason or ""
+                        checked[where] = "the problem has changed since, in data, targets or network" if changed else ""
+                    why = checked[where] or task.unsupported_reason or ""
             except RequestError as error:
                 why = str(error)
             if why:
@@ -203,7 +203,13 @@ def _compared(
                     for again in outcome.records:
                         record, task = waiting[again.key]
                         same_source = task.fingerprint == record.fingerprint
-                        yield _told(record, again, ends.get((record.problem, record.label), ()), facts, same_source)
+                        yield _told(
+                            record,
+                            again,
+                            ends.get((record.problem, record.label, record.split), ()),
+                            facts,
+                            same_source,
+                        )
 
 
 def _settings(record: Record) -> tuple[tuple[str, Any], ...]:
@@ -323,9 +329,14 @@ def _near(one: float, other: float, start: float) -> bool:
     return large <= CLOSE_SHARE * abs(start) and large <= CLOSE_FACTOR * max(small, SOLVED * abs(start))
 
 
+def _stated(record: Record, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the submission states of a record's problem, on its split of the data."""
+    return fact_of((facts.get("problems") or {}).get(record.problem) or {}, record.split)
+
+
 def _best(record: Record, facts: Mapping[str, Any]) -> float:
     """The lowest loss that the submission states of a problem, 0 where it states none."""
-    value = (((facts.get("problems") or {}).get(record.problem) or {}).get("best") or {}).get("value")
+    value = (_stated(record, facts).get("best") or {}).get("value")
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 

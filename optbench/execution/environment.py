@@ -19,14 +19,10 @@ from optbench.execution import machine, portrait, tuning
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan
 from optbench.problems.validation import LOWEST
+from optbench.records.splits import OF_A_SPLIT
 from optbench.registry.catalog import Catalog
 
 VALIDATION_TAUS = (0.3, 0.2, 0.1, 0.05)  # what is left of the way from the start to the lowest validation loss
-# What may differ from split to split of one problem's data; of the stated split it stands among all other facts.
-OF_A_SPLIT = (
-    *("train", "valid", "test", "flops_per_pass", "passes_per_step"),
-    *("start", "best", "targets", "taus", "validation"),
-)
 WORKER_THREADS = 1  # of a worker process, and of everything that is measured for its sake
 
 

@@ -120,7 +120,11 @@ def _read(folder: Path, problems: Sequence[str]) -> Results:
 
 def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether the facts of a problem on two sides are those of two problems; last digits are rounding, not facts."""
-    return any(not _alike(one.get(key), other.get(key)) for key in SAME_PROBLEM)
+    mine, theirs = (side.get("splits") or {} for side in (one, other))  # both sides may know more splits than the other
+    if bool(mine) != bool(theirs):
+        return True
+    pairs = [(one, other), *((mine[split], theirs[split]) for split in mine.keys() & theirs.keys())]
+    return any(not _alike(a.get(key), b.get(key)) for a, b in pairs for key in SAME_PROBLEM)
 
 
 def _alike(one: Any, other: Any) -> bool:

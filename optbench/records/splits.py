@@ -6,6 +6,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 Splits = Mapping[tuple[str, int], int]  # (problem, seed): the split
+# Facts of a problem that may differ from split to split; those of the stated split stand among all other facts.
+OF_A_SPLIT = (
+    *("train", "valid", "test", "flops_per_pass", "passes_per_step"),
+    *("start", "best", "targets", "taus", "validation"),
+)
+
+
+def fact_of(fact: Mapping[str, Any], split: int) -> dict[str, Any]:
+    """The facts of a problem on one split; without start, best loss and targets where they are not stated for it."""
+    if not split:
+        return dict(fact)
+    own = (fact.get("splits") or {}).get(str(split)) or {}
+    return {name: value for name, value in fact.items() if name not in OF_A_SPLIT} | own
 
 
 def splits_of(trials: Iterable[Mapping[Any, Any]]) -> dict[tuple[str, int], int]:

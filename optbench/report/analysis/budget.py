@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from optbench.records.splits import fact_of
 from optbench.report.analysis.question import Question
-from optbench.report.analysis.splits import divisions, fact_of
+from optbench.report.analysis.splits import divisions
 
 PASSES, STEPS, SECONDS = "passes", "steps", "seconds"
 REACHED = "goal_left"  # a column of the curves: how far the goal is, 0 or less once it is reached

@@ -11,12 +11,12 @@ import pandas as pd
 
 from optbench.records.reader import Results
 from optbench.records.schema import clean
-from optbench.records.splits import with_splits
+from optbench.records.splits import fact_of, with_splits
 from optbench.report.analysis import timings
 from optbench.report.analysis.budget import SECONDS, add_goal, goal_question, in_unit, unit_of
 from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.lowest_seen import with_lowest_seen
-from optbench.report.analysis.splits import divisions, fact_of, refuse_other_splits
+from optbench.report.analysis.splits import divisions, refuse_other_splits
 from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of
 
 

@@ -52,7 +52,7 @@ def _lowest(trials: pd.DataFrame, points: pd.DataFrame, question: Question) -> d
     loss = points[question.loss].to_numpy(dtype=float)
     pairs, place = divisions(trials)
     seen = pd.Series(np.where(np.isfinite(loss), loss, np.nan)).groupby(place[points["trial"].to_numpy()]).min()
-    return {pairs[int(k)]: float(value) for k, value in seen.items()}
+    return {pairs[k]: float(value) for k, value in zip(seen.index.to_numpy(dtype=int), seen, strict=True)}
 
 
 def _filled(goal: Mapping[str, Any], lowest: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from optbench.report.analysis.splits import fact_of
+from optbench.records.splits import fact_of
 from optbench.report.analysis.study import Study, number
 
 ITEM_BYTES = {"float32": 4, "float64": 8}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,15 +12,6 @@ from optbench.records.reader import Results
 from optbench.records.splits import other_splits, splits_of
 
 OF_EACH = "of each split"  # the source of a best loss that is not the same for all splits
-_OWN = ("train", "valid", "test", "flops_per_pass", "passes_per_step", "start", "best", "targets", "taus", "validation")
-
-
-def fact_of(fact: Mapping[str, Any], split: int) -> dict[str, Any]:
-    """The facts of a problem on one split; without start, best loss and targets where they are not stated for it."""
-    if not split:
-        return dict(fact)
-    own = (fact.get("splits") or {}).get(str(split)) or {}
-    return {name: value for name, value in fact.items() if name not in _OWN} | own
 
 
 def split_of(trials: pd.DataFrame) -> np.ndarray:

@@ -14,9 +14,10 @@ import pandas as pd
 
 from optbench.core.trial import FAILED
 from optbench.records.reader import MISSING
+from optbench.records.splits import fact_of
 from optbench.report.analysis.final_points import RETURNED, final_points
 from optbench.report.analysis.question import TRAINING, Question
-from optbench.report.analysis.splits import OF_EACH, divisions, fact_of
+from optbench.report.analysis.splits import OF_EACH, divisions
 from optbench.report.analysis.statistics import Array, anytime_score
 
 INAPPLICABLE = "inapplicable"
