@@ -65,6 +65,10 @@ ARCHIVE_EXAMPLES = """examples:
   optbench archive site archive --out site
   optbench report results/other --against archive/my_method
 """
+DATA_EXAMPLES = """examples:
+  OPTBENCH_DATA=~/data optbench data                 which of them are there
+  OPTBENCH_DATA=~/data optbench data mnist --download
+"""
 LIST_EXAMPLES = """examples:
   optbench list problems --track supervised
   optbench list optimizers --family swarm
@@ -259,6 +263,11 @@ def _add_rest(commands: Any) -> None:
     merge.add_argument("folder", nargs="+", metavar="DIR")
     merge.add_argument("--out", required=True, metavar="DIR")
     merge.add_argument("--mixed", action="store_true", help="join folders of different versions all the same")
+
+    data = _command(commands, "data", "say which standard data sets are here, and get one", DATA_EXAMPLES)
+    data.add_argument("name", nargs="?", help="mnist, fmnist, cifar10, cifar100, svhn or tolstoi (default: all)")
+    data.add_argument("--download", action="store_true", help="into the folder OPTBENCH_DATA, checksums compared")
+    data.add_argument("--mirror", metavar="URL", help="where else its files are")
 
 
 def _add_watch(commands: Any) -> None:

@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "export": _export,
         "import": _import,
         "archive": _archive,
+        "data": _data,
     }
     try:
         options = parser().parse_args(given)
@@ -239,6 +240,8 @@ def _list(options: argparse.Namespace, given: list[str]) -> int:
         width = max((len(row["name"]) for row in rows), default=0)
         for row in rows:
             note = f"  (not installed: pip install {row['install']})" if row.get("install") else ""
+            if row.get("data"):
+                note = f"  (data {row['data']})" if row["data"] == "ready" else f"  (no data: {row['data']})"
             print(f"  {row['name']:<{width}}  {row['kind']:<19}  {row['summary']}{note}")
         if not rows:
             print("  none")
@@ -303,6 +306,33 @@ def _import(options: argparse.Namespace, given: list[str]) -> int:
     count, axis = files.bring(Path(options.what), out)
     print(f"{count} runs in {out}")
     print(f"next: python -m optbench report {out}{axis}")
+    return 0
+
+
+def _data(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.problems import data_files
+    from optbench.registry.specs import nearest
+
+    sets, folder = data_files.DATA_SETS, data_files.folder()
+    names = [options.name] if options.name else [*sets]
+    for name in names:
+        if name not in sets:
+            raise RequestError(f"no data set {name!r}, {nearest(name, sets)}; there are {', '.join(sets)}")
+    print(f"{data_files.VARIABLE} is {folder or 'not set: no data set is looked for'}")
+    if options.download:
+        if not options.name or folder is None:
+            raise RequestError(
+                f"--download gets one data set, by name, into the folder {data_files.VARIABLE}: set both"
+            )
+        try:
+            data_files.download(options.name, folder, url=options.mirror)
+        except (ValueError, OSError) as error:
+            raise RequestError(f"{options.name}: {' '.join(str(error).split())}") from None
+    for name in names:
+        print(f"{name:<9} {'ready   ' if data_files.is_ready(name) else 'not here'}  {sets[name].summary}")
+        if options.name:
+            for layout in sets[name].layouts:
+                print(f"  one of: {', '.join(layout)}")
     return 0
 
 

@@ -15,6 +15,7 @@ class Entry(NamedTuple):
     needs: str = ""  # what the package does not carry and its user must bring; "" for nothing
     package: str = ""  # what it imports, where that is optional
     extra: str = ""  # the extra of optbench that installs it
+    data_set: str = ""  # of `data_files.DATA_SETS`, whose files it reads
 
 
 def _at(
@@ -35,6 +36,17 @@ def _coco(path: str, summary: str) -> Entry:
 
 def _ioh(path: str, summary: str) -> Entry:
     return _at(path, "function", summary, "the package ioh (`optbench[ioh]`)", "ioh", "ioh")
+
+
+def _deepobs(problem: str, track: str, summary: str, reads: str, **settings: int | float | str) -> Entry:
+    needs = f"the files of {reads} in the folder OPTBENCH_DATA"
+    path = f"optbench.problems.deepobs:{problem}"
+    return Entry(path, settings, track, f"DeepOBS: {summary}", needs, data_set=reads)
+
+
+def _scaled(path: str, track: str, summary: str, **settings: int | float | str) -> Entry:
+    needs = "a GPU or patience"
+    return Entry(f"optbench.problems.{path}", settings, track, summary, needs)
 
 
 PROBLEMS: dict[str, Entry] = {
@@ -128,6 +140,8 @@ PROBLEMS: dict[str, Entry] = {
         "the same network on the full Fashion-MNIST",
         "the four idx.gz files of Fashion-MNIST in a folder",
     ),
+    "mnist1d_mlp": _at("mnist1d:Mnist1d", "supervised", "40-100-100-10 network on MNIST-1D, cross-entropy", net="mlp"),
+    "mnist1d_cnn": _at("mnist1d:Mnist1d", "supervised", "three convolutions on MNIST-1D, cross-entropy", net="cnn"),
     "mri_synthetic_severity": _at(
         "mri_synthetic:MriSyntheticSeverity", "supervised", "CNN: simulated atrophy of a synthetic MRI phantom, L1"
     ),
@@ -183,4 +197,14 @@ PROBLEMS: dict[str, Entry] = {
         "swing up a pendulum: negative return, gradient through the physics",
         gradient="dynamics",
     ),
+    "mnist_2c2d": _deepobs("TwoConvTwoDense", "supervised", "2c2d on MNIST", "mnist", data_set="mnist"),
+    "fmnist_2c2d": _deepobs("TwoConvTwoDense", "supervised", "2c2d on Fashion-MNIST", "fmnist", data_set="fmnist"),
+    "mnist_vae": _deepobs("ConvolutionalVae", "unsupervised", "VAE on MNIST", "mnist", data_set="mnist"),
+    "fmnist_vae": _deepobs("ConvolutionalVae", "unsupervised", "VAE on Fashion-MNIST", "fmnist", data_set="fmnist"),
+    "cifar10_3c3d": _deepobs("ThreeConvThreeDense", "supervised", "3c3d on CIFAR-10", "cifar10"),
+    "cifar100_allcnnc": _deepobs("AllConv", "supervised", "All-CNN-C on CIFAR-100", "cifar100"),
+    "svhn_wrn164": _deepobs("WideResNet", "supervised", "Wide-ResNet 16-4 on SVHN", "svhn"),
+    "tolstoi_char_rnn": _deepobs("CharacterRnn", "unsupervised", "two LSTM layers on War and Peace", "tolstoi"),
+    "resnet": _scaled("resnet:ResNet", "supervised", "Wide-ResNet of any size on pictures, by depth and widening"),
+    "mlp_mixer": _scaled("mlp_mixer:MlpMixer", "supervised", "MLP-Mixer of any size on pictures, by width and depth"),
 }

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from optbench.core.problem import Known, Problem, Splits
+from optbench.problems.precision import PRECISIONS, in_precision
 from optbench.problems.shakespeare import NEXT_SYMBOL, SYMBOLS, windows
+from optbench.problems.shared import stated
 
-CONTEXT = 32  # characters
+MAX_CONTEXT = 2048  # characters; the validation text has 6,258
 # (width, layers): start, best known (Adam with a cosine schedule, 150 passes)
 STATED = {(32, 2): Known(4.33682, 1.28309)}
 
@@ -21,11 +23,11 @@ class Attention(nn.Module):
 
     future: Tensor
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, context: int) -> None:
         super().__init__()
         self.heads = heads
         self.mix, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
-        self.register_buffer("future", torch.ones(CONTEXT, CONTEXT, dtype=torch.bool).triu(1), persistent=False)
+        self.register_buffer("future", torch.ones(context, context, dtype=torch.bool).triu(1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         n, t, w = x.shape
@@ -41,9 +43,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and a two-layer network, each added to what came in."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, context: int) -> None:
         super().__init__()
-        self.attention = nn.Sequential(nn.LayerNorm(width), Attention(width, heads))
+        self.attention = nn.Sequential(nn.LayerNorm(width), Attention(width, heads, context))
         self.network = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
@@ -57,11 +59,11 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """(N, T) characters -> (N, T, symbols) scores of the next one."""
 
-    def __init__(self, width: int, layers: int, heads: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, context: int) -> None:
         super().__init__()
         self.symbol = nn.Embedding(SYMBOLS, width)
-        self.position = nn.Parameter(0.02 * torch.randn(CONTEXT, width))
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
+        self.position = nn.Parameter(0.02 * torch.randn(context, width))
+        self.blocks = nn.Sequential(*(Block(width, heads, context) for _ in range(layers)))
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, SYMBOLS))
         nn.init.normal_(self.symbol.weight, std=0.02)
 
@@ -72,11 +74,13 @@ class Transformer(nn.Module):
 
 @dataclass(frozen=True)
 class TransformerShakespeare(Problem):
-    """A two-layer transformer that predicts the next character of As You Like It, cross-entropy in nats."""
+    """A transformer that predicts the next character of As You Like It, cross-entropy in nats."""
 
     width: int = 32
     layers: int = 2
     heads: int = 4
+    context: int = 32  # characters
+    precision: str = "single"  # or mixed: bfloat16 where autocast has it
 
     track = "unsupervised"
     objective_loss = NEXT_SYMBOL
@@ -88,13 +92,16 @@ class TransformerShakespeare(Problem):
     def __post_init__(self) -> None:
         if self.width < 1 or self.layers < 1 or self.heads < 1 or self.width % self.heads:
             raise ValueError(f"transformer: width {self.width} is not a positive multiple of heads {self.heads}")
+        if not 2 <= self.context <= MAX_CONTEXT:
+            raise ValueError(f"transformer: context {self.context} must be from 2 to {MAX_CONTEXT} characters")
+        stated("transformer: precision", self.precision, PRECISIONS)
 
     @property
     def known(self) -> Known | None:
-        return STATED.get((self.width, self.layers)) if self.heads == 4 else None
+        return STATED.get((self.width, self.layers)) if (self.heads, self.context) == (4, 32) else None
 
     def network(self) -> nn.Module:
-        return Transformer(self.width, self.layers, self.heads)
+        return in_precision(Transformer(self.width, self.layers, self.heads, self.context), self.precision)
 
     def data(self) -> Splits:
-        return Splits(*windows(CONTEXT))
+        return Splits(*windows(self.context))

@@ -25,6 +25,7 @@ ORACLES = ("value", "grad", "exact")
 PRECISIONS = ("float32", "bf16")  # of an optimizer's evaluations; bf16: torch's autocast, parameters stay float32
 FULL = PRECISIONS[0]
 TAUS = (0.5, 0.1, 1e-2, 1e-3)
+MAX_START_SAMPLES = 4096  # that a start is measured on
 
 
 class Splits(NamedTuple):
@@ -192,10 +193,10 @@ def dimension(problem: Problem) -> int:
 def measured_start(problem: Problem, split: str = "train") -> float:
     """The median loss of fresh networks over seeds 0 to 8, in eval mode: of the training data, what `start` states.
 
-    split: "train", "valid" or "test", which the problem must have. A problem is a frozen dataclass, so each is measured
-    once a process.
+    split: "train", "valid" or "test", which the problem must have. Its first `MAX_START_SAMPLES` stand for it, where it
+    has more. A problem is a frozen dataclass, so each is measured once a process.
     """
-    batch = getattr(problem.data(), split)
+    batch = tuple(tensor[:MAX_START_SAMPLES] for tensor in getattr(problem.data(), split))
     with torch.no_grad():
         losses = [problem.loss(fresh(problem, seed)[0].eval(), batch).item() for seed in range(9)]
     return float(np.median(losses))

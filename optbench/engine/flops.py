@@ -12,6 +12,8 @@ from optbench.core.own_work import seen
 from optbench.core.problem import Problem, fresh
 from optbench.engine.data import head, splits
 
+MAX_COUNTED = 4096  # samples that FLOPs are counted on at once, for memory
+
 
 @lru_cache(maxsize=256)
 def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
@@ -22,7 +24,14 @@ def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
 
     Where the operations count as none (a function of a parameter tensor), a sample counts as one unit each way: the
     cost of an evaluation, and of a gradient as many as the problem says (`Problem.gradient_evaluations`).
+
+    Beyond `MAX_COUNTED` samples the count goes on in a line, from two that it is measured for.
     """
+    if samples > MAX_COUNTED:
+        few, many = (flops(problem, count, device) for count in (MAX_COUNTED // 2, MAX_COUNTED))
+        more = (samples - MAX_COUNTED) / (MAX_COUNTED // 2)
+        forward, backward = (round(b + more * (b - a)) for a, b in zip(few, many, strict=True))
+        return forward, backward
     batch = head(splits(problem, device).train, samples)
     module = fresh(problem, 0)[0].to(device)
     with torch.random.fork_rng(), FlopCounterMode(display=False) as counter:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from optbench.core.trial import RequestError
 from optbench.optimizers import OPTIMIZERS
-from optbench.problems import PROBLEMS
+from optbench.problems import PROBLEMS, data_files
 from optbench.registry.specs import nearest
 
 KINDS = ("problems", "optimizers", "suites")
@@ -17,12 +17,17 @@ Rows = list[dict[str, str]]
 
 
 def listing() -> dict[str, Rows]:
-    """{"problems" | "optimizers" | "suites": [{name, kind, summary}]}; `install` where a wrapped package is absent."""
+    """{"problems" | "optimizers" | "suites": [{name, kind, summary}]}; `install` where a wrapped package is absent.
+
+    `data` where a problem reads files that the package does not carry: "ready", or the command that says what lacks.
+    """
     problems, optimizers = [], []
     for name, entry in PROBLEMS.items():
         row = {"name": name, "kind": entry.track, "summary": entry.summary}
         if entry.package and importlib.util.find_spec(entry.package) is None:
             row["install"] = f"'optbench[{entry.extra}]'"
+        if entry.data_set:
+            row["data"] = "ready" if data_files.is_ready(entry.data_set) else f"optbench data {entry.data_set}"
         problems.append(row)
     for name, tool in OPTIMIZERS.items():
         row = {"name": name, "kind": tool.family, "summary": tool.summary}

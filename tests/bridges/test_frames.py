@@ -11,7 +11,7 @@ import pytest
 from helpers.synthetic import Runner, make
 
 import optbench
-from optbench.__main__ import main
+from optbench.cli import main
 from optbench.core.trial import RequestError
 
 
