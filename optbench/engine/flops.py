@@ -9,10 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from optbench.core.meter import Costs
 from optbench.core.own_work import seen
-from optbench.core.problem import Problem, fresh
+from optbench.core.problem import Problem, dimension, fresh
 from optbench.engine.data import head, splits
 
-MAX_COUNTED = 4096  # samples that FLOPs are counted on at once, for memory
+MAX_COUNTED = 64  # samples that the FLOPs of a large network are counted on
+LARGE = 10**8  # samples times parameters; no problem of the package at its usual size is
 
 
 @lru_cache(maxsize=256)
@@ -25,9 +26,9 @@ def flops(problem: Problem, samples: int, device: str) -> tuple[int, int]:
     Where the operations count as none (a function of a parameter tensor), a sample counts as one unit each way: the
     cost of an evaluation, and of a gradient as many as the problem says (`Problem.gradient_evaluations`).
 
-    Beyond `MAX_COUNTED` samples the count goes on in a line, from two that it is measured for.
+    Of large networks on many samples it goes on in a line from two counts, for memory.
     """
-    if samples > MAX_COUNTED:
+    if samples > MAX_COUNTED and samples * dimension(problem) > LARGE:
         few, many = (flops(problem, count, device) for count in (MAX_COUNTED // 2, MAX_COUNTED))
         more = (samples - MAX_COUNTED) / (MAX_COUNTED // 2)
         forward, backward = (round(b + more * (b - a)) for a, b in zip(few, many, strict=True))

@@ -153,7 +153,7 @@ class Comparison:
             for one in self.answers
         )
         table = self.table().to_html(float_format=lambda value: f"{value:.4g}", border=0)
-        return f"<div>{items}{table}{self._picture()}</div>"
+        return f'<div>{items}<div style="overflow-x:auto">{table}</div>{self._picture()}</div>'
 
     def _picture(self) -> str:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -73,3 +73,19 @@ def test_a_gradient_of_reinforce_costs_3_2_values() -> None:
     value, on_top = flops(CartPole(), 64, "cpu")
     assert value == 1_024_000
     assert (value + on_top) / value == pytest.approx(3.2)
+
+
+def test_a_large_network_is_counted_in_a_line_from_few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were small, and as it is: the same to the last FLOP, forward and backward."""
+    from optbench.engine import flops as module
+
+    problem = CnnDigits()
+    whole = flops(problem, 1000, "cpu")
+    monkeypatch.setattr(module, "LARGE", 0)
+    flops.cache_clear()
+    counted = []
+    real = module.head
+    monkeypatch.setattr(module, "head", lambda batch, count: (counted.append(count), real(batch, count))[1])
+    assert flops(problem, 1000, "cpu") == whole
+    flops.cache_clear()
+    assert max(counted) == module.MAX_COUNTED
