@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy  # its parts are imported as they are used: scipy.stats takes half a second
 
 MAX_PERMUTATIONS = 20_000  # of an exact rank-sum test: ten seeds against six, or nine against seven
 Array = npt.NDArray[np.float64]
@@ -24,14 +24,26 @@ class Interval(NamedTuple):
     level: float
 
 
+def ranks(values: Array) -> Array:
+    """(..., n) -> ranks along the last axis, from 1; equal values share the mean of theirs."""
+    smaller = (values[..., None, :] < values[..., :, None]).sum(-1)
+    equal = (values[..., None, :] == values[..., :, None]).sum(-1)
+    return np.asarray(smaller + (equal + 1) / 2)
+
+
+def _below(rank: int, n: int) -> float:
+    """The probability of at most `rank` heads in n throws."""
+    return float(scipy.special.bdtr(rank, n, 0.5))
+
+
 @cache
 def _order(n: int, level: float) -> tuple[int, float]:
     """The rank k (from 0) where [x_k, x_(n-1-k)] covers the median with probability >= level; that probability."""
     rank = 0
-    while 2 * stats.binom.cdf(rank, n, 0.5) <= 1 - level and 2 * (rank + 1) < n:
+    while 2 * _below(rank, n) <= 1 - level and 2 * (rank + 1) < n:
         rank += 1
     rank = max(rank - 1, 0)
-    return rank, float(1 - 2 * stats.binom.cdf(rank, n, 0.5)) if n > 1 else 0.0
+    return rank, float(1 - 2 * _below(rank, n)) if n > 1 else 0.0
 
 
 def coverage(n: int, level: float = 0.95) -> float:
@@ -97,7 +109,9 @@ def anytime_score(costs: Array, budgets: npt.ArrayLike) -> Array:
 
 def iqm(values: npt.ArrayLike) -> float:
     """The interquartile mean: a quarter trimmed at each end (Agarwal et al. 2021)."""
-    return float(stats.trim_mean(np.asarray(values, dtype=float), 0.25, axis=None))
+    flat = np.asarray(values, dtype=float).ravel()
+    low = int(0.25 * len(flat))  # as scipy.stats.trim_mean
+    return float(np.mean(np.partition(flat, (low, len(flat) - low - 1))[low : len(flat) - low]))
 
 
 def iqm_interval(
@@ -172,18 +186,18 @@ def profile(costs: Array) -> Array:
 
 def mean_ranks(scores: Array) -> Array:
     """(problems, optimizers) scores, higher is better -> mean rank of each optimizer, 1 the best, ties shared."""
-    return np.asarray(stats.rankdata(-scores, axis=1).mean(axis=0))
+    return np.asarray(ranks(-scores).mean(axis=0))
 
 
 def friedman(scores: Array) -> float:
     """p of Friedman's test that all optimizers (columns) rank alike over problems (rows); 1 where it says nothing."""
     problems, optimizers = scores.shape
-    ranks = stats.rankdata(scores, axis=1)
-    if problems < 2 or optimizers < 2 or (ranks == ranks[:, :1]).all():
+    ordered = ranks(scores)
+    if problems < 2 or optimizers < 2 or (ordered == ordered[:, :1]).all():
         return 1.0
     if optimizers == 2:
         return signed_rank(scores[:, 0] - scores[:, 1])
-    return float(stats.friedmanchisquare(*scores.T).pvalue)
+    return float(scipy.stats.friedmanchisquare(*scores.T).pvalue)
 
 
 def signed_rank(differences: npt.ArrayLike) -> float:
@@ -193,7 +207,7 @@ def signed_rank(differences: npt.ArrayLike) -> float:
         return 1.0
     exact = len(d) <= 50 and d.all() and len(np.unique(np.abs(d))) == len(d)
     method: Literal["exact", "approx"] = "exact" if exact else "approx"
-    return float(stats.wilcoxon(d, zero_method="pratt", method=method, correction=not exact).pvalue)
+    return float(scipy.stats.wilcoxon(d, zero_method="pratt", method=method, correction=not exact).pvalue)
 
 
 def rank_sum(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
@@ -205,13 +219,13 @@ def rank_sum(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     x, y = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if min(len(x), len(y)) < 2 or len(np.unique(np.concatenate([x, y]))) == 1:
         return 1.0
-    ranks = stats.rankdata(np.concatenate([x, y]))  # finite values in the same order, so that nothing subtracts inf
-    left, right = ranks[: len(x)], ranks[len(x) :]
-    if math.comb(len(ranks), len(x)) <= MAX_PERMUTATIONS:
-        method: Any = stats.PermutationMethod(n_resamples=MAX_PERMUTATIONS)
+    placed = ranks(np.concatenate([x, y]))  # finite values in the same order, so that nothing subtracts inf
+    left, right = placed[: len(x)], placed[len(x) :]
+    if math.comb(len(placed), len(x)) <= MAX_PERMUTATIONS:
+        method: Any = scipy.stats.PermutationMethod(n_resamples=MAX_PERMUTATIONS)
     else:
         method = "asymptotic"
-    return min(1.0, float(stats.mannwhitneyu(left, right, alternative="two-sided", method=method).pvalue))
+    return min(1.0, float(scipy.stats.mannwhitneyu(left, right, alternative="two-sided", method=method).pvalue))
 
 
 def holm(p_values: npt.ArrayLike) -> Array:
@@ -264,7 +278,7 @@ def welch_worse(before: npt.ArrayLike, after: npt.ArrayLike, floor: float) -> fl
         return 1.0
     va, vb = ((x.var(ddof=1) + floor**2) / len(x) for x in (a, b))
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
-    return float(stats.t.sf((a.mean() - b.mean()) / math.sqrt(va + vb), freedom))
+    return float(scipy.stats.t.sf((a.mean() - b.mean()) / math.sqrt(va + vb), freedom))
 
 
 def best_of(validation: npt.ArrayLike, test: npt.ArrayLike) -> Array:

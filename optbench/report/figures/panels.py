@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from optbench.core.trial import LOWEST_SEEN, RequestError
+from optbench.report.analysis import statistics
 from optbench.report.analysis.bands import Bands
 from optbench.report.analysis.cells import higher_is_better
 from optbench.report.analysis.findings import Findings
@@ -112,10 +113,8 @@ def ranks(ax: Any, found: Findings, styles: Mapping[str, Style]) -> Any:
 
 
 def _ranks_over_seeds(study: Study) -> dict[str, float]:
-    from scipy.stats import rankdata
-
     table = study.trials.pivot_table(index="seed", columns="label", values="final", aggfunc="first", dropna=False)
-    placed = np.array([rankdata(np.where(np.isfinite(row), row, np.inf)) for row in table.to_numpy(dtype=float)])
+    placed = statistics.ranks(np.where(np.isfinite(rows := table.to_numpy(dtype=float)), rows, np.inf))
     return dict(zip(map(str, table.columns), map(float, placed.mean(axis=0)), strict=True)) if len(placed) else {}
 
 
