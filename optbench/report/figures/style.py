@@ -106,7 +106,7 @@ def _free(used: dict[int, int], wanted: int) -> int:
     return found
 
 
-# What seaborn's theme "whitegrid" in the context "paper" sets beside; seaborn itself imports scipy.stats, half a second.
+# What seaborn's theme "whitegrid" in the context "paper" sets beside; seaborn imports scipy.stats, half a second.
 WHITEGRID = {
     "axes.axisbelow": True,
     "axes.edgecolor": ".8",
