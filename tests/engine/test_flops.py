@@ -85,7 +85,12 @@ def test_a_large_network_is_counted_in_a_line_from_few_samples(monkeypatch: pyte
     flops.cache_clear()
     counted = []
     real = module.head
-    monkeypatch.setattr(module, "head", lambda batch, count: (counted.append(count), real(batch, count))[1])
+
+    def head(batch, count):
+        counted.append(count)
+        return real(batch, count)
+
+    monkeypatch.setattr(module, "head", head)
     assert flops(problem, 1000, "cpu") == whole
     flops.cache_clear()
     assert max(counted) == module.MAX_COUNTED

@@ -151,8 +151,8 @@ def test_the_lstm_is_torchs() -> None:
     theirs = nn.LSTM(16, 16, 2, batch_first=True)
     for k in range(2):
         for kind, layers in (("ih", net.inputs), ("hh", net.states)):
-            getattr(theirs, f"weight_{kind}_l{k}").data = layers[k].weight.data  # type: ignore[union-attr]
-            getattr(theirs, f"bias_{kind}_l{k}").data = layers[k].bias.data  # type: ignore[union-attr]
+            getattr(theirs, f"weight_{kind}_l{k}").data = layers[k].weight.data
+            getattr(theirs, f"bias_{kind}_l{k}").data = layers[k].bias.data
     x = torch.randint(83, (3, 20))
     assert torch.allclose(net(x), net.head(theirs(net.symbol(x))[0]), atol=1e-6)
 

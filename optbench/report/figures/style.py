@@ -107,7 +107,7 @@ def _free(used: dict[int, int], wanted: int) -> int:
 
 
 # What seaborn's theme "whitegrid" in the context "paper" sets beside; seaborn imports scipy.stats, half a second.
-WHITEGRID = {
+WHITEGRID: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": ".8",
     "axes.labelcolor": ".15",
@@ -143,12 +143,13 @@ def pyplot() -> Any:
     if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
         matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from cycler import cycler
 
     size = _medium.get().type
     plt.rcParams.update(
         {
             **WHITEGRID,
-            "axes.prop_cycle": matplotlib.cycler(color=list(COLOURS)),
+            "axes.prop_cycle": cycler(color=list(COLOURS)),
             "font.family": "DejaVu Sans",
             "font.size": 8 * size,
             "axes.titlesize": 8 * size,
