@@ -15,9 +15,14 @@ from helpers.pages import unfolded
 from helpers.synthetic import Runner, make, problem_facts
 
 from optbench import report
+from optbench.cli import main
 from optbench.core.trial import RequestError
+from optbench.records.reader import read
 from optbench.report import export, format
+from optbench.report.analysis.findings import findings
+from optbench.report.analysis.load import load_study
 from optbench.report.analysis.statistics import Interval
+from optbench.report.sentences.glance import glance
 
 TWO = {"a": Runner(), "b": Runner(rate=1.0, fails=(1,))}
 NASTY = ["<script>alert(1)</script>", "a$b_{x}&%#^~\\|`*", "../../etc/passwd", '"><img src=x onerror=alert(2)>']
@@ -242,3 +247,31 @@ def test_problems_with_targets_of_their_own_are_pointed_out(tmp_path: Path) -> N
     make(tmp_path / "uneven", {"a": Runner(), "b": Runner()}, facts)
     assert "Problems state different targets" in report.write([tmp_path / "uneven"]).html.read_text()
     assert "Problems state different targets" in (tmp_path / "uneven" / "report.md").read_text()
+
+
+def test_the_command_draws_a_figure_and_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, TWO, points=8)
+    assert main(["report", str(tmp_path), "--figure", "scores", "--style", "talk"]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "figures" / f"scores.{kind}") for kind in export.FORMATS]
+    assert not (tmp_path / "report.html").exists()
+    assert main(["report", str(tmp_path), "--figure", "score"]) == 2
+    assert "did you mean 'scores'" in capsys.readouterr().err
+
+
+def test_the_answer_is_short_and_in_plain_words(tmp_path: Path) -> None:
+    runners = {name: Runner(rate=4.0 - k, fails=(0,) if k else ()) for k, name in enumerate("abc")}
+    make(tmp_path / "many", runners, {f"p{k}": problem_facts(validation=True) for k in range(7)}, seeds=10)
+    make(tmp_path / "one", runners, {"p": problem_facts()}, seeds=10)
+    make(tmp_path / "two", runners, {f"p{k}": problem_facts() for k in range(2)}, seeds=10)
+    heads = {"many": "a wins on 7 problems.", "one": "On p, a reaches the 1 % target first."}
+    heads["two"] = "a has the highest score on 2 problems, too few for a claim about others."
+    for name, head in heads.items():
+        found = glance(findings(load_study([read(tmp_path / name)])))
+        assert found.headline == head
+        assert len(found.sentences) <= 6 and 1 <= len(found.numbers) <= 3 and not found.warnings
+        for _, text in found.sentences:
+            assert "(" not in text and text.endswith(".") and len(text) < 150
+    incomplete = tmp_path / "cut"
+    make(incomplete, runners, {"p": problem_facts()}, keep=12)
+    found = glance(findings(load_study([read(incomplete)])))
+    assert "3 of 15 planned trials left no record" in found.warnings[0]

@@ -81,12 +81,20 @@ def _view(findings: Findings, problem: Mapping[str, Any], tables: Mapping[str, p
         {"optimizer": row["label"], "setting (seeds)": row["chosen"], "median loss": number(row["select"], "∞")}
         for row in records_of(chosen)
     ]
-    found = {"costs": tables[f"costs_{k}"], "finals": tables[f"finals_{k}"], "chosen": pd.DataFrame(settings)}
+    proofs = findings.certificates
+    said = certificates.sentences(findings.study, name, proofs, distances=False)
+    found = {
+        "regrets": certificates.regrets(findings.study, name, proofs),
+        "costs": tables[f"costs_{k}"],
+        "finals": tables[f"finals_{k}"],
+        "chosen": pd.DataFrame(settings),
+    }
     tried = findings.tried
     rates = rated(tried[tried["problem"] == name]) if len(tried) else tried
     chart = charts_of.panels(rates, "rate", "final", RATE, FINAL, "other_settings") if len(rates) else None
     return {
         **problem,
+        "certificates": said,
         "unit": findings.study.unit,
         "network": _layers(fact),
         "data": _data_said(fact),

@@ -12,7 +12,7 @@ from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.certificates import STATED_DIGITS, all_weights, below_bound, distance, rounding
 from optbench.report.analysis.splits import OF_EACH, split_of
 from optbench.report.analysis.study import Study
-from optbench.report.format import listed, number, records_of
+from optbench.report.format import DASH, listed, number, records_of
 
 
 def reference(study: Study, problem: str) -> str:
@@ -37,8 +37,11 @@ def reference(study: Study, problem: str) -> str:
     return f"The lowest training loss known is {number(value)} ({source}); the optimum may be lower."
 
 
-def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
-    """What each certificate on this problem means for everybody who trained it."""
+def sentences(study: Study, problem: str, table: pd.DataFrame, distances: bool = True) -> list[str]:
+    """What each certificate on this problem means for everybody who trained it.
+
+    distances: with every optimizer's distance to it, which `regrets` has as a table.
+    """
     out = []
     for row in records_of(table[table["problem"] == problem]):
         where = row["scope"] or "a scope it does not name"
@@ -52,7 +55,9 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
         everywhere = all_weights(row["scope"])
         column = "lowest" if everywhere else "final"
         below = below_bound(study, problem, row["lower"], rounding(study, problem), column, row["split"])
-        text += _regrets(study, problem, row)
+        if distances and (far := _regrets(study, problem, row)):
+            text += " Regret to it at the end, median over seeds: "
+            text += listed([f"{label} {value}" for label, value in far.items()], maximum=40) + "."
         if below and everywhere:
             bound = "proved" if row["proved"] else "claimed"
             text += f" CONTRADICTION: {listed(below)} went below the {bound} bound; one of the two is wrong."
@@ -76,9 +81,9 @@ def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
     return out
 
 
-def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
+def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> dict[str, str]:
     """Every other optimizer's distance to what is proved, or the range it is in; negative outside of the scope."""
-    out = []
+    out = {}
     for label in study.labels:
         cell = study.cells.get((problem, label))
         if cell is None or label == certificate["label"]:
@@ -91,8 +96,22 @@ def _regrets(study: Study, problem: str, certificate: dict[str, Any]) -> str:
         if all_weights(certificate["scope"]):
             low = min(max(0.0, low), high)  # whatever is in the scope is not below the optimum
         ends = [high] if certificate["exact"] or math.isinf(final) else [low, high]
-        out.append(f"{label} {' to '.join(number(end, 'no result') for end in ends)}")
-    return f" Regret to it at the end, median over seeds: {listed(out, maximum=40)}." if out else ""
+        out[label] = " to ".join(number(end, "no result") for end in ends)
+    return out
+
+
+def regrets(study: Study, problem: str, table: pd.DataFrame) -> pd.DataFrame:
+    """A row an optimizer, a column a certificate: the distance at the end, median over seeds; negative outside of its
+    scope.
+    """
+    columns: dict[str, dict[str, str]] = {}
+    for row in records_of(table[table["problem"] == problem]):
+        name = f"regret to {row['label']}, over {row['scope'] or 'its scope'}"
+        columns[name if name not in columns else f"{name}, split {row['split']}"] = _regrets(study, problem, row)
+    found = [label for label in study.labels if any(label in one for one in columns.values())]
+    return pd.DataFrame(
+        [{"optimizer": label, **{name: one.get(label, DASH) for name, one in columns.items()}} for label in found]
+    )
 
 
 def proofs(table: pd.DataFrame, maximum: int = 4) -> list[str]:
