@@ -12,7 +12,7 @@ from optbench.report.analysis.ranking import ALPHA, Ranking
 from optbench.report.analysis.statistics import Array, ecdf, profile
 from optbench.report.analysis.study import Study
 from optbench.report.figures.style import GREY, PAPER, Style, log, most_drawn, name_ends, pyplot, short, short_all
-from optbench.report.format import target_name
+from optbench.report.format import plain, target_name
 
 MAX_LINES = 8  # optimizers that a panel draws in colour; the others are grey lines behind them
 PALE = Style("#bbbbbb", "solid", "")
@@ -41,15 +41,16 @@ def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3), layout="constrained", width_ratios=[1.25, 1, 1])
     own = {label: styles[label] if k < MAX_LINES else PALE for k, label in enumerate(labels)}
     ends = _ecdf(axes[0], study, labels[::-1], own)
-    name_ends(axes[0], [(label, ends[label], own[label].colour) for label in labels[:MAX_LINES]])
+    named = [(plain(label, study.labels), ends[label], own[label].colour) for label in labels[:MAX_LINES]]
+    if others := [ends[label] for label in labels[MAX_LINES:]]:
+        named.append((f"{len(others)} others", float(np.median(others)), PALE.colour))
+    name_ends(axes[0], named)
     tau = study.headline
     _profiles(axes[1], study, labels, tau, own)
     axes[1].set_title(f"cost to the {target_name(tau)}")
     pair = labels[:2]
     _profiles(axes[2], study, pair, tau, styles)
     axes[2].set_title("the same, first two alone")
-    if len(labels) > MAX_LINES:
-        axes[1].text(0.98, 0.03, f"grey: {len(labels) - MAX_LINES} others", transform=axes[1].transAxes, ha="right")
     return figure
 
 
@@ -92,7 +93,7 @@ def _profiles(panel: Any, study: Study, labels: Sequence[str], tau: float, style
         )  # fmt: skip
     if end > 10:
         log(panel, both=False)
-    panel.set(ylim=(-0.02, 1.02), xlabel="times the cost of the cheapest", ylabel="share of problems")
+    panel.set(ylim=(-0.02, 1.02), xlabel="times the least cost", ylabel="share of problems")
 
 
 def scores(ranking: Ranking, styles: Mapping[str, Style]) -> Any:

@@ -251,10 +251,9 @@ def name_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
     over = max(at[-1] - 1.0, 0.0) if at else 0.0
     names = short_all([name for _, name, _ in placed], 22)
     for place, name, (height, _, colour) in zip(at, names, placed, strict=True):
-        axes.annotate(
-            name, (1.0, height), (1.06, place - over), "axes fraction", "axes fraction", fontsize=size, va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
-        )  # fmt: skip
+        ends_at = [[1.0, 1.06], [height, place - over]]
+        axes.plot(*ends_at, transform=axes.transAxes, color=colour, linewidth=0.6, clip_on=False, marker="")
+        axes.text(1.08, place - over, name, transform=axes.transAxes, fontsize=size, va="center")
 
 
 LETTER, HANDLE = 3.9, 36.0  # points that a letter and a line with its gaps take in a legend
