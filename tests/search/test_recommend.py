@@ -146,3 +146,18 @@ def test_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RequestError, match=r"pip install 'optbench\[recommend\]'"):
         optbench.recommend("line_mse")
+
+
+def test_the_page_says_what_was_measured() -> None:
+    """Within: the answer's median on held-out seeds is not above the best cell's interval."""
+    import csv
+
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "howto" / "own.md").read_text(encoding="utf-8")
+    rows = list(csv.DictReader((docs / "recommend.csv").open(encoding="utf-8")))
+    within = [float(row["held_out"]) <= float(row["best_high"]) for row in rows]
+    assert len(rows) == 6 and sum(within) == 5 and "Five of six answers" in page
+    for row, ok in zip(rows, within, strict=True):
+        assert row["within"] == str(int(ok))
+        line = next(line for line in page.splitlines() if line.startswith(f"| {row['problem']} |"))
+        assert f"`{row['setting']}`" in line and f"{100 * float(row['share']):.0f} %" in line
