@@ -146,11 +146,12 @@ def _put_in_place(new: Path, out: Path) -> None:
 def _written(found: Findings, out: Path) -> Report:
     """Write every part of the report into a folder."""
     contents = {section: section.content(found, _drawing(found)) for section in SECTIONS}
-    sections = [(section, content) for section, content in contents.items() if content is not None]
+    unit = found.study.unit
+    sections = [(section, _in_unit(content, unit)) for section, content in contents.items() if content is not None]
     for _, content in sections:
         export.tables(out / "tables", content.numbers, content.tables)
     values = {"title": _title(found), "subtitle": _subtitle(found), "tidy": _tidy(out / "tables", found)}
-    parts = [page.Part(section.name, section.title, _captioned(content, found)) for section, content in sections]
+    parts = [page.Part(section.name, section.title, content) for section, content in sections]
     data = {"minute": minute.data(found, _drawing(found).styles)}
     data |= {f"curves={problem}": curves for problem, curves in live.curves(found.study).items()}
     html = out / PAGE
@@ -172,11 +173,12 @@ def _drawing(found: Findings) -> Drawing:
     return Drawing(styles(labels, found.study.families), [label for label in labels if label in drawn])
 
 
-def _captioned(content: Content, found: Findings) -> Content:
-    """The section with its captions in the unit of the budget."""
-    return replace(
-        content, captions={name: in_words(text, found.study.unit) for name, text in content.captions.items()}
-    )
+def _in_unit(content: Content, unit: str) -> Content:
+    """The section's words, headings and captions in the unit of the budget."""
+    values = {key: in_words(value, unit) if isinstance(value, str) else value for key, value in content.values.items()}
+    tables = {key: table.rename(columns=lambda name: in_words(name, unit)) for key, table in content.tables.items()}
+    captions = {name: in_words(text, unit) for name, text in content.captions.items()}
+    return replace(content, values=values, tables=tables, captions=captions)
 
 
 def _tidy(folder: Path, found: Findings) -> str:

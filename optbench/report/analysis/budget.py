@@ -39,8 +39,10 @@ def in_unit(
 
 
 def in_words(text: str, unit: str) -> str:
-    """A sentence on passes, in the unit of the budget."""
-    return text if unit == PASSES else re.sub(r"\bpasses\b", unit, text)
+    """A sentence on passes, in the unit of the budget; "passes a step" stay what they are."""
+    if unit == PASSES:
+        return text
+    return re.sub(r"\bpasses\b(?! a step)", unit, re.sub(r"^Passes\b", unit.capitalize(), text))
 
 
 def goal_question(environments: Sequence[Mapping[str, Any]]) -> Question | None:
