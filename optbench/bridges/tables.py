@@ -95,7 +95,7 @@ def write_curves(frame: pd.DataFrame, out: Path, source: str) -> int:
     table, cost = _checked(frame)
     table["budget"] = table["budget"].fillna(table.groupby("problem")[cost].transform("max"))
     runs = [_run(rows, cost) for _, rows in table.groupby(["problem", "optimizer", "seed"], sort=False)]
-    budget = {"unit": cost} if cost != "passes" else None
+    budget = {"unit": cost, "amount": float(table["budget"].max())} if cost != "passes" else None
     write_results(runs, out, source, budget=budget)
     return len(runs)
 

@@ -52,7 +52,7 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     charts = {"gaps": charts_of.gaps(findings.finals, study.problems)}
     numbers = {"finals": findings.finals, "certificates": proofs}
     figures = overview.gaps(study, drawing.labels, drawing.styles, findings.finals)
-    return Content({"problems": problems}, numbers, tables, charts, views, figures, {"gaps": GAPS})
+    return Content({"problems": problems, "unit": study.unit}, numbers, tables, charts, views, figures, {"gaps": GAPS})
 
 
 def _overview(findings: Findings, problems: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
