@@ -11,12 +11,12 @@ import numpy as np
 from optbench.report.analysis.findings import Findings
 from optbench.report.analysis.kinds import kind_of, size_of
 from optbench.report.analysis.ranking import NOT_COUNTED, NOT_TUNED, Ranking, units
-from optbench.report.analysis.statistics import Array
 from optbench.report.analysis.study import TUNED, Study
 from optbench.report.figures.style import Style
 from optbench.report.format import plain
 
 DIGITS = 6  # of a cost
+NOT_STATED = -1  # where a cost would stand
 
 
 def data(findings: Findings, styles: Mapping[str, Style]) -> dict[str, Any]:
@@ -65,13 +65,20 @@ def _question(findings: Findings, problems: Sequence[str]) -> dict[str, Any]:
 
 def _cell(study: Study, problem: str, label: str, stated: Sequence[int]) -> dict[str, Any]:
     rows = study.cells[problem, label]
-    costs: Array = study.passes_to[rows][:, stated]
-    budget = float(np.max(study.trials["budget"].to_numpy(dtype=float)[rows]))
+    rows = rows[~np.isnan(study.score[rows])]
     return {
-        "budget": budget,
+        "budget": float(np.max(study.trials["budget"].to_numpy(dtype=float)[rows], initial=1.0)),
         "applies": study.applies(problem, label),
-        "costs": [[_short(value) for value in trial] for trial in costs],
+        "costs": [_costs(study, row, stated) for row in rows],
     }
+
+
+def _costs(study: Study, row: int, stated: Sequence[int]) -> list[float | None]:
+    """What a trial paid for each of these targets; NOT_STATED for one that its split of the data does not state."""
+    known = study.stated[row]
+    if not known.any():  # a split on which nobody left the start is a miss of all
+        return [None] * len(stated)
+    return [_short(study.passes_to[row, k]) if known[k] else NOT_STATED for k in stated]
 
 
 def _short(value: float) -> float | None:

@@ -286,6 +286,9 @@ def test_filters_make_the_leaderboard_and_the_pictures_again(opened: Any) -> Non
     assert script(opened, ranked)["ranked"] in ([], [HOSTILE])
     opened.find_element("css selector", "#filters button[type=reset]").click()
     WebDriverWait(opened, 5).until(lambda b: b.execute_script(ranked) == whole)
+    opened.find_element("css selector", ".map tbody td a").send_keys(Keys.ENTER)
+    WebDriverWait(opened, 5).until(lambda b: b.execute_script(ranked) == less)
+    assert script(opened, "return location.hash") == "#summary"
     assert errors(opened) == []
 
 

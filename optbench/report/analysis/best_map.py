@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from optbench.report.analysis import kinds
 from optbench.report.analysis.ranking import ALPHA, MIN_APPLIES, NOT_COUNTED, NOT_TUNED, Ranking, units
-from optbench.report.analysis.statistics import Array, anytime_score, iqm, rank_sum
+from optbench.report.analysis.statistics import Array, iqm, rank_sum
 
 MAX_COLUMNS = 4  # budgets of the map
 
@@ -69,16 +69,8 @@ def columns(budgets: Sequence[float]) -> list[float]:
 
 def scores_within(ranking: Ranking, limit: float) -> Array:
     """(trials,) anytime scores had every budget been at most `limit` passes; settings stay those that were chosen."""
-    study = ranking.study
-    budgets = np.minimum(study.trials["budget"].to_numpy(dtype=float), limit)
-    costs = np.where(study.passes_to <= limit, study.passes_to, np.inf)
-    out = np.full(len(study.trials), np.nan)
-    for k, problem in enumerate(study.problems):
-        stated = np.array([math.isfinite(study.target(problem, tau)) for tau in study.taus], dtype=bool)
-        rows = np.flatnonzero(study.place == k)
-        if stated.any():
-            out[rows] = anytime_score(costs[rows][:, stated], budgets[rows])
-    return out
+    trials = ranking.study.trials
+    return replace(ranking.study, trials=trials.assign(budget=np.minimum(trials["budget"], limit))).score
 
 
 def best(ranking: Ranking, score: Array, problems: Sequence[str], limit: float = math.inf) -> Best:
@@ -95,19 +87,25 @@ def best(ranking: Ranking, score: Array, problems: Sequence[str], limit: float =
         planned = [p for p in problems if (p, label) in study.cells]
         if not planned or sum(study.applies(p, label) for p in planned) < MIN_APPLIES * len(planned):
             continue
-        cells = {p: score[study.cells[p, label]] for p in planned}
+        cells = {p: _known(score[study.cells[p, label]]) for p in planned}
+        cells = {p: values for p, values in cells.items() if len(values)}
         values = [_by_seed([cells[p] for p in members if p in cells]) for members in grouped.values()]
         values = [found for found in values if len(found)]
         if any(found.any() for found in values):
             by_label[label] = values
-    middle = {label: iqm(np.concatenate(values)) for label, values in by_label.items()}
-    order = sorted(by_label, key=lambda label: -middle[label])
+    every = {label: np.concatenate(values) for label, values in by_label.items()}
+    order = sorted(by_label, key=lambda label: (-iqm(every[label]), -float(every[label].mean())))  # as `Ranking.order`
     if not order:
         return Best([], 0.0, limit, 0)
     pairs = len(order) * (len(order) - 1) / 2
     means = {label: _by_seed(values) for label, values in by_label.items()}
     level = [label for label in order[1:] if rank_sum(means[order[0]], means[label]) * pairs >= ALPHA]
-    return Best([order[0], *level], middle[order[0]], limit, len(order) - 1 - len(level))
+    return Best([order[0], *level], iqm(every[order[0]]), limit, len(order) - 1 - len(level))
+
+
+def _known(values: Array) -> Array:
+    """Those that are known: a split of the data may state no targets."""
+    return values[~np.isnan(values)]
 
 
 def _by_seed(scores: Sequence[Array]) -> Array:

@@ -209,6 +209,12 @@ class Study:
         targets = self.question.goal(fact_of(self.facts.get(problem, {}), split)).get("targets") or {}
         return next((number(value) for key, value in targets.items() if float(key) == tau), math.nan)
 
+    @cached_property
+    def stated(self) -> np.ndarray:
+        """(trials, taus) whether each trial's problem, on its split of the data, states the target."""
+        columns = [np.isfinite(self._target_of_each(tau)) for tau in self.taus]
+        return np.array(columns, dtype=bool).reshape(len(self.taus), len(self.trials)).T
+
     def _target_of_each(self, tau: float) -> Array:
         """(trials,) the loss to reach on each trial's split."""
         pairs, place = self._divisions

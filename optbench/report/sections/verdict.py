@@ -34,7 +34,8 @@ def map_values(limits: Sequence[float], rows: Sequence[Row], findings: Findings,
     """The map as the template takes it: a row a kind of problem, a field a budget; none where nobody is ranked."""
     study, unit = findings.study, findings.study.unit
     heads = ["whole budget" if math.isinf(limit) else f"up to {limit:,.0f} {unit}" for limit in limits]
-    return {"heads": heads, "rows": [_row(row, study, drawing) for row in rows]}
+    ends = ["" if math.isinf(limit) else f"{limit:g}" for limit in limits]
+    return {"heads": heads, "limits": ends, "rows": [_row(row, study, drawing) for row in rows]}
 
 
 def _row(row: Row, study: Study, drawing: Drawing) -> dict[str, Any]:

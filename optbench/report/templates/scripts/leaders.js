@@ -14,7 +14,7 @@ const leaders = (() => {
     fill("f-family", "all", data.labels.map((one) => one.family));
     fill("f-tuned", "all", data.labels.map((one) => (one.tuned ? "tuned" : "not tuned")));
     for (const select of form.querySelectorAll("select")) select.parentElement.hidden = select.options.length < (select.id === "f-question" ? 2 : 3);
-    form.hidden = false;
+    form.hidden = byId("pair").hidden = false;
 
     const now = () => {
       const value = (id) => byId(id).value, limit = Number(value("f-limit"));
@@ -76,6 +76,13 @@ const leaders = (() => {
       chart.lines(byId("chart-profile"), { lines: ratios.flat().some(isFinite) ? lines : [], x: { title: "times the cost of the cheapest", log: true, min: 1, max: far }, y: { title: "share of problems", log: false, min: 0, max: 1 }, nothing: "No optimizer reaches the main target.", label: "performance profiles" });
     };
 
+    // A field of the map stands for a kind or size of problems and a budget.
+    for (const field of document.querySelectorAll(".map a")) field.addEventListener("click", () => {
+      form.reset();
+      for (const name of ["kind", "size"]) if (data.problems.some((one) => one[name] === field.dataset.row)) byId(`f-${name}`).value = field.dataset.row;
+      byId("f-limit").value = field.dataset.limit;
+      setTimeout(draw, 0);
+    });
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("reset", () => setTimeout(draw, 0));
     form.addEventListener("input", draw);
