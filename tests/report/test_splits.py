@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.pages import unfolded
 from helpers.synthetic import Runner, make, problem_facts
 
 from optbench import report
@@ -137,7 +138,7 @@ def test_the_page_says_on_how_many_splits_it_rests(splits: int, seeds: int, said
     written = report.write([made(tmp_path / "a", splits, seeds)])
     assert any(said in text for text in written.verdict), written.verdict
     assert ("not independent" in " ".join(written.verdict)) == (seeds > splits > 1)
-    assert ("3 such splits of the data" in written.html.read_text()) == (splits == 3)
+    assert ("3 such splits of the data" in unfolded(written.html)) == (splits == 3)
 
 
 def test_seeds_that_are_on_two_splits_in_one_folder_are_told(tmp_path: Path) -> None:
