@@ -29,4 +29,6 @@ class LaneDraws:
     def numbers(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         """(B, *shape) numbers in the problem's type; draw: torch.rand, torch.randn or the like."""
         options = {"dtype": self._problem.dtype, "device": self._device}
+        if len(self._generators) == 1:  # no copy of what is most of a swarm's step
+            return draw(shape, generator=self._generators[0], **options)[None]
         return torch.stack([draw(shape, generator=g, **options) for g in self._generators])

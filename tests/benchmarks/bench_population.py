@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import math
 import os
 import subprocess
 import sys
@@ -33,7 +34,9 @@ from torch.nn import functional as F
 
 from optbench.core.objective import Objective, Stop
 from optbench.core.problem import Batch, Best, Net, Problem, Splits
+from optbench.engine.blocks import block_size
 from optbench.engine.metered import metered
+from optbench.engine.population import MIN_BLOCKS
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.mlp_digits import MlpDigits
 
@@ -244,14 +247,15 @@ class Marked(Objective):
 
 
 def our_swarm(dim: int) -> Callable[[], Took]:
-    """STEPS steps, without the draw of the start."""
+    """STEPS steps, once their evaluations are traced, as the other sides are compiled."""
     torch.set_num_threads(1)
+    warm = 1 + math.ceil(MIN_BLOCKS / math.ceil(CANDIDATES / block_size(CANDIDATES, dim)))
 
     def go() -> Took:
-        f = metered(Bowl(dim), [0], CANDIDATES * (STEPS + 1), kind=Marked)
+        f = metered(Bowl(dim), [0], CANDIDATES * (warm + STEPS + 1), kind=Marked)
         with suppress(Stop):
             ParticleSwarm(swarm=CANDIDATES).minimise(f)
-        first, last = f.marks[1], f.marks[STEPS + 1]
+        first, last = f.marks[warm], f.marks[warm + STEPS]
         return last[0] - first[0], last[1] - first[1]
 
     return go

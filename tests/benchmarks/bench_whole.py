@@ -67,8 +67,9 @@ def command(words: list[str], python: str, more: list[str]) -> dict[str, float]:
 
 
 def _loss(record: dict[str, Any]) -> float:
-    """The last training loss of a record; infinite where there is none."""
-    return record["curve"][-1]["loss"] if record["curve"] else float("inf")
+    """The last training loss of a record; infinite where there is none, or it is no number."""
+    last = record["curve"][-1]["loss"] if record["curve"] else None
+    return float("inf") if last is None else float(last)
 
 
 def sweep_file(where: Path) -> Path:
@@ -108,7 +109,7 @@ def jax_side(python: str, file: Path) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("commands", nargs="*", choices=[*COMMANDS, []], default=list(COMMANDS))
+    parser.add_argument("commands", nargs="*", choices=[*COMMANDS, []], default=[])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--beside", metavar="PYTHON", action="append", default=[], help="another installation's")
     parser.add_argument("--jax", metavar="PYTHON", help="an interpreter that has jax, for the sweep")
