@@ -30,6 +30,7 @@ from optbench.registry.catalog import Built, Catalog, Optimizer
 from optbench.registry.process_state import unchanged_process
 from optbench.registry.specs import text_of
 
+UNCAPTURED = "its step ran without a CUDA graph"  # how such a record's note begins
 MEASURED = ("spent", "finished", "diverged")  # statuses whose numbers a report uses
 
 
@@ -104,7 +105,7 @@ def run_group(
         ):
             record.status, record.error, record.certificate = "failed", f"inconsistent: {reason}", None
         if outcome.uncaptured:
-            said = f"its step ran without a CUDA graph: {outcome.uncaptured}"
+            said = f"{UNCAPTURED}: {outcome.uncaptured}"
             record.note = f"{record.note}; {said}" if record.note else said
         record.lanes, record.peak_bytes = len(trials), memory.peak()
         record.warmup_seconds = warmup + outcome.spent.warmup

@@ -21,6 +21,7 @@ from optbench.execution.executor import Executor, execute
 from optbench.execution.grouping import lane_groups, timed_tasks
 from optbench.execution.in_process import MAX_TRIALS, InProcessExecutor, fits
 from optbench.execution.interference import interference
+from optbench.execution.lane_group import UNCAPTURED
 from optbench.execution.learned import LearnedCatalog
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan, plan
@@ -326,6 +327,8 @@ class _Coordinator:
 
     def _say_what_failed(self, planned: Plan) -> None:
         records = [self._results.records[trial.key] for trial in planned.trials]
+        if plain := [record for record in records if UNCAPTURED in (record.note or "")]:
+            self._say(f"{len(plain)} trials ran slower than they could; {plain[0].note}")
         failed = [record for record in records if record.status in FAILED]
         reasons = sorted({f"{one.problem} x {one.label}: {one.status}, {one.error}" for one in failed})
         for reason in reasons[:MAX_REASONS]:
