@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optbench.api import check, compare, curves, export, from_frame, load, problem, recommend, run, track
+from optbench.api import check, compare, curves, export, from_frame, load, problem, recommend, record, run, track
 
 if TYPE_CHECKING:
     from optbench.core.objective import Objective
@@ -40,6 +40,7 @@ __all__ = [
     "load",
     "problem",
     "recommend",
+    "record",
     "run",
     "split",
     "track",

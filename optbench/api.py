@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from optbench.core.problem import Problem
     from optbench.execution.tracking import Tracked
     from optbench.own.problem import OwnProblem
     from optbench.records.schema import Record
     from optbench.report.interactive import Comparison
     from optbench.search.recommendation import Recommendation
     from optbench.testing.conformance import Finding
+    from optbench.watch.recording import Path as Run
 
 
 def run(
@@ -355,6 +357,34 @@ def from_frame(frame: pd.DataFrame, out: str | Path | None = None) -> Comparison
     folder = Path(out) if out is not None else tables.passing_folder()
     tables.write_curves(frame, folder, "curves from elsewhere")
     return Comparison(folder)
+
+
+def record(
+    problem: str | Problem,
+    optimizers: str | Sequence[str],
+    passes: float | None = None,
+    *,
+    seed: int = 0,
+    plugins: Sequence[str | Path] = (),
+    diverging: bool = False,
+) -> list[Run]:
+    """Train each optimizer once and return what was seen of it on the way: its points, at about 150 costs.
+
+        run = optbench.record("mlp_digits", "adam", passes=20)[0]
+        run.costs, run.losses("test")  # passes, and the loss then
+        run.network(10)  # the network as it was at run.costs[10]
+
+    problem: a name, or what `problem` made. optimizers: names with settings, as `run` takes them. passes: the budget;
+    left out, the problem's own. seed: of every run. plugins: Python files with optimizers or problems of your own.
+    diverging: return runs that diverge, too; else they are refused.
+
+    Raises optbench.core.trial.RequestError for a wrong name, or an optimizer that does not fit.
+    """
+    from optbench.registry.catalog import Catalog
+    from optbench.watch.recording import record as recorded
+
+    names = [optimizers] if isinstance(optimizers, str) else optimizers
+    return recorded(problem, names, passes, seed, Catalog([str(file) for file in plugins]), diverging)
 
 
 def load(folder: str | Path) -> pd.DataFrame:

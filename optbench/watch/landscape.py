@@ -27,13 +27,16 @@ class Landscape:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self._model = BatchedModel(problem, (0,), "cpu", eager=True)
-        self._train = Splits(splits(problem, "cpu").train)
         self.data = splits(problem, "cpu")
 
-    def losses(self, points: Tensor) -> Array:
-        """(N, D) -> (N,) on the whole training set, as records have them."""
+    def losses(self, points: Tensor, split: str = "train") -> Array:
+        """(N, D) -> (N,) on a whole split, as records have them."""
+        return np.array([found["loss"] for found in self.scores(points, split)], dtype=float)
+
+    def scores(self, points: Tensor, split: str = "train") -> list[dict[str, float]]:
+        """(N, D) -> the loss and the metrics of each on a whole split: "train", "valid" or "test"."""
         with torch.random.fork_rng():
-            return np.array([found["loss"] for found in self._model.score(points, self._train)], dtype=float)
+            return self._model.score(points, Splits(getattr(self.data, split)))
 
     def outputs(self, point: Tensor, inputs: Tensor) -> Tensor:
         """What the network with the parameters (D,) answers to inputs (N, ...), in eval mode."""

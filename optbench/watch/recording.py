@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from optbench.core.objective import Objective
-from optbench.core.trial import RequestError, Trial, spec
+from optbench.core.problem import Problem, fresh
+from optbench.core.trial import RequestError, Trial
 from optbench.engine.metered import metered
 from optbench.execution.lane_group import batch_size, train
-from optbench.execution.task import Task, resolve
-from optbench.registry.catalog import Catalog
+from optbench.execution.task import unsupported_reason
+from optbench.registry.catalog import Built, Catalog
 from optbench.registry.specs import parse
+from optbench.watch.landscape import Landscape
 
 FRAMES = 150  # pictures of a run; their costs grow with the square, so that the fast beginning is seen
 MAX_CLOUD = 64  # candidates of a population that are kept
@@ -24,7 +27,7 @@ MAX_NUMBERS = 60_000_000  # that the points of one run may hold: 240 MB in singl
 @dataclass
 class Path:
     """One run. costs: (F,) passes at which it was seen. points: (F, D) what it would return then. clouds: (P, D) of the
-    population that it last evaluated, or None for a method without one.
+    population that it last evaluated, or None for a method without one. status: how it ended, as records have it.
     """
 
     label: str
@@ -32,6 +35,18 @@ class Path:
     costs: list[float]
     points: list[Tensor]
     clouds: list[Tensor | None]
+    problem: Problem
+    status: str
+
+    def losses(self, split: str = "train") -> list[float]:
+        """(F,) the loss at every point, on a whole split: "train", "valid" or "test"."""
+        return [float(loss) for loss in Landscape(self.problem).losses(torch.stack(self.points), split)]
+
+    def network(self, k: int = -1) -> nn.Module:
+        """The network as it was at the k-th point, in eval mode."""
+        module = fresh(self.problem, 0)[0].eval()
+        nn.utils.vector_to_parameters(self.points[k], module.parameters())
+        return module
 
 
 class Recorded(Objective):
@@ -70,38 +85,48 @@ class Recorded(Objective):
         self.kept.append((self._meter.spent.passes, self._returned()[0].detach().clone(), cloud))
 
 
-def record(problem: str, optimizers: Sequence[str], passes: float | None, seed: int, catalog: Catalog) -> list[Path]:
+def record(
+    problem: str | Problem,
+    optimizers: Sequence[str],
+    passes: float | None,
+    seed: int,
+    catalog: Catalog,
+    diverging: bool = False,
+) -> list[Path]:
     """Train each optimizer once from the same seed, and return what was seen of it.
 
-    passes: the budget; None is the problem's own. Raises RequestError for a wrong name, or an optimizer that does not
-    fit the problem or gets nowhere.
+    passes: the budget; None is the problem's own. diverging: return runs that diverge, too, up to there. Raises
+    RequestError for a wrong name, or an optimizer that does not fit the problem or gets nowhere.
     """
-    built = catalog.problem(problem)
-    budget = built.passes if passes is None else passes
+    task = catalog.problem(problem) if isinstance(problem, str) else problem
+    name = problem if isinstance(problem, str) else getattr(problem, "title", type(problem).__name__)
+    budget = task.passes if passes is None else passes
     trials = [
-        Trial(problem, name, tuple(sorted(hyper.items())), seed, budget)
+        Trial(name, optimizer, tuple(sorted(hyper.items())), seed, budget)
         for text in optimizers
-        for name, hyper in parse(text)
+        for optimizer, hyper in parse(text)
     ]
-    tasks = resolve(trials, catalog)
-    for task in tasks:
-        if task.unsupported_reason:
-            raise RequestError(f"{task.trial.optimizer} cannot train {problem}: {task.unsupported_reason}")
-    return [_recorded(task, catalog.family(task.trial.optimizer)) for task in tasks]
+    built = [catalog.optimizer(trial.optimizer, dict(trial.hyper)) for trial in trials]
+    for trial, one in zip(trials, built, strict=True):
+        if reason := unsupported_reason(one, task):
+            raise RequestError(f"{trial.optimizer} cannot train {name}: {reason}")
+    return [
+        _recorded(trial, task, one, catalog.family(trial.optimizer), diverging)
+        for trial, one in zip(trials, built, strict=True)
+    ]
 
 
-def _recorded(task: Task, family: str) -> Path:
-    trial, problem = task.trial, task.problem
-    batch, needs = batch_size(task.built, problem), task.built.needs
-    f = metered(problem, [trial.seed], trial.passes, batch=batch, needs=needs, kind=Recorded)
+def _recorded(trial: Trial, problem: Problem, built: Built, family: str, diverging: bool) -> Path:
+    f = metered(
+        problem, [trial.seed], trial.passes, batch=batch_size(built, problem), needs=built.needs, kind=Recorded
+    )
     cloud = max(1, min(MAX_CLOUD, MAX_NUMBERS // (FRAMES * f.dim)))
     f.record_at([trial.passes * (k / FRAMES) ** 2 for k in range(FRAMES)], cloud)
     f.start_clock()
-    status, reason = train(task.built.optimizer, f, trial.seed)
-    label = spec(trial.optimizer, dict(trial.hyper))
-    if status not in ("spent", "finished"):
-        raise RequestError(f"{label} on {trial.problem} {status}: {reason}; leave it out")
+    status, reason = train(built.optimizer, f, trial.seed)
+    if status not in ("spent", "finished") and not (diverging and status == "diverged"):
+        raise RequestError(f"{trial.label} on {trial.problem} {status}: {reason}; leave it out")
     outcome = f.finish()
     seen = [*f.kept, (outcome.spent.passes, outcome.points[0], f.kept[-1][2] if f.kept else None)]
     costs, points, clouds = (list(part) for part in zip(*seen, strict=True))
-    return Path(label, family, costs, points, clouds)
+    return Path(trial.label, family, costs, points, clouds, problem, status)

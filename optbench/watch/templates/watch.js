@@ -1,12 +1,7 @@
-"use strict";
 const scene = JSON.parse(document.getElementById("scene").textContent);
-const byId = (id) => document.getElementById(id);
 const [left, right, bottom, top_] = scene.window;
 const last = Math.max(...scene.tracks.map((track) => track.costs[track.costs.length - 1]));
-const seconds = 12; // a whole run at normal speed
 let place = 0; // 0 to 1; the cost shown grows with its square, so that the fast beginning is seen
-let playing = false;
-let before = null;
 
 const costNow = () => last * place * place;
 const shown = () => scene.tracks.map((_, k) => document.querySelector(`[data-track="${k}"]`).checked);
@@ -15,16 +10,6 @@ const frameAt = (track, cost) => {
   while (k + 1 < track.costs.length && track.costs[k + 1] <= cost) k += 1;
   return k;
 };
-const number = (value) => (Math.abs(value) >= 1e30 ? "∞" : value === 0 ? "0" : Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5 ? value.toExponential(1) : value.toPrecision(3));
-
-function sharp(canvas) { // a canvas in device pixels, drawn in its own units
-  const ratio = Math.min(2, window.devicePixelRatio || 1);
-  if (!canvas.dataset.width) { canvas.dataset.width = canvas.width; canvas.dataset.height = canvas.height; canvas.width *= ratio; canvas.height *= ratio; }
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return [context, +canvas.dataset.width, +canvas.dataset.height];
-}
-
 function drawPlane() {
   const [c, w, h] = sharp(byId("plane"));
   const x = (v) => ((v - left) / (right - left)) * w;
@@ -133,31 +118,16 @@ function drawLearned() {
   });
 }
 
-function draw() {
-  byId("cost").value = Math.round(1000 * place);
-  byId("now").textContent = `${number(costNow())} passes`;
-  drawPlane(); drawCurves(); drawLearned();
-}
-function step(time) {
-  if (!playing) return;
-  if (before !== null) place = Math.min(1, place + ((time - before) / 1000 / seconds) * +byId("speed").value);
-  before = time;
-  if (place >= 1) stop();
-  draw();
-  if (playing) requestAnimationFrame(step);
-}
-function stop() { playing = false; before = null; byId("play").textContent = "Play"; }
-byId("play").addEventListener("click", () => {
-  if (playing) { stop(); return; }
-  if (place >= 1) place = 0;
-  playing = true; byId("play").textContent = "Pause"; requestAnimationFrame(step);
+const watched = player({
+  steps: 1000,
+  seconds: 12, // a whole run at normal speed
+  start: 0,
+  moves: true,
+  draw: (now) => {
+    place = now;
+    drawPlane(); drawCurves(); drawLearned();
+    return `${number(costNow())} passes`;
+  },
 });
-byId("cost").addEventListener("input", (event) => { stop(); place = event.target.value / 1000; draw(); });
-for (const one of document.querySelectorAll("[data-track], #clouds, #whose")) one.addEventListener("change", draw);
-byId("surface").decode().then(() => {
-  const still = window.matchMedia("(prefers-reduced-motion: reduce), print").matches;
-  place = still ? 1 : 0;
-  draw();
-  if (!still) byId("play").click();
-});
-window.addEventListener("beforeprint", () => { stop(); place = 1; draw(); });
+for (const one of document.querySelectorAll("[data-track], #clouds, #whose")) one.addEventListener("change", watched.draw);
+byId("surface").decode().then(watched.begin);
