@@ -1,0 +1,91 @@
+"""One learning rate too small, one right, one too large, one that falls, one that rises first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from optbench.tour.drawing import costs_said, growing, surface
+from optbench.tour.picture import BLUE, GREEN, OLIVE, ORANGE, PINK, Control, Panel, Picture, seen_at
+from optbench.tour.topic import Topic
+
+NAMES = ("too small: 0.005", "right: 0.2", "too large: 0.8", "scheduled: 0.2, cosine", "warmed up: 0.2, cosine")
+COLOURS = (OLIVE, BLUE, ORANGE, GREEN, PINK)
+PLACES = 100
+
+
+def study(passes: float = 60.0) -> Any:
+    """A straight line fitted with minibatches of 6, five ways to set the step."""
+    from torch import nn
+
+    import optbench
+    from optbench.tour.samples import slope
+
+    problem = optbench.problem(nn.Linear(1, 1), "mse", slope(), False, False, batch=6)
+    rates = ["0.005", "0.2", "0.8", "0.2,schedule=cosine", "0.2,schedule=cosine,warmup=0.3"]
+    runs = optbench.record(problem, [f"sgd[lr={rate}]" for rate in rates], passes, diverging=True)
+    for run in runs:
+        print(run.label, run.status, run.losses()[-1])
+    return runs
+
+
+def draw(runs: Any) -> Picture:
+    """The five paths in the bowl, and their losses."""
+    problem = runs[0].problem
+    window = (-1.3, 2.1, -1.7, 1.7)
+    shown, seen = seen_at([run.costs for run in runs], PLACES)
+    losses = [np.array(run.losses()) for run in runs]
+    paths, curves = [surface(problem, window)], []
+    for run, loss, at, name, colour in zip(runs, losses, seen, NAMES, COLOURS, strict=True):
+        points = np.array([point.numpy() for point in run.points])
+        paths += growing(points[:, 0], points[:, 1], at, colour, name)
+        curves += growing(run.costs, np.minimum(loss, 1e9), at, colour, name)
+    low = min(float(np.nanmin(loss)) for loss in losses)
+    ends = ", ".join(f"{name.split(':')[0]} {loss[-1]:.3g}" for name, loss in zip(NAMES, losses, strict=True))
+    return Picture(
+        Control("cost", costs_said(shown)),
+        [
+            Panel(
+                "The path through the bowl",
+                paths,
+                window[:2],
+                window[2:],
+                "weight",
+                "bias",
+                shape=0.9,
+                says="Five paths start at one point. One crawls, one flies out of the picture, three reach the bottom.",
+            ),
+            Panel(
+                "Training loss",
+                curves,
+                (0, shown[-1]),
+                (low / 1.1, 100.0),
+                "cost in passes",
+                "mean squared error",
+                "y",
+                shape=0.9,
+                says="The loss of the rate that is too large leaves the picture at the top.",
+            ),
+        ],
+        f"Loss at the end: {ends}.",
+    )
+
+
+TOPIC = Topic(
+    title="The learning rate",
+    question="How large should a step be?",
+    says=(
+        "A rate that is too small wastes its budget, and one that is too large jumps over the valley, further each "
+        "time.",
+        "A right rate gets down quickly, but minibatches shake it around the bottom for ever.",
+        "A schedule takes the rate down at the end, so the shaking dies out; a warm-up makes the first steps small.",
+    ),
+    exercise=(
+        "The bowl has curvatures of about 0.2 and 4.5. Gradient descent on all samples diverges above 2 / 4.5 = 0.44. "
+        "Find the largest rate in the code that does not diverge with batches of 6."
+    ),
+    study=study,
+    draw=draw,
+    quick={"passes": 30.0},
+)
