@@ -69,6 +69,11 @@ DATA_EXAMPLES = """examples:
   OPTBENCH_DATA=~/data optbench data                 which of them are there
   OPTBENCH_DATA=~/data optbench data mnist --download
 """
+TOUR_EXAMPLES = """examples:
+  optbench tour                                          all topics, in five minutes, in the folder tour/
+  optbench tour --topic learning_rates --topic batches   pages of two, beside those that are there
+  optbench tour --notebooks                              the same studies as notebooks, to be run in Jupyter
+"""
 LIST_EXAMPLES = """examples:
   optbench list problems --track supervised
   optbench list optimizers --family swarm
@@ -126,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
     _add_list(commands)
     _add_rest(commands)
     _add_watch(commands)
+    _add_tour(commands)
     _add_bridges(commands)
     _add_archive(commands)
     _Parser.known.update(dict.fromkeys(commands.choices))
@@ -289,6 +295,16 @@ def _add_watch(commands: Any) -> None:
     _completes(optimizer, lambda: _names("optimizers"))
 
 
+def _add_tour(commands: Any) -> None:
+    tour = _command(commands, "tour", "write the lecture as a book of pictures that run", TOUR_EXAMPLES)
+    topics = tour.add_argument(
+        "--topic", action="append", default=[], metavar="NAME", help="repeatable (default: all, see docs/tour.md)"
+    )
+    tour.add_argument("--out", default="tour", metavar="DIR", help="the folder (default: tour)")
+    tour.add_argument("--notebooks", action="store_true", help="write notebooks of the studies, and run nothing")
+    _completes(topics, _topics)
+
+
 def _add_bridges(commands: Any) -> None:
     coco = _command(commands, "coco", "run optimizers under COCO's own observer", COCO_EXAMPLES)
     optimizer = coco.add_argument("--optimizer", action="append", default=[], metavar="O", help="repeatable")
@@ -364,6 +380,12 @@ def _names(kind: str) -> list[str]:
     from optbench.registry.listing import listing
 
     return [row["name"] for row in listing()[kind]]
+
+
+def _topics() -> list[str]:
+    from optbench.tour.topics import TOPICS
+
+    return list(TOPICS)
 
 
 def _suites() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import re
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "merge": _merge,
         "coco": _coco,
         "watch": _watch,
+        "tour": _tour,
         "export": _export,
         "import": _import,
         "archive": _archive,
@@ -425,6 +427,23 @@ def _archive_site(options: argparse.Namespace) -> int:
     from optbench.archive.site import write
 
     print(f"site: {write(Path(options.archive), Path(options.out), not options.no_reports)}")
+
+
+def _tour(options: argparse.Namespace, given: list[str]) -> int:
+    from optbench.tour.book import write, write_notebooks
+
+    if options.notebooks:
+        files = write_notebooks(Path(options.out), options.topic)
+        print(f"tour: {len(files)} notebooks in {files[0].parent}")
+        return 0
+    with contextlib.redirect_stdout(io.StringIO()):  # what the studies print is for their reader, in a notebook
+        index = write(
+            Path(options.out),
+            options.topic,
+            shlex.join(["python", "-m", "optbench", *given]),
+            lambda line: print(line, file=sys.stderr, flush=True),
+        )
+    print(f"tour: {index}")
     return 0
 
 

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "watch": {"core", "engine", "registry", "execution", "problems", "optimizers", "report"},
     "search": {"core", "records", "registry", "optimizers", "execution", "report"},
     "archive": {"core", "records", "engine", "registry", "problems", "optimizers", "execution", "report"},
+    "tour": {"core", "engine", "registry", "execution", "problems", "optimizers", "report", "watch"},
     "bridges": {"core", "records", "engine", "registry", "problems", "optimizers", "execution", "report"},
 }
 TOP = {"__init__", "__main__", "api", "arguments", "cli"}  # they bind everything together, and import lazily

@@ -36,8 +36,9 @@ def page(
     code: str,
     before: Neighbour | None = None,
     after: Neighbour | None = None,
+    alone: bool = False,
 ) -> str:
-    """The page of a topic. before, after: the pages beside it, where there are any."""
+    """The page of a topic. before, after: the pages beside it, where there are any. alone: the picture and nothing else."""
     return render(
         "topic.html.j2",
         [TEMPLATES],
@@ -47,6 +48,7 @@ def page(
         code=code,
         before=before,
         after=after,
+        alone=alone,
         keys_of=keys,
         data=as_json(picture.data()),
         script=(TEMPLATES / "picture.js").read_text(encoding="utf-8"),

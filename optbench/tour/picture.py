@@ -87,7 +87,7 @@ def plain(value: Any) -> Any:
         return {"frames": [plain(one) for one in value.values]}
     if isinstance(value, dict):
         return {name: plain(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [plain(one) for one in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())

@@ -117,11 +117,10 @@ def record(
 
 
 def _recorded(trial: Trial, problem: Problem, built: Built, family: str, diverging: bool) -> Path:
-    f = metered(
-        problem, [trial.seed], trial.passes, batch=batch_size(built, problem), needs=built.needs, kind=Recorded
-    )
-    cloud = max(1, min(MAX_CLOUD, MAX_NUMBERS // (FRAMES * f.dim)))
-    f.record_at([trial.passes * (k / FRAMES) ** 2 for k in range(FRAMES)], cloud)
+    f = metered(problem, [trial.seed], trial.passes, batch=batch_size(built, problem), needs=built.needs, kind=Recorded)
+    frames = max(2, min(FRAMES, MAX_NUMBERS // f.dim))  # fewer pictures of a large network
+    cloud = max(1, min(MAX_CLOUD, MAX_NUMBERS // (frames * f.dim)))
+    f.record_at([trial.passes * (k / frames) ** 2 for k in range(frames)], cloud)
     f.start_clock()
     status, reason = train(built.optimizer, f, trial.seed)
     if status not in ("spent", "finished") and not (diverging and status == "diverged"):

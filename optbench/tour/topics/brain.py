@@ -33,13 +33,13 @@ ALIKE = 15  # slices of nearly the same severity whose gradients are averaged
 MARKERS, SHUFFLES = 8, 30
 
 
-def study(passes: float = 60.0) -> Any:
+def study(passes: float = 120.0) -> Any:
     """A CNN reads the simulated severity from a slice; a small network reads a diagnosis from biomarkers."""
     import torch
 
     import optbench
 
-    run = optbench.record("mri_synthetic_severity", "adam[lr=0.003,schedule=cosine]", passes)[0]
+    run = optbench.record("mri_synthetic_severity", "adam[lr=0.005,schedule=cosine]", passes)[0]
     net, (slices, severity) = run.network(), run.problem.data().test
     answers = net(slices.requires_grad_())
     gradients = torch.autograd.grad(answers.sum(), slices)[0]
@@ -190,5 +190,5 @@ TOPIC = Topic(
     ),
     study=study,
     draw=draw,
-    quick={"passes": 25.0},
+    quick={"passes": 60.0},
 )
