@@ -38,7 +38,7 @@ def page(
     after: Neighbour | None = None,
     alone: bool = False,
 ) -> str:
-    """The page of a topic. before, after: the pages beside it, where there are any. alone: the picture and nothing else."""
+    """The page of a topic. before, after: the pages beside it, where there are any. alone: the picture only."""
     return render(
         "topic.html.j2",
         [TEMPLATES],

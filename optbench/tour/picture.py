@@ -60,6 +60,7 @@ class Panel:
     share: float = 1.0
     says: str = ""
     ticks: Sequence[tuple[float, str]] = ()  # of the x axis, where they are no numbers
+    numbered: bool = True  # the y axis
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ class Picture:
         """It as JSON takes it: few digits, null for what is not finite."""
         control = {name: getattr(self.control, name) for name in ("label", "values", "moves", "start", "seconds")}
         panels = [
-            {name: getattr(panel, name) for name in ("layers", "x", "y", "x_label", "y_label", "log", "bare", "ticks")}
+            {
+                name: getattr(panel, name)
+                for name in ("layers", "x", "y", "x_label", "y_label", "log", "bare", "ticks", "numbered")
+            }
             for panel in self.panels
         ]
         found: dict[str, Any] = plain({"control": control, "panels": panels})
@@ -154,9 +158,10 @@ def image(
     palette: Sequence[str] = GREYS,
     alpha: float = 1.0,
     smooth: bool = False,
+    fade: bool = False,
 ) -> Layer:
     """Numbers as colours. values: (rows, columns), the first row on top, or frames of such. extent: left, right,
-    bottom, top. limits: the numbers of the first and last colour of the palette.
+    bottom, top. limits: the numbers of the first and last colour of the palette. fade: low numbers are transparent.
     """
     many = values.values if isinstance(values, Frames) else [values]
     arrays = [np.asarray(one, dtype=float) for one in many]
@@ -175,6 +180,7 @@ def image(
         "palette": list(palette),
         "alpha": alpha,
         "smooth": smooth,
+        "fade": fade,
     }
 
 

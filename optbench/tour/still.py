@@ -73,6 +73,8 @@ def _panel(axes: Any, title: str, panel: dict[str, Any], k: int, shape: float, s
     if panel["ticks"]:
         axes.set_xticks([place for place, _ in panel["ticks"]], [words for _, words in panel["ticks"]])
         axes.grid(visible=False, axis="x")
+    if not panel["numbered"]:
+        axes.set_yticks([])
     if panel["bare"]:
         axes.axis("off")
     axes.set_autoscale_on(False)
@@ -178,14 +180,12 @@ def _image(axes: Any, layer: dict[str, Any], k: int, z: int) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
     pixels = np.frombuffer(base64.b64decode(at(layer["pixels"], k)), dtype=np.uint8)
-    colours = LinearSegmentedColormap.from_list("own", layer["palette"])
+    levels = pixels.reshape(layer["rows"], layer["columns"]) / 255
+    colours = LinearSegmentedColormap.from_list("own", layer["palette"])(levels)
+    colours[..., 3] = layer["alpha"] * (levels if layer["fade"] else 1.0)
     axes.imshow(
-        pixels.reshape(layer["rows"], layer["columns"]),
+        colours,
         extent=layer["extent"],
-        cmap=colours,
-        vmin=0,
-        vmax=255,
-        alpha=layer["alpha"],
         aspect="auto",
         zorder=z,
         interpolation="bilinear" if layer["smooth"] else "nearest",

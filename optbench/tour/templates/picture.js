@@ -13,12 +13,12 @@ function colours(palette) { // 256 colours between those of a palette
 }
 const tiles = new Map();
 function tile(layer, k) { // one image as a canvas, kept
-  const coded = at(layer.pixels, k), known = layer.palette.join() + coded;
+  const coded = at(layer.pixels, k), known = layer.palette.join() + layer.fade + coded;
   if (tiles.has(known)) return tiles.get(known);
   const made = document.createElement("canvas"), palette = colours(layer.palette), bytes = atob(coded);
   made.width = layer.columns; made.height = layer.rows;
   const c = made.getContext("2d"), data = c.createImageData(layer.columns, layer.rows);
-  for (let i = 0; i < bytes.length; i += 1) data.data.set([...palette[bytes.charCodeAt(i)], 255], 4 * i);
+  for (let i = 0; i < bytes.length; i += 1) data.data.set([...palette[bytes.charCodeAt(i)], layer.fade ? bytes.charCodeAt(i) : 255], 4 * i);
   c.putImageData(data, 0, 0);
   tiles.set(known, made);
   return made;
@@ -102,7 +102,7 @@ const draws = {
 
 function axes(panel, canvas, k) {
   const [c, w, h] = sharp(canvas);
-  const pad = panel.bare ? { l: 2, r: 2, t: 2, b: 2 } : { l: panel.y_label ? 60 : 42, r: 12, t: 10, b: panel.x_label ? 42 : 24 };
+  const pad = panel.bare ? { l: 2, r: 2, t: 2, b: 2 } : { l: panel.y_label ? 60 : panel.numbered ? 42 : 12, r: 12, t: 10, b: panel.x_label ? 42 : 24 };
   const [x0, x1] = at(panel.x, k), [y0, y1] = at(panel.y, k);
   const place = (log, low, high, from, to) => (log
     ? (v) => from + ((Math.log10(Math.max(v, low / 1e3)) - Math.log10(low)) / (Math.log10(high) - Math.log10(low))) * (to - from)
@@ -121,7 +121,7 @@ function axes(panel, canvas, k) {
     c.textAlign = "right"; c.textBaseline = "middle";
     for (const [v, words] of ticks(y0, y1, panel.log.includes("y"), Math.max(3, Math.min(6, Math.floor(h / 48))))) {
       c.beginPath(); c.moveTo(pad.l, y(v)); c.lineTo(w - pad.r, y(v)); c.stroke();
-      c.fillText(words, pad.l - 6, y(v));
+      if (panel.numbered) c.fillText(words, pad.l - 6, y(v));
     }
     c.textAlign = "center"; c.textBaseline = "alphabetic";
     if (panel.x_label) c.fillText(panel.x_label, (pad.l + w - pad.r) / 2, h - 7);

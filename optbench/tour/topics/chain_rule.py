@@ -46,15 +46,14 @@ def study(passes: float = 300.0) -> Any:
 
     import optbench
 
-    by_hand, autograd = optbench.record(
-        "sine_grid_k3_l3[K=2]", ["sgd_by_hand[lr=0.1]", "sgd[lr=0.1,batch=full]"], passes
-    )
-    net, x, y = by_hand.network(0), torch.tensor([[1.25]]).double(), torch.tensor([[1.5]]).double()
+    ways = ["sgd_by_hand[lr=0.1]", "sgd[lr=0.1,batch=full]"]
+    runs = optbench.record("sine_grid_k3_l3[K=2]", ways, passes)
+    net, x, y = runs[0].network(0), torch.tensor([[1.25]]).double(), torch.tensor([[1.5]]).double()
     z = net[0](x)
     h = torch.tanh(z)
     o = net[2](h)
     (o - y).square().sum().backward()
-    sample = {"runs": (by_hand, autograd), "net": net, "x": x, "y": y, "z": z, "h": h, "o": o}
+    sample = {"runs": runs, "net": net, "x": x, "y": y, "z": z, "h": h, "o": o}
     return sample
 
 

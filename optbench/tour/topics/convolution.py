@@ -115,5 +115,5 @@ TOPIC = Topic(
     ),
     study=study,
     draw=draw,
-    quick={"passes": 30.0},
+    quick={"passes": 20.0},
 )

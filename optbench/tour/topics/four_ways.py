@@ -105,5 +105,5 @@ TOPIC = Topic(
     ),
     study=study,
     draw=draw,
-    quick={"passes": 200.0},
+    quick={"passes": 120.0},
 )

@@ -55,7 +55,7 @@ def draw(played: Any) -> Picture:
             (-0.6, 1.45),
             bare=True,
             shape=2.05 / 5.4,
-            share=1.2,
+            share=1.0,
             says="A cart with a pole. " + ("The pole falls soon." if i == 0 else "The pole stays up."),
         )
         for i, when in enumerate(("before training", "after training"))
@@ -68,7 +68,7 @@ def draw(played: Any) -> Picture:
             (-1.35, 1.35),
             bare=True,
             shape=2.7 / 3.8,
-            share=0.8,
+            share=0.7,
             says="A pendulum with a weak motor. " + ("It hangs and swings." if i == 0 else "It swings up."),
         )
         for i, when in enumerate(("before training", "after training"))
@@ -83,7 +83,7 @@ def draw(played: Any) -> Picture:
         f"{kept[1]:.0f} after "
         f"{pole.costs[-1]:.0f} passes. The pendulum's cost falls from {cost[0]:.0f} to {cost[1]:.0f} in "
         f"{arm.costs[-1]:.0f} "
-        f"passes. The bright one is one episode, the grey ones are {GHOSTS} others.",
+        f"passes. The coloured one is one episode, the grey ones are {GHOSTS} others.",
     )
 
 
@@ -111,7 +111,7 @@ def _poles(states: Any, pushes: Any, rewards: Any) -> list[Layer]:
             width=6,
         ),
         text(Frames(still), INK, 15),
-        text([(0.0, -0.5, "the track: the episode ends at its ends, or when the pole leans too far")], GREY, 12),
+        text([(0.0, -0.5, "the track: at its ends the episode is over")], GREY, 12),
     ]
 
 
@@ -159,5 +159,5 @@ TOPIC = Topic(
     ),
     study=study,
     draw=draw,
-    quick={"passes": 600.0},
+    quick={"passes": 450.0},
 )

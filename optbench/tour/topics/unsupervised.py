@@ -15,7 +15,7 @@ PLACES, SIDE, SHOWN, POINTS = 40, 14, 7, 250
 KINDS = ((0, "T-shirt"), (1, "trousers"), (5, "sandal"), (7, "sneaker"), (8, "bag"), (9, "boot"))
 
 
-def study(passes: float = 150.0) -> Any:
+def study(passes: float = 400.0) -> Any:
     """An autoencoder squeezes 196 pixels of clothes through two numbers; nobody tells it what the pictures are."""
     import optbench
     from optbench.problems.fashion import pictures

@@ -86,5 +86,5 @@ TOPIC = Topic(
     ),
     study=study,
     draw=draw,
-    quick={"passes": 900.0, "widths": (1, 4, 16)},
+    quick={"passes": 400.0, "widths": (1, 4, 16)},
 )
