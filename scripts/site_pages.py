@@ -1,23 +1,30 @@
 """Pages of the documentation site that are made from the code: a hook of mkdocs (see mkdocs.yml), never run alone.
 
 cli.md comes from the argument parser, optimizers.md from the tables of optimizers and suites, api/modules.md from the
-packages, changelog.md and contributing.md from the files at the root of the repository.
+packages, changelog.md and contributing.md from the files at the root of the repository. The pages of the tour come from
+the folder tour/ at the root, where `python -m optbench tour` has written it; else small studies are run for them.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import atexit
+import contextlib
+import io
 import os
 import re
+import shutil
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optbench.arguments import EXIT_CODES, parser
 from optbench.optimizers import OPTIMIZERS
+from optbench.tour.topics import TOPICS
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -162,10 +169,31 @@ def _at_root(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
 
 
+@cache
+def tour_folder() -> Path:
+    """Where the pages of the tour are: all of the command's, or small ones, made once a process."""
+    whole = ROOT / "tour"
+    if all((whole / f"{name}.html").is_file() for name in ("index", *TOPICS)):
+        return whole
+    from optbench.tour.book import write
+
+    small = Path(tempfile.mkdtemp(prefix="optbench-tour-"))
+    atexit.register(shutil.rmtree, small, ignore_errors=True)
+    with contextlib.redirect_stdout(io.StringIO()):
+        write(small, (), "python -m optbench tour", lambda line: None, quick=True)
+    return small
+
+
+def tour_page(name: str) -> str:
+    """tour/NAME.html: a page of the tour, as it stands."""
+    return (tour_folder() / f"{name}.html").read_text(encoding="utf-8")
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "cli.md": command_line,
     "optimizers.md": optimizers,
     "api/modules.md": modules,
     "changelog.md": partial(_at_root, "CHANGELOG.md"),
     "contributing.md": partial(_at_root, "CONTRIBUTING.md"),
+    **{f"tour/{name}.html": partial(tour_page, name) for name in ("index", *TOPICS)},
 }

@@ -19,6 +19,7 @@ from optbench.execution.suite import read_suite
 from optbench.optimizers import OPTIMIZERS
 from optbench.problems import PROBLEMS
 from optbench.testing.conformance import check
+from optbench.tour.topics import TOPICS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -185,3 +186,11 @@ def test_the_optimizer_of_the_documentation_passes_its_check(tmp_path: Path) -> 
     file.write_text(imports + code, encoding="utf-8")
     wrong = [finding for finding in check(str(file)) if not finding.ok]
     assert not wrong
+
+
+def test_the_gallery_shows_every_topic_of_the_tour() -> None:
+    import make_gallery
+
+    assert make_gallery.gallery() in read("docs/tour.md")
+    pictures = {path.stem: path.stat().st_size for path in (DOCS / "figures" / "tour").glob("*.webp")}
+    assert pictures.keys() == set(TOPICS) and sum(pictures.values()) < 1_500_000

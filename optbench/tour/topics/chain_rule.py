@@ -46,8 +46,7 @@ def study(passes: float = 300.0) -> Any:
 
     import optbench
 
-    ways = ["sgd_by_hand[lr=0.1]", "sgd[lr=0.1,batch=full]"]
-    runs = optbench.record("sine_grid_k3_l3[K=2]", ways, passes)
+    runs = optbench.record("sine_grid_k3_l3[K=2]", ["sgd_by_hand[lr=0.1]", "sgd[lr=0.1,batch=full]"], passes)
     net, x, y = runs[0].network(0), torch.tensor([[1.25]]).double(), torch.tensor([[1.5]]).double()
     z = net[0](x)
     h = torch.tanh(z)

@@ -8,7 +8,7 @@ from optbench.tour.picture import BLUE, ORANGE, Control, Frames, Panel, Picture,
 from optbench.tour.topic import Topic
 
 
-def study(passes: float = 1500.0, widths: tuple[int, ...] = (1, 2, 4, 8, 16, 32)) -> Any:
+def study(passes: float = 3000.0, widths: tuple[int, ...] = (1, 2, 4, 8, 16, 32)) -> Any:
     """Networks of one and two hidden layers, each trained twice by L-BFGS; the better one counts."""
     import optbench
 
@@ -16,7 +16,7 @@ def study(passes: float = 1500.0, widths: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     for depth in (1, 2):
         for width in widths:
             spec = f"universal[width={width},depth={depth}]"
-            runs = [optbench.record(spec, "lbfgs", passes, seed=seed)[0] for seed in range(2)]
+            runs = [optbench.record(spec, "scipy_lbfgsb", passes, seed=seed)[0] for seed in range(2)]
             grid[depth, width] = min(runs, key=lambda run: run.losses()[-1])
             print(spec, grid[depth, width].losses()[-1])
     return grid
@@ -86,5 +86,5 @@ TOPIC = Topic(
     ),
     study=study,
     draw=draw,
-    quick={"passes": 400.0, "widths": (1, 4, 16)},
+    quick={"passes": 1500.0, "widths": (1, 4, 16)},
 )
