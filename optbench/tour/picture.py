@@ -65,11 +65,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Picture:
-    """Everything that a page shows. caption: what came out, in a sentence or two with its figures."""
+    """Everything that a page shows. caption: what came out, in a sentence or two with its figures. cover: the panels of
+    its thumbnail.
+    """
 
     control: Control
     panels: Sequence[Panel]
     caption: str = ""
+    cover: Sequence[int] = (0, 1)
 
     def data(self) -> dict[str, Any]:
         """It as JSON takes it: few digits, null for what is not finite."""

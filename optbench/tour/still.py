@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,37 +16,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PIXELS, ROUND = 96, 0.75  # pixels an inch; points a pixel
-THUMBNAIL = (6.4, 3.6)  # inches
+THUMBNAIL = (4.8, 2.7)  # inches
+WIDE = 10.0  # inches of a figure
 
 
-def figure(picture: Picture, k: int | None = None, size: tuple[float, float] | None = None) -> Figure:
+def figure(picture: Picture, k: int | None = None) -> Figure:
     """The panels of a picture side by side. k: the place of the slider; left out, the end of what moves, or the start.
 
-    size: inches; left out, as wide as a page. The caller closes it.
+    The caller closes it.
     """
-    plt = pyplot()
-    data = picture.data()
-    place = _first(picture) if k is None else k
     shares = [panel.share for panel in picture.panels]
-    wide = size or (
-        10.0,
-        max(10.0 * share / sum(shares) * panel.shape for share, panel in zip(shares, picture.panels, strict=True))
-        + 0.7,
-    )
-    drawn, row = plt.subplots(
-        1, len(shares), figsize=wide, dpi=PIXELS, width_ratios=shares, layout="constrained", squeeze=False
-    )
-    for axes, panel, plain in zip(row[0], picture.panels, data["panels"], strict=True):
-        _panel(axes, panel.title, plain, place, panel.shape, small=size is not None)
-    return drawn
+    tall = max(share / sum(shares) * panel.shape for share, panel in zip(shares, picture.panels, strict=True))
+    return _row(picture, range(len(shares)), _first(picture) if k is None else k, (WIDE, WIDE * tall + 0.7))
 
 
 def thumbnail(picture: Picture) -> bytes:
-    """The picture as a small WebP."""
+    """The panels of the picture's cover as a small WebP, without words around them."""
     from PIL import Image
 
     plt = pyplot()
-    drawn = figure(picture, _first(picture), THUMBNAIL)
+    drawn = _row(picture, picture.cover, _first(picture), THUMBNAIL, words=False)
     try:
         stream = io.BytesIO()
         drawn.savefig(stream, format="png", dpi=PIXELS)
@@ -56,12 +46,31 @@ def thumbnail(picture: Picture) -> bytes:
     return small.getvalue()
 
 
+def _row(picture: Picture, which: Sequence[int], k: int, size: tuple[float, float], words: bool = True) -> Figure:
+    plt, data = pyplot(), picture.data()["panels"]
+    chosen = [picture.panels[i] for i in which]
+    widths = [panel.share for panel in chosen]
+    drawn, row = plt.subplots(
+        1, len(chosen), figsize=size, dpi=PIXELS, width_ratios=widths, layout="constrained", squeeze=False
+    )
+    for axes, i, panel in zip(row[0], which, chosen, strict=True):
+        _panel(axes, data[i], k, panel.shape)
+        if words:
+            axes.set_title(panel.title, fontsize=9, loc="left", wrap=True)
+            handles, labels = axes.get_legend_handles_labels()
+            if handles:
+                axes.legend(handles, labels, loc="best", fontsize=7, framealpha=0.8)
+        else:
+            axes.set(xlabel="", ylabel="")
+            axes.tick_params(labelbottom=False, labelleft=False)
+    return drawn
+
+
 def _first(picture: Picture) -> int:
     return len(picture.control.values) - 1 if picture.control.moves else picture.control.start
 
 
-def _panel(axes: Any, title: str, panel: dict[str, Any], k: int, shape: float, small: bool) -> None:
-    axes.set_title(title, fontsize=8 if small else 9, loc="left", wrap=True)
+def _panel(axes: Any, panel: dict[str, Any], k: int, shape: float) -> None:
     axes.set(xlim=at(panel["x"], k), ylim=at(panel["y"], k), xlabel=panel["x_label"], ylabel=panel["y_label"])
     axes.set_box_aspect(shape)
     if panel["log"] == "xy":
@@ -80,9 +89,6 @@ def _panel(axes: Any, title: str, panel: dict[str, Any], k: int, shape: float, s
     axes.set_autoscale_on(False)
     for z, layer in enumerate(panel["layers"]):
         _DRAW[layer["kind"]](axes, layer, k, 2 + z)
-    handles, labels = axes.get_legend_handles_labels()
-    if handles and not small:
-        axes.legend(handles, labels, loc="best", fontsize=7, framealpha=0.8)
 
 
 def _numbers(values: Any) -> Any:

@@ -163,6 +163,7 @@ def draw(found: Any) -> Picture:
         f"{np.abs(truth - truth.mean()).mean():.2f}. The diagnosis from biomarkers has an area under the ROC curve "
         f"of {auc:.2f} on "
         "50 new people.",
+        cover=(0, 1, 2),
     )
 
 

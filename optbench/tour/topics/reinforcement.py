@@ -78,12 +78,13 @@ def draw(played: Any) -> Picture:
     cost = [-float(played["arm"][1 + i][2].detach().sum(0).mean()) for i in range(2)]
     return Picture(
         Control("time in the episode", [f"tick {k + 1} of {ticks}" for k in range(ticks)], seconds=7),
-        [panels[0], panels[1], panels[2], panels[3]],
+        panels,
         f"On new episodes the pole stays up for {kept[0]:.0f} ticks of {ticks} before training and for "
         f"{kept[1]:.0f} after "
         f"{pole.costs[-1]:.0f} passes. The pendulum's cost falls from {cost[0]:.0f} to {cost[1]:.0f} in "
         f"{arm.costs[-1]:.0f} "
         f"passes. The coloured one is one episode, the grey ones are {GHOSTS} others.",
+        cover=(1, 3),
     )
 
 
