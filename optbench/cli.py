@@ -427,6 +427,7 @@ def _archive_site(options: argparse.Namespace) -> int:
     from optbench.archive.site import write
 
     print(f"site: {write(Path(options.archive), Path(options.out), not options.no_reports)}")
+    return 0
 
 
 def _tour(options: argparse.Namespace, given: list[str]) -> int:

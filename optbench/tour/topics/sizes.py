@@ -41,7 +41,7 @@ def draw(rows: Any) -> Picture:
         ends += [line(count, final, colour, name), dots(count, final, colour, size=4)]
         ends.append(dots(Frames([[n] for n in count]), Frames([[loss] for loss in final]), colour, size=8, edge=INK))
     low = min(float(best[-1]) for row in bests for best in row) / 2
-    wins = [min(range(len(row)), key=lambda i, row=row: row[i][-1]) for row in bests]  # type: ignore[misc]
+    wins = [min(range(len(row)), key=lambda i, row=row: row[i][-1]) for row in bests]
     said = "; ".join(f"{n:,} parameters: {NAMES[rows[0][i].label]}" for n, i in zip(count, wins, strict=True))
     return Picture(
         Control("size of the network", [f"{n:,} parameters" for n in count], False, len(count) - 1, seconds=7),
