@@ -46,6 +46,7 @@ def run(
     retry_failed: bool = False,
     add: bool = False,
     trust: bool = False,
+    isolate: bool = False,
 ) -> list[Record]:
     """Run trials as `optbench run` does and return their records, in the order of the plan; no report is written.
 
@@ -72,6 +73,7 @@ def run(
     eager: run every operation as PyTorch does, without tracing. retry_failed: run failed trials again.
     add: let the folder hold another plan, which then is joined with this one.
     trust: run Python files that the suite file itself names.
+    isolate: run third-party optimizers in a process that has neither the problem, its data, the meter nor the scorer.
 
     Raises optbench.core.trial.RequestError for a bad request, before anything runs, and
     optbench.execution.executor.ExecutorError where worker processes cannot run; what had ended by then is kept.
@@ -116,6 +118,7 @@ def run(
             eager=eager,
             retry_failed=retry_failed,
             add=add,
+            isolate=isolate,
             command="optbench.run(...)",
         )
         wanted = request.resolved_suite()

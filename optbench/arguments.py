@@ -197,6 +197,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--device", choices=("cpu", "cuda", "auto"), default="cpu")
     run.add_argument("--plugin", action="append", default=[], metavar="FILE", help="a file with your own; repeatable")
     run.add_argument("--trust", action="store_true", help="run Python files that the suite file itself names")
+    run.add_argument(
+        "--isolate", action="store_true", help="run third-party optimizers without the problem and its data"
+    )
     run.add_argument("--eager", action="store_true", help="no tracing: every operation as PyTorch runs it")
     run.add_argument("--retry-failed", action="store_true", help="run failed, timed-out and killed trials again")
     run.add_argument("--add", action="store_true", help="join a folder that holds another plan")

@@ -84,13 +84,19 @@ def _problem(catalog: Catalog, text: str) -> dict[str, Any]:
 
 def _optimizer(catalog: Catalog, name: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
     built = catalog.optimizer(name, hyper)
+    demand = getattr(built.optimizer, "demand", None)
     return {
         "needs": built.needs,
         "lanes": built.lanes,
         "batch": built.batch,
         "precision": built.precision,
         "together": hasattr(built.optimizer, "together"),
+        "demand": demand if isinstance(demand, str) else None,
     }
+
+
+def _ungrouped(catalog: Catalog, problem: str, optimizer: str, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    return {"ungrouped": catalog.ungrouped_reason(problem, optimizer, hyper)}
 
 
 def _kept(catalog: Catalog, name: str) -> dict[str, Any]:
@@ -128,6 +134,7 @@ def _width(
 QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "problem": _problem,
     "optimizer": _optimizer,
+    "ungrouped": _ungrouped,
     "kept": _kept,
     "sources": _sources,
     "facts": _facts,

@@ -13,7 +13,7 @@ from optbench.core.divided import undivided
 from optbench.core.problem import dimension
 from optbench.core.trial import Trial, same_work
 from optbench.execution.memory import footprint
-from optbench.execution.task import LaneGroup, Outcome, Task
+from optbench.execution.task import LaneGroup, Outcome, Task, group_of
 from optbench.execution.width import worthwhile
 from optbench.registry.catalog import Catalog
 
@@ -39,12 +39,16 @@ Widths = Callable[[Sequence[tuple[Task, int]]], list[int]]  # lanes that pay, fo
 
 
 def lane_groups(
-    tasks: Sequence[Task], width: int | None, eager: bool = False, widths: Widths | None = None
+    tasks: Sequence[Task],
+    width: int | None,
+    eager: bool = False,
+    widths: Widths | None = None,
+    isolate: bool = False,
 ) -> Iterator[LaneGroup]:
     """Lane groups of at most `width` trials: equal but for the seed and for settings that may differ by lane.
 
     width: None takes as many lanes as pay, and one where they do not pay; `widths` says how many, or this machine.
-    eager: steps will not be compiled. Every task must be one that its problem supports.
+    eager: steps will not be compiled. isolate: see `group_of`. Every task must be one that its problem supports.
     """
     alike: dict[Hashable, list[Task]] = {}
     for task in tasks:
@@ -64,8 +68,8 @@ def lane_groups(
                 or worthwhile(undivided(first.problem), first.built, trial.passes, trial.device, len(same), eager)
             )
         step = most if width else _even(len(same), most)
-        for part in _slices([task.trial for task in same], step):
-            yield LaneGroup(tuple(part), first.third_party, first.files, first.scorer)
+        for k in range(0, len(same), step):
+            yield group_of(same[k : k + step], isolate)
 
 
 def _may_share(same: Sequence[Task]) -> bool:

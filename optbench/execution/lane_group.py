@@ -24,6 +24,7 @@ from optbench.engine.flops import costs
 from optbench.engine.metered import metered
 from optbench.execution import machine
 from optbench.execution.consistency import inconsistency
+from optbench.execution.host import Guest, GuestError, SharingError
 from optbench.execution.task import resolve
 from optbench.records.schema import Record, clean
 from optbench.registry.catalog import Built, Catalog, Optimizer
@@ -78,6 +79,8 @@ def run_group(
     warmup = perf_counter() - began
     if on_start:
         on_start(f)
+    if isinstance(optimizer, Guest):
+        optimizer.prepare(f)
     f.start_clock()
     started = perf_counter()
     memory, gpu = machine.PeakMemory(first.device), machine.GpuMeter(first.device if alone else "cpu")
@@ -201,7 +204,9 @@ def train(optimizer: Optimizer, f: Objective, seed: int) -> tuple[str, str | Non
             return "inapplicable", clean(text_of(reason))
         except CertificateError as error:
             return "failed", f"certificate refused: {clean(text_of(error))}"
-        except (KeyboardInterrupt, Interrupted, torch.OutOfMemoryError):
+        except GuestError as error:
+            return "failed", str(error)
+        except (KeyboardInterrupt, Interrupted, SharingError, torch.OutOfMemoryError):
             raise
         except BaseException as error:  # SystemExit too: a plugin costs its own trial and no other
             return "failed", _reason(error)

@@ -35,6 +35,7 @@ from optbench.registry.expressions import is_combination, read
 from optbench.registry.specs import parse
 
 MAX_SECONDS = 60.0  # that an answer may take: an import, or widths that are measured
+MAX_DEMAND = 100  # characters
 _JOIN_SECONDS = 5.0
 
 
@@ -60,8 +61,9 @@ class StatedProblem(Problem):
 class StatedOptimizer:
     """Stands for an optimizer that is in another process, and trains nothing."""
 
-    def __init__(self, needs: str) -> None:
-        self.needs = needs
+    def __init__(self, needs: str, demand: str | None = None) -> None:
+        """demand: what it asks of its problem beside losses and gradients, as a phrase."""
+        self.needs, self.demand = needs, demand
 
     def minimise(self, f: object) -> NoReturn:
         raise RuntimeError("the optimizer itself is in another process")
@@ -126,7 +128,17 @@ class LearnedCatalog(Catalog):
         if precision not in PRECISIONS:
             raise RequestError(f"{spec(name, hyper)}: what it says of its precision makes no sense")
         kind = StatedTogether if said.get("together") is True else StatedOptimizer
-        return Built(kind(needs), needs, said.get("lanes") is True, batch, precision)  # type: ignore[arg-type]
+        demand = clean(str(said["demand"]))[:MAX_DEMAND] if said.get("demand") else None
+        lanes = said.get("lanes") is True
+        return Built(kind(needs, demand), needs, lanes, batch, precision)  # type: ignore[arg-type]
+
+    def ungrouped_reason(self, problem: str, optimizer: str, hyper: Mapping[str, Any]) -> str | None:
+        name = parse(problem)[0][0]
+        if self._is_own(self._problem_path(name), *self._optimizer_paths(optimizer)):
+            return super().ungrouped_reason(problem, optimizer, hyper)
+        asked = {"ask": "ungrouped", "problem": problem, "optimizer": optimizer, "hyper": dict(hyper)}
+        reason = self._asked((name,), (optimizer,), **asked).get("ungrouped")
+        return clean(str(reason))[: describing.MAX_TEXT] if reason else None
 
     def space(self, name: str) -> Space:
         if self._is_own(*self._optimizer_paths(name)):
@@ -188,6 +200,10 @@ class LearnedCatalog(Catalog):
             eager=eager,
         ).get("width")
         return said if type(said) is int and 1 <= said <= trials * 2**12 else 1
+
+    def is_own(self, optimizer: str) -> bool:
+        """Whether an optimizer is optbench's or torch's."""
+        return self._is_own(*self._optimizer_paths(optimizer))
 
     def _problem_path(self, name: str) -> str:
         entry = self.problems.get(name)

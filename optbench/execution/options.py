@@ -34,6 +34,7 @@ class RunOptions:
     cluster: str | None = None  # a scheduler's address, its file, or local:N; None: this machine's own pool
     cluster_wait: float = 60.0  # seconds that a scheduler and its first worker are waited for
     moved: tuple[tuple[str, str], ...] = ()  # (path where the run was started, path here) of files that were sent
+    isolate: bool = False  # optimizers of others run in a process that has neither problem, data, meter nor scorer
     verbosity: int = 0  # -1: errors alone; 0; 1: every lane group as it ends
 
     def __post_init__(self) -> None:
@@ -41,6 +42,8 @@ class RunOptions:
             raise RequestError(f"--workers {self.workers} must be at least 1; left out, it is one a core")
         if self.lanes is not None and self.lanes < 1:
             raise RequestError(f"--lanes {self.lanes} must be at least 1, or auto")
+        if self.isolate and (self.device != "cpu" or self.cluster is not None):
+            raise RequestError("--isolate shares memory on this machine's processors: leave --device and --cluster out")
         if self.cluster is not None and self.workers is not None:
             raise RequestError("--workers is for this machine; a cluster has those that it has, local:N has N")
         if self.pinned and (self.cluster is not None or self.device != "cpu"):

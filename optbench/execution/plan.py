@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from optbench.core.goal import read_goal
-from optbench.core.problem import Problem, fresh
+from optbench.core.problem import Problem
 from optbench.core.trial import UNLIMITED_PASSES, RequestError, Trial, spec
 from optbench.engine.flops import costs
 from optbench.execution import tuning
@@ -61,11 +61,11 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
                     chosen, split = tuple(sorted(hyper.items())), seed % suite.splits if len(problems) > 1 else 0
                     trial = Trial(wanted, optimizer, chosen, seed, passes[split], device, suite.seconds, until, split)
                     tasks[trial] = Task(trial, problems[split], built, *sources[optimizer], compared[label])
-    _check_groups(tasks.values())
+    _check_groups(tasks.values(), catalog)
     return Plan(suite, tuple(tasks.values()), tuple(competitors), tuple(whole))
 
 
-def _check_groups(tasks: Iterable[Task]) -> None:
+def _check_groups(tasks: Iterable[Task], catalog: Catalog) -> None:
     """Raises RequestError for a written combination whose parts can share out the network of no problem.
 
     One that fits some of the problems is inapplicable to the others.
@@ -74,7 +74,7 @@ def _check_groups(tasks: Iterable[Task]) -> None:
     written = {name for name, _ in first if is_combination(name)}
     for name in sorted(written):
         reasons = [
-            task.built.optimizer.ungrouped_reason(fresh(task.problem, 0)[0])  # type: ignore[attr-defined]
+            catalog.ungrouped_reason(task.trial.problem, optimizer, dict(task.trial.hyper))
             for (optimizer, _), task in first.items()
             if optimizer == name and task.unsupported_reason is None
         ]

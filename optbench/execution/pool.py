@@ -62,6 +62,7 @@ class PoolExecutor:
         self._most, self._threads = workers, threads
         self._queued: dict[Kind, deque[LaneGroup | Check]] = {}
         self._workers: dict[WorkerProcess, Kind] = {}
+        self._hosts: dict[Kind, tuple[str, ...]] = {}  # of isolated optimizers: what the process of the problem imports
         self._losses: Counter[LaneGroup | Check] = Counter()
         self._failed_starts = self._jobs = 0
 
@@ -98,6 +99,8 @@ class PoolExecutor:
 
     def _queue(self, work: LaneGroup | Check) -> None:
         queue = self._queued.setdefault(_kind(work), deque())
+        if isinstance(work, LaneGroup) and work.stated and work.scorer:
+            self._hosts[_kind(work)] = work.scorer[1]
         if isinstance(work, Check):
             queue.appendleft(work)
         else:
@@ -122,9 +125,14 @@ class PoolExecutor:
                 if len(self._workers) >= most:
                     break
                 with _machine("no process can be started"):
-                    taken = {one.core for one in self._workers}
-                    core = next((core for core in self._cores if core not in taken), None)
-                    self._workers[WorkerProcess(self._options, kind[1], self._threads, core)] = kind
+                    self._workers[self._started(kind)] = kind
+
+    def _started(self, kind: Kind) -> WorkerProcess:
+        taken = {one.core for one in self._workers}
+        core = next((core for core in self._cores if core not in taken), None)
+        if kind in self._hosts:
+            return WorkerProcess(self._options, self._hosts[kind], self._threads, core, guests=kind[1])
+        return WorkerProcess(self._options, kind[1], self._threads, core)
 
     @property
     def _free(self) -> int:
@@ -223,7 +231,7 @@ class PoolExecutor:
             records = read_answer(job.records, job.group)
         except RecordError as error:
             return self._ended(job, "failed", f"what came back cannot be read: {error}")
-        if isinstance(job.work, LaneGroup) and job.group.scorer and any(one.status in CHECKED for one in records):
+        if isinstance(job.work, LaneGroup) and job.group.is_checked and any(one.status in CHECKED for one in records):
             _forget(job, but=ANSWER)
             lines, answer = tuple(record.line() for record in records), job.records.with_suffix(ANSWER)
             self._queue(Check(job.group, lines, _digests(message), str(answer), took))

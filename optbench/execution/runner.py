@@ -28,7 +28,7 @@ from optbench.execution.plan import Plan, plan
 from optbench.execution.pool import PoolExecutor
 from optbench.execution.progress import Progress
 from optbench.execution.suite import Suite
-from optbench.execution.task import LaneGroup, Outcome, Task
+from optbench.execution.task import Outcome, Task, group_of
 from optbench.records.files import (
     ENVIRONMENT,
     REJECTED,
@@ -92,6 +92,8 @@ def _run_suite(
     planned = plan(suite, catalog, device)
     if options.strict_oracles:
         _refuse_unanswered(planned)
+    if options.isolate:
+        _refuse_not_isolated(planned, catalog)
     previous = _previous(out, planned, options.add)
     if not options.pinned and _one_a_core(suite, planned, options):
         options = replace(options, pinned=True)
@@ -154,6 +156,20 @@ def _refuse_unanswered(planned: Plan) -> None:
                 f"{task.trial.label} on {task.trial.problem}: {reason}; mend the loss (rounding, .detach() and .item() "
                 "take gradients away), or compare methods that need values alone, as pso, cma_es and random_search"
             )
+
+
+def _refuse_not_isolated(planned: Plan, catalog: LearnedCatalog) -> None:
+    """Raises RequestError where an optimizer of others needs more than points, losses and gradients."""
+    for task in planned.tasks:
+        if catalog.is_own(task.trial.optimizer) or task.unsupported_reason:
+            continue
+        reason = getattr(task.built.optimizer, "demand", None)
+        if task.built.needs == "exact":
+            reason = "it reads the structure of its problem"
+        if not task.scorer:
+            reason = "its problem stands in the same file"
+        if reason:
+            raise RequestError(f"{task.trial.label} cannot run isolated: {reason}; leave it or --isolate out")
 
 
 def _previous(out: Path, planned: Plan, add: bool) -> list[dict[str, Any]]:
@@ -270,17 +286,18 @@ class _Coordinator:
         if self._crew:
             yield from self._crew_outcomes(self._crew, shared, alone, progress)
             return
-        widths = partial(self._catalog.widths, eager=self._options.eager)
+        how = self._options
+        widths = partial(self._catalog.widths, eager=how.eager)
         with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
             # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
             groups = sorted(
-                lane_groups(shared, self._options.lanes, self._options.eager, widths),
+                lane_groups(shared, how.lanes, how.eager, widths, how.isolate),
                 key=lambda group: group.trials[0].seed,
             )
         if groups:
             yield from execute(self._executor(small, min(self._workers, len(groups))), groups)
-        single = [_by_itself(task) for task in alone]
-        if single and self._options.pinned:
+        single = [group_of([task], how.isolate, alone=True) for task in alone]
+        if single and how.pinned:
             cores = machine.own_cores()[: min(len(single), self._workers)]
             if len(cores) > 1 and (found := interference(cores)) is not None:
                 self._say_more({"interference": round(found, 3)})
@@ -299,9 +316,7 @@ class _Coordinator:
             taken = {trial for group in groups for trial in group.trials}
             left = [task for task in some if task.trial not in taken]
             if by_itself:
-                groups += [
-                    LaneGroup((task.trial,), task.third_party, task.files, task.scorer, alone=True) for task in left
-                ]
+                groups += [group_of([task], isolate=False, alone=True) for task in left]
             else:
                 planned = lane_groups(left, self._options.lanes, self._options.eager, crew.widths)
                 groups += sorted(planned, key=lambda group: group.trials[0].seed)
@@ -335,10 +350,6 @@ class _Coordinator:
             self._say(f"  {reason}")
         if len(reasons) > MAX_REASONS:
             self._say(f"  and {len(reasons) - MAX_REASONS} more, all in the report")
-
-
-def _by_itself(task: Task) -> LaneGroup:
-    return LaneGroup((task.trial,), task.third_party, task.files, task.scorer, alone=True)
 
 
 def _line(outcome: Outcome) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -80,6 +80,16 @@ def resolve(trials: Iterable[Trial], catalog: Catalog) -> list[Task]:
     return tasks
 
 
+class Stated(NamedTuple):
+    """What a process has to know of an optimizer that it never imports."""
+
+    needs: str
+    lanes: bool
+    batch: int | str | None
+    precision: str = FULL
+    fingerprint: str = ""  # of the source of problem and optimizer
+
+
 @dataclass(frozen=True)
 class LaneGroup:
     """Trials that are trained as lanes of one program: pure data, which any executor can carry anywhere."""
@@ -88,8 +98,25 @@ class LaneGroup:
     third_party: tuple[str, ...] = ()  # such a group shares its worker process with no group of other classes
     files: tuple[str, ...] = ()  # the plugin files to import for it; no other is imported in its process
     scorer: Kind | None = None  # the process that scores its points again; None: its optimizer is optbench's or torch's
+    stated: Stated | None = None  # its optimizer runs isolated, in a process of its own
     alone: bool = False  # nothing else may run on the machine meanwhile: its clock counts
     note: str | None = None  # goes into the records: how they were run, where that is not as planned
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether its points are scored again; isolated ones were scored by a process that never had the optimizer."""
+        return self.scorer is not None and self.stated is None
+
+
+def group_of(tasks: Sequence[Task], isolate: bool, alone: bool = False) -> LaneGroup:
+    """Tasks that are one program; isolate: an optimizer of others runs in a process of its own, where that can be."""
+    first = tasks[0]
+    stated = None
+    if isolate and first.scorer:
+        built = first.built
+        stated = Stated(built.needs, built.lanes, built.batch, built.precision, first.fingerprint)
+    trials = tuple(task.trial for task in tasks)
+    return LaneGroup(trials, first.third_party, first.files, first.scorer, stated, alone)
 
 
 @dataclass(frozen=True)

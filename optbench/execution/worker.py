@@ -24,6 +24,7 @@ from optbench.core.objective import Objective
 from optbench.core.outcome import Outcome as TrialOutcome
 from optbench.core.scoring import Point
 from optbench.execution.grouping import by_memory
+from optbench.execution.host import HostCatalog, SharingError
 from optbench.execution.lane_group import run_group
 from optbench.execution.options import RunOptions
 from optbench.execution.task import LaneGroup, resolve
@@ -81,8 +82,9 @@ def run_in_parts(
         shifted = partial(_shifted, on_point, len(records))
         records += run_group(part, catalog, shifted, on_start, group.alone, options.eager, on_end)
     for record in records:
-        if group.note:
-            record.note = record.note or f"{group.note}, ran with {record.lanes}"
+        how = ["isolated"] * (group.stated is not None) + [group.note] * (group.note is not None)
+        if how:
+            record.note = record.note or ", ".join([*how, *([f"ran with {record.lanes}"] if group.note else [])])
     return records
 
 
@@ -97,16 +99,19 @@ def serve(
     parent: int,
     threads: int,
     core: int | None = None,
+    guest: Connection | None = None,
 ) -> None:
     """A worker's whole life: told one lane group at a time until the run that started it is gone.
 
     connection: gives (group or check, file for points, file for records), takes one small JSON object a message.
     files: the plugin files to import. parent: the process id of the run. core: the logical processor to stay on.
+    guest: the process of an isolated optimizer.
     """
-    if core is not None:
-        psutil.Process().cpu_affinity([core])
+    global _catalog, _options
     try:
-        _prepare(options, files, parent, threads)
+        _options = options
+        prepare(options, parent, threads, core)
+        _catalog = Catalog(files, moved=dict(options.moved))
     except BaseException as error:
         _tell(connection, "error", text=one_line(error))
         os._exit(1)
@@ -117,6 +122,8 @@ def serve(
         except (EOFError, OSError):
             os._exit(0)
         run = _verify if isinstance(asked, Check) else _answer
+        if guest is not None and isinstance(asked, LaneGroup):
+            _catalog = HostCatalog(files, asked, guest, Path(points).parent, options.memory_bytes // 2)
         _tell(connection, **run(asked, Path(points), Path(records)))
 
 
@@ -130,17 +137,16 @@ def _tell(connection: Connection, kind: str, **values: Any) -> None:
         os._exit(EXIT_ORPHAN)
 
 
-def _prepare(options: RunOptions, files: tuple[str, ...], parent: int, threads: int) -> None:
-    """Once a worker: its threads, its catalog, its silence and its watchdog."""
-    global _catalog, _options
-    _options = options
+def prepare(options: RunOptions, parent: int, threads: int, core: int | None) -> None:
+    """Once a process: its processor, its threads, its silence and its watchdog."""
+    if core is not None:
+        psutil.Process().cpu_affinity([core])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends its workers itself
     torch.set_num_threads(threads)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     sys.stdin = open(os.devnull)  # noqa: SIM115  # for as long as the worker lives
-    _catalog = Catalog(files, moved=dict(options.moved))
     threading.Thread(target=_watch, args=(parent, options.memory_bytes), daemon=True).start()
 
 
@@ -162,14 +168,14 @@ def _answer(group: LaneGroup, points: Path, records: Path) -> dict[str, Any]:
     global _objective
     before, data = _state(group), [_digest(group)]
     began = time.monotonic()
-    answers = Answers() if group.scorer else None
+    answers = Answers() if group.is_checked else None
     try:
         found, full = work(group, points, answers)
         answer: dict[str, Any] = {"kind": "full" if full else "done"}
         records.write_text("".join(_line(record) + "\n" for record in found), encoding="utf-8")
         if answers:
             answers.write(records.with_suffix(ANSWER))
-    except MachineError as error:
+    except (MachineError, SharingError) as error:
         answer = {"kind": "machine", "text": str(error)}
     except OSError as error:
         answer = {"kind": "machine", "text": f"cannot write to {records}: {error.strerror}"}
@@ -180,7 +186,7 @@ def _answer(group: LaneGroup, points: Path, records: Path) -> dict[str, Any]:
     if answer["kind"] == "full":
         torch.cuda.empty_cache()
     data.append(_digest(group))
-    changed = before is not None and (bool(before.changes()) or data[0] != data[1])
+    changed = group.stated is not None or (before is not None and (bool(before.changes()) or data[0] != data[1]))
     return answer | {"seconds": seconds, "changed": changed, "data": data}
 
 
@@ -197,7 +203,7 @@ def _verify(check: Check, points: Path, records: Path) -> dict[str, Any]:
 
 def _digest(group: LaneGroup) -> str:
     """Of the data of a group that is scored again; what is wrong with the problem its trials will say."""
-    if group.scorer:
+    if group.is_checked:
         with contextlib.suppress(Exception):
             trial = group.trials[0]
             return data_digest(_catalog.problem(trial.problem, trial.split), trial.device)
@@ -206,7 +212,7 @@ def _digest(group: LaneGroup) -> str:
 
 def _state(group: LaneGroup) -> ProcessState | None:
     """The process before a group of other people's code, once that code is imported."""
-    if not group.third_party:
+    if not group.third_party or group.stated:
         return None
     with contextlib.suppress(Exception):  # what is wrong with it the group itself will say
         resolve(group.trials, _catalog)

@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from optbench.execution import worker
+from optbench.execution import guest, worker
+from optbench.execution.host import EXIT_GUEST
 from optbench.execution.options import RunOptions
 from optbench.execution.start import start_process
 from optbench.execution.task import LaneGroup
@@ -45,27 +46,44 @@ class Job:
 class WorkerProcess:
     """A process of its own pipe, so that what it had is known whenever and however it ends.
 
-    files: the plugin files that it imports. core: the logical processor that it stays on.
+    files: the plugin files that it imports. core: the logical processor that it stays on. guests: the files of an
+    isolated optimizer, which a second process imports; None where there is none.
     Raises OSError or RuntimeError where no process can be started.
     """
 
-    def __init__(self, options: RunOptions, files: tuple[str, ...], threads: int, core: int | None = None) -> None:
+    def __init__(
+        self,
+        options: RunOptions,
+        files: tuple[str, ...],
+        threads: int,
+        core: int | None = None,
+        guests: tuple[str, ...] | None = None,
+    ) -> None:
         self.core = core
         self.connection: Connection
         self.connection, theirs = Pipe()
         self.job: Job | None = None
         self.ready = False
+        self._guest: Any = None  # the process of an isolated optimizer
         self.until = time.monotonic() + max(MAX_START_SECONDS, options.timeout)  # of starting
         try:
-            self._process = start_process(worker.serve, (theirs, options, files, os.getpid(), threads, core))
+            own, other = Pipe() if guests is not None else (None, None)
+            try:
+                if other is not None:
+                    self._guest = start_process(guest.serve, (other, options, guests, os.getpid(), threads, core))
+                arguments = theirs, options, files, os.getpid(), threads, core, own
+                self._process = start_process(worker.serve, arguments)
+            finally:
+                for end in (own, other):
+                    if end is not None:
+                        end.close()
         except BaseException:
             self.connection.close()
             raise
         finally:
             theirs.close()
-        self._known: psutil.Process | None = None  # also where whoever started it is gone; never another of its number
-        with contextlib.suppress(psutil.Error):
-            self._known = psutil.Process(self._process.pid)
+        # Also where whoever started them is gone; never others of their numbers.
+        self._known, self._known_guest = _process(self._process), _process(self._guest)
 
     @property
     def sentinel(self) -> int:
@@ -89,15 +107,15 @@ class WorkerProcess:
 
     def is_stopped(self) -> bool:
         """Whether somebody has suspended the process."""
-        try:
-            return self._known is not None and self._known.status() == psutil.STATUS_STOPPED
-        except psutil.Error:
-            return False
+        return any(_is_stopped(one) for one in (self._known, self._known_guest))
 
     def exit_code(self) -> int | None:
         """How a process ended whose end was noticed; None where it goes on and only whoever started it is gone."""
         self._process.join(_JOIN_SECONDS)
         code: int | None = self._process.exitcode
+        if code == EXIT_GUEST and self._guest is not None:
+            self._guest.join(_JOIN_SECONDS)
+            code = self._guest.exitcode
         if code is None or code == 255:  # 255 is also what is read where the fork server was killed
             with contextlib.suppress(psutil.Error):
                 if self._known and self._known.is_running() and self._known.status() != psutil.STATUS_ZOMBIE:
@@ -107,9 +125,24 @@ class WorkerProcess:
     def end(self) -> None:
         """Kill the process and free what it took here."""
         self.connection.close()
-        with contextlib.suppress(psutil.Error):
-            if self._known:
-                self._known.kill()
-        self._process.join(_JOIN_SECONDS)
-        with contextlib.suppress(ValueError):
-            self._process.close()
+        for known, process in ((self._known, self._process), (self._known_guest, self._guest)):
+            with contextlib.suppress(psutil.Error):
+                if known:
+                    known.kill()
+            if process is not None:
+                process.join(_JOIN_SECONDS)
+                with contextlib.suppress(ValueError):
+                    process.close()
+
+
+def _process(started: Any) -> psutil.Process | None:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(started.pid) if started is not None else None
+    return None
+
+
+def _is_stopped(process: psutil.Process | None) -> bool:
+    try:
+        return process is not None and process.status() == psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False

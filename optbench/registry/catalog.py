@@ -17,7 +17,7 @@ import torch
 
 from optbench.core.divided import divided, divides
 from optbench.core.objective import Objective
-from optbench.core.problem import FULL, ORACLES, PRECISIONS, TRACKS, Problem
+from optbench.core.problem import FULL, ORACLES, PRECISIONS, TRACKS, Problem, fresh
 from optbench.core.trial import RequestError, spec
 from optbench.optimizers import ADAPTERS, OPTIMIZERS, Entry, Space
 from optbench.optimizers.gradient.combination import Combination, Part
@@ -151,6 +151,15 @@ class Catalog:
                 raise RequestError(f"{spec(name, hyper)}: this method runs on the full batch only")
             batch = "full"
         return Built(built, needs, bool(getattr(built, "lanes", False)), batch, precision)
+
+    def ungrouped_reason(self, problem: str, optimizer: str, hyper: Mapping[str, Any]) -> str | None:
+        """Why the parts of a combination cannot share out the parameters of a problem's network; None where they can.
+
+        Raises RequestError.
+        """
+        combination = self.optimizer(optimizer, hyper).optimizer
+        assert isinstance(combination, Combination)
+        return combination.ungrouped_reason(fresh(self.problem(problem), 0)[0])
 
     def _found(self, name: str) -> tuple[str, dict[str, Any]]:
         """The import path or combination of a name, and the settings that the table gives it."""

@@ -21,6 +21,7 @@ from optbench.core.trial import RequestError
 from optbench.execution import learned
 from optbench.execution.learned import LearnedCatalog
 from optbench.execution.options import RunOptions
+from optbench.execution.plan import plan
 from optbench.execution.runner import run_suite
 from optbench.execution.suite import Suite
 from optbench.records.schema import Record
@@ -176,6 +177,16 @@ def test_names_of_others_mean_in_the_run_what_they_mean_where_they_are_imported(
                     one.optimizer(spelled, settings) if "tuned" in wrong else one.problem(wrong)
                 texts.append(str(refused.value))
             assert texts[0] == texts[1]
+
+
+def test_combinations_with_parts_of_others_are_planned_and_refused_as_ones_own_are(tmp_path) -> None:
+    path = tmp_path / "halves.py"
+    path.write_text("import torch\nclass Halves(torch.optim.SGD): pass\n")
+    with LearnedCatalog([str(path)]) as catalog:
+        for name in ("halves{ndim=2} + adamw", "adamw{place=first} + halves"):
+            assert len(plan(Suite("s", ("mlp_iris",), (name,), seeds=2), catalog).tasks) == 2
+        with pytest.raises(RequestError, match="is left with no parameter"):
+            plan(Suite("s", ("mlp_iris",), ("halves{ndim=9} + adamw",)), catalog)
 
 
 def test_a_plugin_that_is_not_selected_changes_no_record(tmp_path) -> None:

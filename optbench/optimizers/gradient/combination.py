@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from optbench.core.objective import Inapplicable, Objective
+from optbench.optimizers.gradient.demands import demand
 from optbench.optimizers.gradient.fused import train_fused
 from optbench.optimizers.gradient.probes import Traits, is_fused, kind_of, traits
 from optbench.optimizers.gradient.rules import NO_RULE, Described, Rule, described, missing
@@ -58,6 +59,11 @@ class Part:
     def traits(self) -> Traits:
         """What the class, around its base, needs, found out by trying."""
         return traits(self.key, lambda parameters: self.on(parameters, _SMALL))
+
+    @property
+    def classes(self) -> list[Any]:
+        """Its class and those of its bases."""
+        return [self.cls, *(self.base.classes if self.base else [])]
 
     @property
     def wants_network(self) -> bool:
@@ -146,6 +152,12 @@ class Combination:
     def graph(self) -> bool:
         """Whether a part needs gradients that can be differentiated."""
         return any(part.traits.graph for part in self.parts)
+
+    @property
+    def demand(self) -> str | None:
+        """What it asks of its problem beside losses and gradients, as a phrase."""
+        classes = [cls for part in self.parts for cls in part.classes]
+        return demand(classes, self.shaping, self.graph, any(part.wants_network for part in self.parts))
 
     def minimise(self, f: Objective) -> None:
         self.together([self] * f.lanes).minimise(f)

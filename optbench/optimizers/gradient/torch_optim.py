@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from optbench.core.objective import Inapplicable, Objective
+from optbench.optimizers.gradient.demands import demand
 from optbench.optimizers.gradient.elementwise import stacked_settings
 from optbench.optimizers.gradient.modes import score_in_eval_mode
 from optbench.optimizers.gradient.probes import Traits, kind_of, traits
@@ -61,6 +62,11 @@ class TorchOptim:
     def rate(self) -> Schedule:
         """The schedule of the learning rate."""
         return Schedule(self.schedule, self.warmup)
+
+    @property
+    def demand(self) -> str | None:
+        """What it asks of its problem beside losses and gradients, as a phrase."""
+        return demand([self.cls], self.shaping, self.traits.graph)
 
     def minimise(self, f: Objective) -> None:
         self.together([self] * f.lanes).minimise(f)
