@@ -82,9 +82,10 @@ def run_in_parts(
         shifted = partial(_shifted, on_point, len(records))
         records += run_group(part, catalog, shifted, on_start, group.alone, options.eager, on_end)
     for record in records:
-        how = ["isolated"] * (group.stated is not None) + [group.note] * (group.note is not None)
-        if how:
-            record.note = record.note or ", ".join([*how, *([f"ran with {record.lanes}"] if group.note else [])])
+        how = ["isolated"] if group.stated else []
+        if group.note:
+            how += [group.note, f"ran with {record.lanes}"]
+        record.note = record.note or ", ".join(how) or None
     return records
 
 
