@@ -79,7 +79,7 @@ class Known(NamedTuple):
 class IsolatedObjective:
     """What `Objective` is to an optimizer, by messages to the process that has the problem.
 
-    It has as many public methods, for it stands in its place. Not here: the structure of the problem, certificates and
+    It has more than ten public methods, as many as what it stands for. Not here: the structure of the problem, certificates and
     charges of exact methods, a network that can be run, and scoring within a context.
     """
 
