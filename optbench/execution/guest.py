@@ -79,8 +79,8 @@ class Known(NamedTuple):
 class IsolatedObjective:
     """What `Objective` is to an optimizer, by messages to the process that has the problem.
 
-    It has more than ten public methods, as many as what it stands for. Not here: the structure of the problem, certificates and
-    charges of exact methods, a network that can be run, and scoring within a context.
+    It has more than ten public methods, as many as what it stands for. Not here: the structure of the problem,
+    certificates and charges of exact methods, a network that can be run, and scoring within a context.
     """
 
     device = "cpu"
