@@ -79,6 +79,7 @@ class StatedTogether(StatedOptimizer):
 class LearnedCatalog(Catalog):
     """A catalog that imports nobody else's code. `close` ends its child processes; use it as a context.
 
+    It has more than ten public methods: whatever a plan asks of a catalog is asked of a child here.
     Raises RequestError for a plugin file that does not import, ends its process or takes longer than MAX_SECONDS.
     """
 
