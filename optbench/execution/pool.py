@@ -29,6 +29,7 @@ CHECKED = ("spent", "finished")  # statuses of records whose points are scored a
 MAX_LOSSES = 2  # of the worker of one group; then it is no accident
 MAX_MACHINE_LOSSES = 4  # where it was certainly not the group that ended it
 MAX_FAILED_STARTS = 3  # in a row, of workers that ended before they could work
+MAX_OVERSLEPT_SECONDS = 5.0  # that a wait may take longer than was asked for
 MIN_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.0, 60.0  # between two looks at the clock
 
 
@@ -176,12 +177,15 @@ class PoolExecutor:
 
     def _heard_from(self, more: Sequence[Connection]) -> list[WorkerProcess]:
         """The workers that have said something, have ended or are over their time, once there is one or `more` has."""
-        now = time.monotonic()
+        began = time.monotonic()
         ends = [one.job.until if one.job else one.until for one in self._workers if one.job or not one.ready]
-        patience = min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, min(ends, default=now) - now))
+        patience = min(MAX_WAIT_SECONDS, max(MIN_WAIT_SECONDS, min(ends, default=began) - began))
         ends_of_workers = [end for one in self._workers for end in (one.connection, one.sentinel)]
         waited = wait([*ends_of_workers, *more], patience)
         found, now = set(waited), time.monotonic()
+        if (overslept := now - began - patience) > MAX_OVERSLEPT_SECONDS:  # this process was stopped: the others too
+            for one in self._workers:
+                one.allow(overslept)
         return [
             one
             for one in self._workers
@@ -262,11 +266,13 @@ class PoolExecutor:
             return self._ended(job, "killed", f"ignored the budget: {worker.MAX_CALLS_AFTER_STOP} calls after Stop")
         why = "its process was stopped" if stopped else _why(code)
         self._losses[job.work] += 1
-        if self._losses[job.work] < (MAX_LOSSES if code is not None else MAX_MACHINE_LOSSES):
+        others = bool(_kind(job.work)[0])  # code of others may stop its process, or kill whoever started it
+        own_doing = code is not None or (stopped and others)
+        if self._losses[job.work] < (MAX_LOSSES if own_doing else MAX_MACHINE_LOSSES):
             _forget(job, but=ANSWER if isinstance(job.work, Check) else "")
             self._queue(job.work)
             return None
-        if code is not None and _kind(job.work)[0]:
+        if others:
             return self._ended(job, "killed", why)
         raise ExecutorError(
             f"a worker process was lost {self._losses[job.work]} times in the same trials ({why}); "

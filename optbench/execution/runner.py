@@ -127,7 +127,11 @@ def _run_suite(
             say(f"{done} of {len(planned.tasks)} trials have their record in {out}; {len(todo)} to run")
         if todo:
             try:
+                before = results.rejected
                 _Coordinator(results, catalog, options, workers, say, crew, write_facts).run(planned, todo)
+                results.settle()
+                if written := results.rejected - before:
+                    say(f"{written} lines of {out / RECORDS} are not this run's: kept in {out / REJECTED}")
             finally:
                 if crew:
                     write_facts()

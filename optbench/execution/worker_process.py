@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -95,6 +95,12 @@ class WorkerProcess:
         self.job = job
         self.connection.send((job.work, str(job.points), str(job.records)))
 
+    def allow(self, seconds: float) -> None:
+        """Let it take so much longer."""
+        self.until += seconds
+        if self.job:
+            self.job = replace(self.job, until=self.job.until + seconds)
+
     def heard(self) -> dict[str, Any] | None:
         """The next message that waits; None where the worker has ended, or said what no worker says."""
         try:
@@ -128,7 +134,11 @@ class WorkerProcess:
         for known, process in ((self._known, self._process), (self._known_guest, self._guest)):
             with contextlib.suppress(psutil.Error):
                 if known:
+                    left = known.children(recursive=True)  # that code of others has started
                     known.kill()
+                    for one in left:
+                        with contextlib.suppress(psutil.Error):
+                            one.kill()
             if process is not None:
                 process.join(_JOIN_SECONDS)
                 with contextlib.suppress(ValueError):

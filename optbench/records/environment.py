@@ -20,6 +20,10 @@ def wrong_part(found: Any) -> str:
         return "machines is not a list of objects"
     if any(_no_object(one, name) for one in machines if one for name in ("machine", "versions")):
         return "an entry of a machine is not an object"
+    if not all(isinstance(one.get("name", ""), str) for one in machines if one):
+        return "the name of a machine is not text"
+    if not all(map(_is_build, [found, *(one for one in machines if one)])):
+        return "a version is not text"
     if not isinstance(found.get("cluster", {}), dict):
         return "cluster is not an object"
     return _wrong_plan(found.get("plan", [])) or _wrong_tuning(found.get("tuning", {})) or _wrong_problem(found)
@@ -27,6 +31,12 @@ def wrong_part(found: Any) -> str:
 
 def _no_object(one: dict[str, Any], name: str) -> bool:
     return not isinstance(one.get(name, {}), dict)
+
+
+def _is_build(one: dict[str, Any]) -> bool:
+    """Whether what it says of versions is text or nothing."""
+    stated = [one.get("optbench"), *one.get("versions", {}).values()]
+    return all(version is None or isinstance(version, str) for version in stated)
 
 
 def _wrong_plan(plan: Any) -> str:

@@ -41,13 +41,17 @@ def merge(folders: Sequence[Path], out: Path, mixed: bool = False) -> int:
     if len(set(builds)) > 1 and not mixed:
         text = ", ".join(f"{folder}: optbench {a}, torch {b}" for folder, (a, b) in zip(folders, builds, strict=True))
         raise RequestError(f"the folders were made by different versions ({text}); --mixed joins them all the same")
-    machines = [entry for one in environments for entry in one.get("machines") or [one.get("machine")]]
+    machines = [entry for one in environments for entry in one.get("machines") or [one.get("machine")] if entry]
     joined = join_environments(environments) | {"machines": machines}
     with Store(out) as store:
         if store.records:
             raise RequestError(f"{out} already holds records; merge into a new folder")
         store.write(ENVIRONMENT, json.dumps(joined, indent=1) + "\n")
-        suites = [(folder / SUITE).read_text() for folder in folders if (folder / SUITE).is_file()]
+        suites = [
+            (folder / SUITE).read_text(encoding="utf-8", errors="replace")
+            for folder in folders
+            if (folder / SUITE).is_file()
+        ]
         if suites:
             store.write(SUITE, suites[0])
         for record in records.values():
@@ -69,7 +73,10 @@ def join_environments(environments: Sequence[dict[str, Any]]) -> dict[str, Any]:
             joined["problems"][key] = with_splits(fact, joined["problems"].get(key, {}))
     tuned = [one["tuning"] for one in backwards if one.get("tuning")]
     if tuned:
-        joined["tuning"] = {**tuned[-1], "competitors": {k: v for one in tuned for k, v in one["competitors"].items()}}
+        joined["tuning"] = {
+            **tuned[-1],
+            "competitors": {k: v for one in tuned for k, v in one.get("competitors", {}).items()},
+        }
     joined["plan"] = list({trial["key"]: trial for one in environments for trial in one.get("plan", [])}.values())
     made = [*dict.fromkeys(build for one in environments for build in builds(one))]
     if len(made) > 1:

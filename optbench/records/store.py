@@ -40,6 +40,7 @@ class Store:
         self.rejected = 0  # lines set aside: no records, or of a key that has one
         self.records: dict[str, Record] = {}
         self._stored: dict[str, bytes] = {}  # the line of each, as it stands in the file
+        self._size = 0  # bytes of the file
         _claim(folder)
         self._lock = FileLock(folder / ".lock")
 
@@ -62,8 +63,12 @@ class Store:
     def append(self, record: Record) -> None:
         """Add one record; it is on the disk when this returns. Raises FullError."""
         line = record.line().encode()
+        with contextlib.suppress(FileNotFoundError):
+            if (self.folder / RECORDS).stat().st_size != self._size:
+                self.settle()
         self.records[record.key], self._stored[record.key] = record, line
         _append(self.folder / RECORDS, [line])
+        self._size += len(line) + 1
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop the records of these keys; their trials are about to run again."""
@@ -76,6 +81,21 @@ class Store:
     def write(self, name: str, text: str) -> None:
         """Replace a file of the folder in one go."""
         _replace(self.folder / name, text.encode("utf-8", "replace"))
+
+    def settle(self) -> None:
+        """Set aside what somebody else has written into the file meanwhile, and put back what they took away.
+
+        Code of others runs as the user and can write into the folder. What the run itself wrote is what counts.
+        """
+        content = b""
+        with contextlib.suppress(FileNotFoundError):
+            content = (self.folder / RECORDS).read_bytes()
+        known = {b"", *self._stored.values()}
+        foreign = [line for line in content.split(b"\n") if line not in known]
+        if foreign:
+            self.rejected += len(foreign)
+            _append(self.folder / REJECTED, foreign)
+        self._rewrite()
 
     def _tidy(self) -> None:
         """Remove what a run that was killed left half done: the folder is ours alone now."""
@@ -104,6 +124,7 @@ class Store:
         path = self.folder / RECORDS
         if not path.exists() or path.read_bytes() != stored:
             _replace(path, stored)
+        self._size = len(stored)
 
 
 def _claim(folder: Path) -> None:

@@ -160,7 +160,7 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-_MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|$~"} | {"\n": " ", "\r": " "})
+_MARKDOWN = str.maketrans({c: "\\" + c for c in "\\`*_{}[]<>#|$~"} | {"&": "&amp;", "\n": " ", "\r": " "})
 
 
 def _cell(value: object) -> str:

@@ -131,6 +131,63 @@ def test_a_clock_that_is_set_ends_no_trial(tmp_path, monkeypatch) -> None:
     assert {record.status for record in records} == {"spent"}
 
 
+@posix
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("os.kill(os.getpid(), 19)", "its process was stopped"),
+        ("import time; os.kill(os.getppid(), 9); time.sleep(60)", "the process that starts workers was lost"),
+    ],
+)
+def test_a_plugin_that_stops_itself_or_kills_the_fork_server_costs_its_own_trial_alone(
+    body: str, reason: str, tmp_path
+) -> None:
+    (record,) = odd(tmp_path, body, timeout=6)
+    assert record.status in ("killed", "timeout"), record.error
+    assert record.status == "timeout" or reason in str(record.error)
+
+
+@posix
+def test_children_that_a_plugin_leaves_end_with_its_process(tmp_path) -> None:
+    mark = tmp_path / "child"
+    lines = (
+        "import time; child = os.fork()",
+        "if not child: time.sleep(600)",
+        f"open({str(mark)!r}, 'w').write(str(child))",
+    )
+    body = "".join(f"\n        {line}" for line in lines)
+    (record,) = odd(tmp_path, body + "\n        while True: f.value(f.start(2))")
+    assert record.status == "spent", record.error
+    child = int(mark.read_text())
+    gone = time.monotonic() + 10
+    while (
+        psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE and time.monotonic() < gone
+    ):
+        time.sleep(0.05)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_run_that_was_suspended_gives_its_trials_the_time_back(tmp_path, monkeypatch) -> None:
+    """Ctrl-Z stops the run and its workers; when it goes on, no trial has been silent for longer than it may."""
+    from optbench.execution import pool
+
+    real, stopped = pool.wait, iter([True])
+
+    def suspended(objects: Any, timeout: float) -> Any:
+        if next(stopped, False):
+            moved.append(1000.0)
+            return []
+        return real(objects, timeout)
+
+    moved = [0.0]
+    clock = time.monotonic
+    monkeypatch.setattr(pool, "wait", suspended)
+    monkeypatch.setattr(pool.time, "monotonic", lambda: clock() + sum(moved))
+    suite = Suite("s", ("sphere_2d",), ("adam",), seeds=2, passes=20, timeout=100.0)
+    records = run_suite(suite, tmp_path / "out", RunOptions(workers=1, lanes=1), quiet)
+    assert {record.status for record in records} == {"spent"}, [record.error for record in records]
+
+
 @pytest.mark.parametrize("error", ["KeyboardInterrupt", "SystemExit(3)", "GeneratorExit"])
 def test_what_a_plugin_raises_ends_its_own_trial_alone(error: str, tmp_path) -> None:
     (record,) = odd(tmp_path, f"raise {error}")

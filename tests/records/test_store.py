@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from optbench.core.trial import RequestError
+from optbench.records.files import REJECTED
 from optbench.records.schema import RECORDS, Record
 from optbench.records.store import Store
 
@@ -40,3 +41,22 @@ def test_a_folder_that_was_removed_while_its_report_was_written_is_ours_and_othe
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(RequestError, match="holds other files"):
         Store(tmp_path)
+
+
+def test_what_others_write_into_the_file_during_a_run_goes_aside(tmp_path: Path) -> None:
+    """A forged record of a trial that has none yet, garbage, and a file that was cut; own lines stay byte for byte."""
+    path, own = tmp_path / RECORDS, [record(key * 16) for key in "abc"]
+    forged = Record(**{**vars(own[1]), "passes": 1e-9}).line()
+    with Store(tmp_path) as store:
+        store.append(own[0])
+        with path.open("ab") as file:
+            file.write(forged.encode() + b"\n\xff{[ garbage\n")
+        store.append(own[1])
+        path.write_bytes(path.read_bytes()[30:])
+        store.append(own[2])
+        path.write_bytes(path.read_bytes().replace(b"sphere", b"sqhere", 1))  # of the same length
+        store.settle()
+        assert store.rejected == 4
+    assert path.read_text() == "".join(one.line() + "\n" for one in own)
+    aside = (tmp_path / REJECTED).read_bytes()
+    assert aside.count(b"\n") == 4 and forged.encode() in aside and b"\xff{[ garbage\n" in aside

@@ -95,6 +95,9 @@ def test_odd_lines_go_aside_byte_for_byte_and_good_ones_stay_so(tmp_path: Path) 
         {"machine": "x"},
         {"tuning": {"competitors": {"adam": {"labels": 3}}}},
         {"plan": None},
+        {"machines": [{"name": ["a"]}]},
+        {"machines": [{"versions": {"torch": [3]}}]},
+        {"optbench": {"a": 1}},
     ],
 )
 def test_an_environment_of_another_shape_is_noted_and_the_report_goes_on(environment: Any, tmp_path: Path) -> None:
@@ -239,3 +242,41 @@ def test_a_disk_that_is_full_where_output_goes_is_one_line() -> None:
             assert ended.returncode == 2 and ended.stderr.count("\n") == 1, ended.stderr
             silent = subprocess.run(command, stdout=full, stderr=full, timeout=60)
             assert silent.returncode == 2
+
+
+TRAPS = ("evil.py", "evil/__init__.py", "sitecustomize.py", "conftest.py", "records.py", "pandas.py", "optbench.py")
+
+
+def test_nothing_of_a_strangers_folder_is_imported_or_executed(tmp_path: Path) -> None:
+    """Neither Python beside the records, nor what records, suite and environment name, nor a pickle."""
+    folder, ran = tmp_path / "stranger", tmp_path / "ran"
+    trap = f"open({str(ran)!r}, 'w').close()\n"
+    for name in TRAPS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(trap)
+    named = {"key": "e", "optimizer": f"{folder / 'evil.py'}:E", "problem": "evil:P", "fingerprint": "evil:E"}
+    records = [GOOD, Record(**{**vars(GOOD), **named}), Record(**{**vars(GOOD), "key": "m", "problem": "evil.inner:P"})]
+    (folder / RECORDS).write_text("".join(record.line() + "\n" for record in records))
+    pickled = f"cbuiltins\nexec\n(S{trap.strip()!r}\ntR."
+    for name in ("records.pkl", "environment.pkl", "cache.pickle"):
+        (folder / name).write_text(pickled)
+    about = {"suite": "s", "plugins": [f"{folder}/evil.py"], "optimizers": {"evil:E": {"family": "evil:E"}}}
+    (folder / "environment.json").write_text(json.dumps(about))
+    (folder / "suite.toml").write_text('problems = ["evil:P"]\noptimizers = ["evil.py:E"]\n')
+    code = (
+        "import sys; from pathlib import Path; import optbench; from optbench.cli import main\n"
+        "folder, other = map(Path, sys.argv[1:])\n"
+        "assert len(optbench.load(folder)) == 3 and len(optbench.curves(folder)) == 3\n"
+        "assert main(['report', str(folder)]) == 0\n"
+        "assert main(['merge', str(folder), str(folder), '--out', str(other)]) == 0\n"
+        "assert main(['report', str(folder), str(other), '--out', str(other / 'both')]) == 0\n"
+        "assert not [name for name, one in sys.modules.items() if str(folder) in str(getattr(one, '__file__', ''))]\n"
+    )
+    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "merged")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert (folder / "report.html").exists() and not ran.exists()
+
+
+def test_an_ampersand_of_a_name_is_no_entity() -> None:
+    assert "| a&amp;lt;b |" in export.markdown(pd.DataFrame({"n": ["a&lt;b"]}))

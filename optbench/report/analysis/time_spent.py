@@ -45,7 +45,7 @@ def machines(study: Study) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     trials = study.trials.groupby("machine")
     for environment in study.environments:
-        for entry in environment.get("machines") or []:
+        for entry in filter(None, environment.get("machines") or []):
             name = entry.get("name")
             if not name or any(row["machine"] == name for row in rows):
                 continue

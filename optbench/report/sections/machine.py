@@ -47,7 +47,9 @@ def clocks(found: pd.DataFrame) -> str:
 
 def others(environments: Sequence[Mapping[str, Any]]) -> list[str]:
     """The machine and versions of every machine of a cluster, a line each."""
-    found = [one for environment in environments for one in environment.get("machines") or [] if one.get("name")]
+    found = [
+        one for environment in environments for one in environment.get("machines") or [] if one and one.get("name")
+    ]
     return list(dict.fromkeys(f"{one['name']}: {_machine(one)}" for one in found))
 
 

@@ -84,8 +84,9 @@ def _afterwards(change: str) -> Hostile:
 
 
 def _scored_by(change: str) -> Hostile:
-    """A plugin whose last point is scored by what it has changed."""
-    return replace(_afterwards(change), statuses=FAILED)
+    """A plugin whose points, wherever it goes, are scored by what it has changed."""
+    walk = "x = f.start()\nwhile True:\n    x = x + 0.1 * f.randn(f.dim)\n    f.value(x[:, None])\n    f.recommend(x)"
+    return Hostile(f"{change}\n{walk}", statuses=FAILED)
 
 
 HONEST = Hostile()
@@ -170,7 +171,10 @@ REACHES_OUT: dict[str, Hostile] = {
         ),
         statuses=ANY,
     ),
-    "patches_the_loss": _scored_by("torch.nn.functional.cross_entropy = lambda *a, **k: torch.zeros(())"),
+    "patches_the_loss": _scored_by(
+        "problem = next(part for part in vars(f).values() if hasattr(part, 'metrics'))\n"
+        "type(problem).loss = lambda self, net, batch: 0 * net(batch[0]).sum()"
+    ),
     "zeroes_the_data": _scored_by(
         "for part in vars(f).values():\n    if hasattr(part, 'train'): part.train[0].zero_()"
     ),
