@@ -24,6 +24,14 @@ def wrong_part(found: Any) -> str:
         return "the name of a machine is not text"
     if not all(map(_is_build, [found, *(one for one in machines if one)])):
         return "a version is not text"
+    if not all(map(_is_number, found.get("ceiling_flops_per_second", {}).values())):
+        return "a ceiling is not a number"
+    budget = found.get("budget") or {}
+    if not isinstance(budget, dict) or not _is_number(budget.get("amount")):
+        return "the budget is not an object with a number"
+    groups = found.get("groups") or {}
+    if not isinstance(groups, dict) or not all(map(_is_texts, groups.values())):
+        return "groups is not an object of lists of text"
     if not isinstance(found.get("cluster", {}), dict):
         return "cluster is not an object"
     return _wrong_plan(found.get("plan", [])) or _wrong_tuning(found.get("tuning", {})) or _wrong_problem(found)
@@ -88,6 +96,10 @@ def _wrong_problem(found: dict[str, Any]) -> str:
         if not all(map(_is_number, values)):
             return f"a target or the best loss of problem {name[:40]} is not a number"
     return ""
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def _is_number(value: Any) -> bool:

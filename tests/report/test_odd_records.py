@@ -98,6 +98,8 @@ def test_odd_lines_go_aside_byte_for_byte_and_good_ones_stay_so(tmp_path: Path) 
         {"machines": [{"name": ["a"]}]},
         {"machines": [{"versions": {"torch": [3]}}]},
         {"optbench": {"a": 1}},
+        {"groups": [["a"]]},
+        {"ceiling_flops_per_second": {"cpu": [["a"]]}},
     ],
 )
 def test_an_environment_of_another_shape_is_noted_and_the_report_goes_on(environment: Any, tmp_path: Path) -> None:
