@@ -231,7 +231,7 @@ class Ranking:
             a = [finals[self.study.cells[p, first]] for p in common]
             b = [finals[self.study.cells[p, other]] for p in common]
             if interval:
-                out[other] = self._chances[first, other] = improvement(a, b, np.random.default_rng(0), resamples=500)
+                out[other] = self._chances[first, other] = improvement(a, b, resamples=500)
             else:
                 mean = float(np.mean([superiority(x, y) for x, y in zip(a, b, strict=True)]))
                 out[other] = Interval(mean, np.nan, np.nan, 0.0)

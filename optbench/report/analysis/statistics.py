@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -142,27 +142,38 @@ def superiority(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
 def improvement(
     a: Sequence[npt.ArrayLike],
     b: Sequence[npt.ArrayLike],
-    rng: np.random.Generator,
+    seed: int = 0,
     level: float = 0.95,
     resamples: int = 1000,
 ) -> Interval:
     """Probability of improvement (Agarwal et al. 2021): `superiority` of a (lower is better), averaged over problems.
 
     a, b: one array of losses a problem, in the same order. The interval redraws seeds within each problem.
+    seed: of the redrawing, the same for every pair with as many losses.
     """
+    sizes = tuple((len(np.atleast_1d(x)), len(np.atleast_1d(y))) for x, y in zip(a, b, strict=True))
     means = np.zeros(resamples)
     estimate = 0.0
-    for x, y in zip(a, b, strict=True):
+    for x, y, (p, q) in zip(a, b, _redrawn(sizes, seed, resamples), strict=True):
         left, right = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
         wins = (left[:, None] < right[None, :]) + 0.5 * (left[:, None] == right[None, :])
         estimate += float(wins.mean()) / len(a)
         # How often each value is drawn is all that a resample changes: counts @ wins @ counts.
-        p = rng.multinomial(len(left), np.full(len(left), 1 / len(left)), size=resamples)
-        q = rng.multinomial(len(right), np.full(len(right), 1 / len(right)), size=resamples)
         means += ((p @ wins) * q).sum(axis=1) / (len(left) * len(right) * len(a))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     known = level if max(len(np.atleast_1d(x)) for x in (*a, *b)) > 1 else 0.0
     return Interval(estimate, float(low), float(high), known)
+
+
+@lru_cache(maxsize=32)
+def _redrawn(sizes: tuple[tuple[int, int], ...], seed: int, resamples: int) -> list[tuple[Array, Array]]:
+    """How often each value of either side is drawn, (resamples, values) each, problem by problem."""
+    rng = np.random.default_rng(seed)
+
+    def counts(n: int) -> Array:
+        return rng.multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
+
+    return [(counts(left), counts(right)) for left, right in sizes]
 
 
 def ecdf(costs: npt.ArrayLike) -> tuple[Array, Array]:
