@@ -13,6 +13,7 @@ from optbench.core.problem import Problem
 
 FEW = 8  # samples that go through the network to see its shapes
 BINS = 16  # of a histogram, and of the inputs of a curve
+MIN_EACH = 5  # samples of each value, on average, from which values are labels
 MAX_CLASSES = 100  # labels that are counted one by one
 MAX_PIXELS = 32 * 32  # of a mean image
 
@@ -83,9 +84,11 @@ def _histogram(values: Tensor) -> dict[str, Any]:
     if not len(values):
         return {}
     few = values.unique()
-    if len(few) <= BINS:
+    if MIN_EACH * len(few) <= len(values) and len(few) <= BINS:  # labels that are written as real numbers
         return {"kind": "classes", "at": [_short(v) for v in few], "counts": [int((values == v).sum()) for v in few]}
     low, high = float(values.min()), float(values.max())
+    if low == high:
+        return {"kind": "classes", "at": [_short(low)], "counts": [len(values)]}
     counts = values.histc(BINS, low, high)
     edges = [_short(low + (high - low) * k / BINS) for k in range(BINS + 1)]
     return {"kind": "values", "at": edges, "counts": counts.int().tolist()}
