@@ -24,6 +24,7 @@ from optbench.core.objective import Objective
 from optbench.core.outcome import Outcome as TrialOutcome
 from optbench.core.scoring import Point
 from optbench.execution.grouping import by_memory
+from optbench.execution.held import held_bytes
 from optbench.execution.host import HostCatalog, SharingError
 from optbench.execution.lane_group import run_group
 from optbench.execution.options import RunOptions
@@ -153,9 +154,8 @@ def prepare(options: RunOptions, parent: int, threads: int, core: int | None) ->
 
 def _watch(parent: int, memory: int) -> None:
     """End this process when it holds too many bytes, when an optimizer ignores Stop, or when the run itself is gone."""
-    process = psutil.Process()
     while True:
-        if process.memory_info().rss > memory:
+        if held_bytes() > memory:
             os._exit(EXIT_MEMORY)
         if _objective is not None and _objective.spent.refused > MAX_CALLS_AFTER_STOP:
             os._exit(EXIT_IGNORES_STOP)

@@ -267,3 +267,21 @@ def test_names_and_folders_of_data(monkeypatch: pytest.MonkeyPatch, capsys: Any)
     assert main(["data", "minst"]) == 2 and "did you mean 'mnist'" in capsys.readouterr().err
     assert main(["data", "mnist", "--download"]) == 2 and "OPTBENCH_DATA" in capsys.readouterr().err
     assert main(["data"]) == 0 and capsys.readouterr().out.count("not here") == len(data_files.DATA_SETS)
+
+
+def test_quadratic_deep_trains_as_a_bare_loop_to_the_bit() -> None:
+    catalog = Catalog()
+    problem = catalog.problem("quadratic_deep")
+    (record,) = run_group([Trial("quadratic_deep", "sgd", (("batch", "full"), ("lr", 0.01)), 5, 24.0)], catalog)
+    net, train = fresh(problem, 5)[0], problem.data().train
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    losses = []
+    for _ in range(13):
+        with torch.no_grad():
+            losses.append(problem.loss(net, train).item())
+        optimizer.zero_grad()
+        problem.loss(net, train).backward()
+        optimizer.step()
+    at = {round(point["backward"] / len(train[0])): point["loss"] for point in record.curve}
+    assert len(at) >= 5 and max(at) <= 12
+    assert [at[k] for k in sorted(at)] == [losses[k] for k in sorted(at)]

@@ -1,0 +1,27 @@
+"""The memory limit counts what a process holds, not the files that it maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from optbench.execution.held import held_bytes
+
+SIZE = 2**26  # bytes
+
+
+def test_a_mapped_file_does_not_count_and_an_array_does(tmp_path: Path) -> None:
+    np.save(tmp_path / "data.npy", np.zeros(SIZE // 8))
+    process = psutil.Process()
+    held, resident = held_bytes(), process.memory_info().rss
+    mapped = np.load(tmp_path / "data.npy", mmap_mode="c")
+    assert mapped.sum() == 0.0
+    if process.memory_info().rss - resident < SIZE // 2 or not Path("/proc/self/status").exists():
+        pytest.skip("this system does not count mapped pages as resident, or does not tell them apart")
+    assert held_bytes() - held < SIZE // 8
+    array = np.ones(SIZE // 8)
+    assert held_bytes() - held > SIZE // 2
+    assert array.sum() == SIZE // 8
