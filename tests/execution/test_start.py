@@ -86,3 +86,14 @@ def test_workers_that_cannot_start_leave_no_record_and_say_why(tmp_path: Path) -
     assert "\n" not in str(failed.value)
     assert read_records(tmp_path / "out") == ([], [])
     assert not (tmp_path / "out" / ".spool").exists()
+
+
+def test_the_smallest_run_imports_nothing_that_it_does_not_need(tmp_path: Path) -> None:
+    """scipy.stats alone takes half a second; one trial is compared with nothing."""
+    unneeded = ("scipy.stats", "scipy.optimize", "seaborn", "sklearn", "plotly", "optuna")
+    request = ["run", "--problem", "sphere", "--optimizer", "adam", "--seeds", "1", "--out", str(tmp_path / "r")]
+    code = "import sys; from optbench.cli import main; "
+    code += f"assert main({request}) == 0; assert not sys.modules.keys() & {set(unneeded)}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "r" / "report.html").is_file()
