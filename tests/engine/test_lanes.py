@@ -42,7 +42,13 @@ AFTER_200, AT_FIRST = 2e-2, 2e-5
 COMPARED = 3  # first steps
 # Thresholds, and a reward that turns on whether a pole falls, make a jump of a rounding error: only the start agrees.
 JUMPS = ("step_1d", "step_bmi", "step_bmi_classes", "xor_sign", "parity3", "cartpole", "pendulum", "pendulum_dynamics")
-SLOW = {"transformer_shakespeare": 2, "rnn_shakespeare": 2, "denoise_fashion": 2, "pendulum_dynamics": 2}  # batch
+SLOW = {
+    "mnist1d_cnn": 2,
+    "transformer_shakespeare": 2,
+    "rnn_shakespeare": 2,
+    "denoise_fashion": 2,
+    "pendulum_dynamics": 2,
+}  # batch
 DEAR = (
     "cartpole",
     "pendulum",
