@@ -29,6 +29,7 @@ class Run:
     optimizer: str  # its label, with settings
     curve: list[dict[str, float]]
     seed: int | None = None  # None: its number among the runs of its cell
+    split: int = 0  # of the data of a problem that is ours
     status: str = "spent"
     device: str = "cpu"
     budget: float = 0.0
@@ -99,7 +100,7 @@ def write_results(
 
 def _record(run: Run, seed: int, source: str) -> Record:
     name, hyper = _named(run.optimizer)
-    trial = Trial(run.problem, name, tuple(sorted(hyper.items())), seed, run.budget, run.device)
+    trial = Trial(run.problem, name, tuple(sorted(hyper.items())), seed, run.budget, run.device, split=run.split)
     return Record(
         key=trial.key,
         problem=run.problem,
@@ -117,6 +118,7 @@ def _record(run: Run, seed: int, source: str) -> Record:
         seconds=run.seconds,
         own_flops=run.own_flops,
         note=f"from {source}",
+        split=run.split,
         curve=run.curve,
     )
 

@@ -22,6 +22,7 @@ from optbench.bridges.foreign import Run, spread, write_results
 from optbench.core.trial import RequestError, spec
 from optbench.records.files import read_environment, read_records
 from optbench.records.schema import Record
+from optbench.records.splits import fact_of
 from optbench.registry.specs import parse
 
 FORMAT = "0.4.2"  # of the package ioh, whose files these are like
@@ -103,7 +104,7 @@ def _write_function(
             for where, record in chosen:
                 if where.dimension != dimension:
                     continue
-                rows = _rows(record, columns, _optimum(environment, record.problem))
+                rows = _rows(record, columns, _optimum(environment, record))
                 file.write(" ".join(columns) + "\n")
                 file.writelines(" ".join(map(_number, row)) + "\n" for row in rows)
                 runs.append(_run(where, record, rows))
@@ -123,9 +124,9 @@ def _write_function(
     (folder / f"IOHprofiler_f{title}.json").write_text(json.dumps(head, indent=1) + "\n", encoding="utf-8")
 
 
-def _optimum(environment: Mapping[str, Any], problem: str) -> float:
-    """What is taken off the loss: the optimum where it is known, else nothing."""
-    best = environment.get("problems", {}).get(problem, {}).get("best") or {}
+def _optimum(environment: Mapping[str, Any], record: Record) -> float:
+    """What is taken off the loss: the optimum where it is known on the record's split of the data, else nothing."""
+    best = fact_of(environment.get("problems", {}).get(record.problem, {}), record.split).get("best") or {}
     return float(best["value"]) if best.get("source") == "optimum" else 0.0
 
 
@@ -155,7 +156,7 @@ def _real(value: float | None) -> float:
 def _run(place: _Place, record: Record, rows: Sequence[tuple[float, ...]]) -> dict[str, Any]:
     best = min(rows, key=lambda row: row[1])
     return {
-        "instance": place.instance,
+        "instance": place.instance + record.split,
         "evals": int(max(rows[-1][0], math.ceil(record.passes - 1e-9))),
         "best": {"evals": int(best[0]), "y": best[1], "x": []},
         "seed": record.seed,
@@ -166,6 +167,7 @@ def _run(place: _Place, record: Record, rows: Sequence[tuple[float, ...]]) -> di
         "device": record.device,
         "status": record.status,
         "own_flops": record.own_flops,
+        **({"split": record.split} if record.split else {}),
     }
 
 
@@ -248,6 +250,7 @@ def _read_run(
         problem=problem,
         optimizer=label,
         seed=int(run["seed"]) if "seed" in run else None,
+        split=int(run.get("split", 0)) if ours else 0,
         status=str(run["status"]) if ours else "spent",
         device=str(run["device"]) if ours else "cpu",
         budget=float(run["budget"]) if ours else float(evaluations),

@@ -51,6 +51,27 @@ def test_back_and_forth_leaves_every_run_as_it_was(results: Path, tmp_path: Path
         assert record.curve == old.curve and record.own_flops == old.own_flops
 
 
+def test_splits_of_the_data_go_there_as_instances_and_come_back(tmp_path: Path) -> None:
+    api.run(
+        out=tmp_path / "run",
+        problems=["line_mse"],
+        optimizers=["pso"],
+        seeds=3,
+        splits=3,
+        passes=20.0,
+        timing=0,
+        workers=1,
+    )
+    assert iohprofiler.write(tmp_path / "run", tmp_path / "ioh") == (3, 0)
+    assert iohprofiler.read(tmp_path / "ioh", tmp_path / "back") == 3
+    before, after = ({r.key: r for r in read_records(tmp_path / name)[0]} for name in ("run", "back"))
+    assert before.keys() == after.keys() and [after[key].split for key in before] == [0, 1, 2]
+    for key, record in after.items():
+        assert record.curve == before[key].curve
+    (head,) = (json.loads(path.read_text()) for path in (tmp_path / "ioh").rglob("*.json"))
+    assert [run["instance"] for run in head["scenarios"][0]["runs"]] == [1, 2, 3]
+
+
 def test_the_report_says_of_what_came_back_what_it_said_before(results: Path, tmp_path: Path) -> None:
     """Scores and the lines on targets; only what has no place in the format, certificates, is gone."""
     iohprofiler.write(results, tmp_path / "ioh")
