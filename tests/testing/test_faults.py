@@ -18,7 +18,7 @@ from optbench.testing.faults.campaign import KINDS, Campaign
 from optbench.testing.faults.files import GARBAGE
 from optbench.testing.faults.launch import Launcher, Run
 from optbench.testing.faults.outcome import Outcome
-from optbench.testing.faults.table import failures, table
+from optbench.testing.faults.table import failures, page, table
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="faults are a Unix system's")
 
@@ -150,13 +150,58 @@ def test_every_hostile_plugin_is_python_and_has_the_same_trials(tmp_path: Path) 
 def test_the_table_counts_what_was_injected_and_tells_how_to_do_it_again() -> None:
     outcomes = [
         Outcome("kill", 0, True, 2.0),
-        Outcome("kill", 2, True, 4.0, "at 1 s", ["a | b"]),
+        Outcome("kill", 2, True, 4.0, "at 1 s", ["a | b"], again="--only 2"),
         Outcome("kill", 4),
         Outcome("full", 1, True, 3.0),
     ]
     text = table(outcomes)
     assert "| kill | 2 | 1 | 1 | 3.0 | 4.0 |" in text and "| all | 3 | 2 | 1 | 3.0 | 4.0 |" in text
-    assert failures(outcomes, lambda one: f"--only {one.index}") == "- kill (at 1 s): a / b. Again: `--only 2`\n"
+    assert failures(outcomes) == "- kill (at 1 s): a / b. Again: `--only 2`\n"
+
+
+def test_a_campaign_goes_on_where_it_was_stopped_and_is_joined_with_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    asked: list[int] = []
+
+    class Stopped(Campaign):
+        """Does nothing, and is stopped by Ctrl-C after the first two faults of a call."""
+
+        def __init__(self, work: Path, launcher: Any, seed: int) -> None:
+            """Nothing is run."""
+
+        def run(self, plan: Any, jobs: int) -> Any:
+            for done, (index, kind) in enumerate(plan):
+                if done == 2:
+                    raise KeyboardInterrupt
+                asked.append(index)
+                yield Outcome(kind, index, True, 1.0, "here", ["lost"] if index == 3 else [])
+
+    class NoLauncher:
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr("optbench.testing.faults.campaign.Campaign", Stopped)
+    monkeypatch.setattr("optbench.testing.faults.launch.Launcher", NoLauncher)
+    one, two, both = tmp_path / "one.md", tmp_path / "two.md", tmp_path / "both.md"
+    call = ["--faults", "5", "--kinds", "kill_parent,int_all", "--seed"]
+    assert command.main([*call, "1", "--out", str(one)]) == 130
+    assert "the same command goes on" in capsys.readouterr().err and one.read_text().startswith(
+        "2 of 5 faults of seed 1."
+    )
+    with one.with_suffix(".jsonl").open("a") as cut:
+        cut.write('{"kind": "kill_par')  # of a process that was killed as it wrote
+    assert [command.main([*call, "1", "--out", str(one)]) for _ in range(3)] == [130, 1, 1]
+    assert asked == [0, 1, 2, 3, 4] and one.read_text().startswith("5 faults of seed 1.")
+    assert command.main([*call, "2", "--out", str(two)]) == 130
+    assert command.main(["--merge", str(one), str(two), str(one), "--out", str(both)]) == 1
+    text = both.read_text()
+    assert text.startswith("7 faults of seed 1 and faults of seed 2.") and "| all | 7 | 6 | 1 |" in text
+    assert "Again: `python -m optbench.testing.faults --seed 1 --kinds kill_parent,int_all --only 3`" in text
+    both.with_suffix(".jsonl").write_text("[]\n")
+    assert command.main(["--merge", str(both)]) == command.main([*call, "1", "--out", str(both)]) == 2
 
 
 def test_requests_that_make_no_sense_are_refused_in_one_line(
@@ -193,4 +238,4 @@ def test_thirty_faults_are_survived(tmp_path: Path) -> None:
         possible = [name for name, kind in KINDS.items() if not kind.mounts and not kind.linux]
         plan = [(index, possible[index % len(possible)]) for index in range(30)]
         failed = [outcome for outcome in campaign.run(plan, os.cpu_count() or 1) if outcome.failures]
-        assert not failed, table(failed) + failures(failed, lambda one: f"seed 0, index {one.index}")
+        assert not failed, page(failed)

@@ -7,12 +7,12 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from optbench.testing.faults.ledger import Ledger, joined
 from optbench.testing.faults.outcome import Outcome
-from optbench.testing.faults.table import failures, table
+from optbench.testing.faults.table import page
 
 UNIX_ONLY = "optbench.testing.faults: faults are signals, limits and mounts, which only a Unix system has"
 
@@ -25,6 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     # A shell that puts this command in the background has it ignore SIGINT, and every run with it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if given.merge:
+        return _merge(given)
+    if given.out:
+        try:
+            Ledger(given.out).read()
+        except ValueError as error:
+            return _refuse(str(error))
     return _hostile(given) if given.hostile else _faults(given)
 
 
@@ -46,15 +53,18 @@ def _faults(given: argparse.Namespace) -> int:
     plan = [(index, kind) for index, kind in plan if kind in possible]
     if given.only is not None:
         plan = [(given.only, asked[given.only % len(asked)])]
+    kinds = f" --kinds {given.kinds}" if given.kinds else ""
 
-    def again(outcome: Outcome) -> str:
-        kinds = f" --kinds {given.kinds}" if given.kinds else ""
-        return f"python -m optbench.testing.faults --seed {given.seed}{kinds} --only {outcome.index}"
+    def named(index: int) -> tuple[str, str]:
+        """The campaign of a fault, and the command that does it again."""
+        command = f"python -m optbench.testing.faults --seed {given.seed}{kinds} --only {index}"
+        return f"faults of seed {given.seed}", command
 
-    title = f"faults of seed {given.seed}, {given.jobs} at a time"
-    with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
-        outcomes = Campaign(Path(work), launcher, given.seed).run(plan, given.jobs)
-        return _carry_out(outcomes, len(plan), title, "recovery", again, given.out)
+    def run(left: Sequence[tuple[int, str]]) -> Iterator[Outcome]:
+        with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
+            yield from Campaign(Path(work), launcher, given.seed).run(left, given.jobs)
+
+    return _carry_out(plan, named, run, "recovery", given.out)
 
 
 def _hostile(given: argparse.Namespace) -> int:
@@ -65,38 +75,69 @@ def _hostile(given: argparse.Namespace) -> int:
     asked = given.kinds.split(",") if given.kinds else list(PLUGINS)
     if unknown := [name for name in asked if name not in PLUGINS]:
         return _refuse(f"unknown plugin {unknown[0]!r}; known: {', '.join(PLUGINS)}")
+    every = list(PLUGINS)
 
-    def again(outcome: Outcome) -> str:
-        return f"python -m optbench.testing.faults --hostile --kinds {outcome.kind}"
+    def named(index: int) -> tuple[str, str]:
+        command = f"python -m optbench.testing.faults --hostile --kinds {every[index]}"
+        return "hostile plugins, each beside adam, pso and sgd", command
 
-    title = "hostile plugins, each beside adam, pso and sgd"
-    with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
-        outcomes = HostileCampaign(Path(work), launcher).run(asked, given.jobs)
-        return _carry_out(outcomes, len(asked), title, "the run", again, given.out)
+    def run(left: Sequence[tuple[int, str]]) -> Iterator[Outcome]:
+        with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
+            yield from HostileCampaign(Path(work), launcher).run([name for _, name in left], given.jobs)
+
+    return _carry_out([(every.index(name), name) for name in asked], named, run, "the run", given.out)
 
 
 def _carry_out(
-    outcomes: Iterable[Outcome],
-    total: int,
-    title: str,
+    plan: Sequence[tuple[int, str]],
+    named: Callable[[int], tuple[str, str]],
+    run: Callable[[Sequence[tuple[int, str]]], Iterable[Outcome]],
     seconds: str,
-    again: Callable[[Outcome], str],
     out: Path | None,
 ) -> int:
-    """Tell each outcome as it comes and the table at the end; the exit code.
+    """Do what has no outcome yet, tell each outcome as it comes and the table at the end; the exit code.
 
-    The table is written at every outcome, so that a campaign that is stopped leaves what it has found.
+    plan: (index, kind) of all of it. named: the campaign and the command of an index. Outcome and table are written as
+    each ends, so a campaign that is stopped leaves what it has found, and the same command goes on.
     """
-    began, found, text = time.monotonic(), list[Outcome](), ""
-    for outcome in outcomes:
-        found.append(outcome)
-        state = "not injected" if not outcome.injected else "; ".join(outcome.failures) or "survived"
-        print(f"{len(found)}/{total} {outcome.kind} ({outcome.detail}): {state}", file=sys.stderr, flush=True)
-        found.sort(key=lambda one: one.index)
-        head = f"{len(found)} of {total} {title}, in {(time.monotonic() - began) / 60:.1f} minutes."
-        text = f"{head}\n\n{table(found, seconds)}\n{failures(found, again)}".rstrip() + "\n"
-        if out:
-            out.write_text(text, encoding="utf-8")
+    ledger = Ledger(out) if out else None
+    found = ledger.read() if ledger else []
+    done = {outcome.again for outcome in found}
+    left = [(index, kind) for index, kind in plan if named(index)[1] not in done]
+    if done:
+        print(f"{len(plan) - len(left)} of {len(plan)} have their outcome in {ledger and ledger.path}", file=sys.stderr)
+    total = len(found) + len(left)
+    try:
+        for outcome in run(left) if left else ():
+            outcome.campaign, outcome.again = named(outcome.index)
+            found.append(outcome)
+            state = "not injected" if not outcome.injected else "; ".join(outcome.failures) or "survived"
+            print(f"{len(found)}/{total} {outcome.kind} ({outcome.detail}): {state}", file=sys.stderr, flush=True)
+            if out and ledger:
+                ledger.append([outcome])
+                out.write_text(page(found, seconds, total), encoding="utf-8")
+    except KeyboardInterrupt:
+        kept = f"; the same command goes on, {ledger.path} has what is done" if ledger else ""
+        print(f"\noptbench.testing.faults: stopped{kept}", file=sys.stderr)
+        return 130
+    print(page(found, seconds), end="")
+    return int(any(outcome.failures for outcome in found if outcome.injected))
+
+
+def _merge(given: argparse.Namespace) -> int:
+    """Join the outcomes of several tables into one."""
+    try:
+        found = joined(given.merge)
+        known = Ledger(given.out).read() if given.out else []
+    except ValueError as error:
+        return _refuse(str(error))
+    names = {outcome.again for outcome in known}
+    new = [outcome for outcome in found if outcome.again not in names]
+    found = known + new
+    text = page(found)
+    if given.out:
+        Ledger(given.out).append(new)
+        given.out.write_text(text, encoding="utf-8")
     print(text, end="")
     return int(any(outcome.failures for outcome in found if outcome.injected))
 
@@ -114,7 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=int, metavar="INDEX", help="one fault of the campaign again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="faults at a time")
     parser.add_argument("--hostile", action="store_true", help="hostile plugins instead of faults")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there too")
+    parser.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="join tables that --out has written")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write the table there, and outcomes beside it as .jsonl; the same command goes on where it was stopped",
+    )
     return parser
 
 

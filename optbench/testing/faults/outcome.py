@@ -17,6 +17,8 @@ class Outcome:
     seconds: float = 0.0  # that the same command took afterwards, to its end; of a plugin, that its run took
     detail: str = ""  # what exactly was done
     failures: list[str] = field(default_factory=list)
+    campaign: str = ""  # that it is part of: "faults of seed 1"
+    again: str = ""  # the command that does it again, and names it
 
 
 def as_they_end(calls: Iterable[Callable[[], Outcome]], jobs: int) -> Iterator[Outcome]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from optbench.testing.faults.outcome import Outcome
 
@@ -31,11 +31,19 @@ def _line(name: str, outcomes: Sequence[Outcome]) -> str:
     return f"| {name} | {len(injected)} | {len(injected) - failed} | {failed} | {median} | {longest} |"
 
 
-def failures(outcomes: Iterable[Outcome], again: Callable[[Outcome], str]) -> str:
+def page(outcomes: Sequence[Outcome], seconds: str = "recovery", total: int | None = None) -> str:
+    """The table of one or more campaigns with what failed. total: how many are planned, where some are to come."""
+    found = sorted(outcomes, key=lambda one: (one.campaign, one.index))
+    of = " and ".join(dict.fromkeys(outcome.campaign for outcome in found))
+    head = f"{len(found)}{f' of {total}' if total is not None and total > len(found) else ''} {of}."
+    return f"{head}\n\n{table(found, seconds)}\n{failures(found)}".rstrip() + "\n"
+
+
+def failures(outcomes: Iterable[Outcome]) -> str:
     """A line a failed fault: what was done, what was wrong, and the command that does it again."""
     lines = []
     for outcome in outcomes:
         if outcome.injected and outcome.failures:
             reason = "; ".join(text.replace("|", "/")[:MAX_REASON] for text in outcome.failures)
-            lines.append(f"- {outcome.kind} ({outcome.detail}): {reason}. Again: `{again(outcome)}`")
+            lines.append(f"- {outcome.kind} ({outcome.detail}): {reason}. Again: `{outcome.again}`")
     return "\n".join(lines) + "\n" if lines else ""
