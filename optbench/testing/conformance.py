@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import json
 import re
 from collections.abc import Callable, Iterable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from pebble import ProcessPool
 
 from optbench.core.trial import RequestError
+from optbench.execution.start import start_process
 from optbench.registry.catalog import Catalog
 from optbench.registry.expressions import is_combination
 from optbench.registry.specs import parse
@@ -21,6 +23,7 @@ from optbench.testing.problem_checks import problem_checks
 from optbench.testing.runs import CheckError
 
 TIMEOUT = 180.0  # seconds that all checks of one target may take
+_JOIN_SECONDS = 5.0  # that a process may take to be gone
 _TOO_LONG = (
     f"the checks took more than {TIMEOUT:g} s; a loop in minimise(f) that asks f nothing never ends, since only calls "
     "of the objective raise Stop"
@@ -46,17 +49,8 @@ def check(target: str, files: Iterable[str] = ()) -> list[Finding]:
     names = _defined_in(catalog, target) if target.endswith(".py") else [target]
     for name in names:
         checks_of(name, catalog)
-    findings = []
-    with ProcessPool(max_workers=1) as pool:
-        for name in names:
-            future: Any = pool.schedule(_all, args=[name, tuple(given)], timeout=TIMEOUT)
-            try:
-                findings += [Finding(f"{name}: {f.name}", f.ok, f.detail) for f in future.result()]
-            except concurrent.futures.TimeoutError:
-                findings.append(Finding(f"{name}: returns", False, _TOO_LONG))
-            except Exception as error:
-                findings.append(Finding(f"{name}: runs", False, describe(error)))
-    return findings
+    found = {name: _in_a_process(name, tuple(given)) for name in names}
+    return [Finding(f"{name}: {f.name}", f.ok, f.detail) for name, findings in found.items() for f in findings]
 
 
 def checks_of(name: str, catalog: Catalog) -> dict[str, Callable[[], None]]:
@@ -75,6 +69,32 @@ def checks_of(name: str, catalog: Catalog) -> dict[str, Callable[[], None]]:
     except RequestError:
         return optimizer_checks(name, catalog)
     return problem_checks(name, catalog)
+
+
+def _in_a_process(name: str, files: tuple[str, ...]) -> list[Finding]:
+    """What the checks of one name find, in a process of its own that is ended when its time is over."""
+    mine, theirs = Pipe(duplex=False)
+    process = start_process(_tell_all, (theirs, name, files))
+    theirs.close()
+    try:
+        if not mine.poll(TIMEOUT):
+            return [Finding("returns", False, _TOO_LONG)]
+        return [Finding(*found) for found in json.loads(mine.recv_bytes())]
+    except (EOFError, OSError):
+        process.join(_JOIN_SECONDS)
+        return [Finding("runs", False, f"it ended the process of its checks, with code {process.exitcode}")]
+    finally:
+        mine.close()
+        process.kill()
+        process.join(_JOIN_SECONDS)
+
+
+def _tell_all(connection: Connection, name: str, files: tuple[str, ...]) -> None:
+    try:
+        findings = _all(name, files)
+    except Exception as error:
+        findings = [Finding("runs", False, describe(error))]
+    connection.send_bytes(json.dumps(findings).encode())
 
 
 def _defined_in(catalog: Catalog, file: str) -> list[str]:

@@ -15,7 +15,7 @@ from optbench.engine.data import splits
 from optbench.optimizers import OPTIMIZERS
 from optbench.problems import PROBLEMS
 from optbench.registry.catalog import Catalog
-from optbench.testing import Finding, check
+from optbench.testing import Finding, check, conformance
 from optbench.testing.conformance import checks_of, joined
 from optbench.testing.hints import with_hint
 from optbench.testing.runs import CheckError
@@ -227,3 +227,20 @@ def test_problems_are_told_what_to_do(case: str, tmp_path: Path) -> None:
 def test_a_name_that_is_neither_is_refused() -> None:
     with pytest.raises(RequestError, match="neither an optimizer nor a problem"):
         checks_of("addam", CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("body", "title", "detail"),
+    [
+        ("__import__('os')._exit(3)", "broken: runs", "it ended the process of its checks, with code 3"),
+        ("pass", "broken: returns", "the checks took more than"),
+    ],
+)
+def test_an_optimizer_that_ends_its_process_or_never_returns_is_a_finding(
+    body: str, title: str, detail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text(BROKEN.format(name="Broken", lanes=True, body=body))
+    monkeypatch.setattr(conformance, "TIMEOUT", 180.0 if "exit" in body else 5.0)
+    (finding,) = conformance.check(str(file))
+    assert (finding.name, finding.ok) == (title, False) and finding.detail.startswith(detail)
