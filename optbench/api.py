@@ -369,7 +369,6 @@ def record(
     *,
     seed: int = 0,
     plugins: Sequence[str | Path] = (),
-    diverging: bool = False,
 ) -> list[Run]:
     """Train each optimizer once and return what was seen of it on the way: its points, at about 150 costs.
 
@@ -379,7 +378,7 @@ def record(
 
     problem: a name, or what `problem` made. optimizers: names with settings, as `run` takes them. passes: the budget;
     left out, the problem's own. seed: of every run. plugins: Python files with optimizers or problems of your own.
-    diverging: return runs that diverge, too; else they are refused.
+    A run that diverges says so in `run.status`, and ends where its numbers are finite no more.
 
     Raises optbench.core.trial.RequestError for a wrong name, or an optimizer that does not fit.
     """
@@ -387,7 +386,7 @@ def record(
     from optbench.watch.recording import record as recorded
 
     names = [optimizers] if isinstance(optimizers, str) else optimizers
-    return recorded(problem, names, passes, seed, Catalog([str(file) for file in plugins]), diverging)
+    return recorded(problem, names, passes, seed, Catalog([str(file) for file in plugins]))
 
 
 def load(folder: str | Path) -> pd.DataFrame:

@@ -91,12 +91,11 @@ def record(
     passes: float | None,
     seed: int,
     catalog: Catalog,
-    diverging: bool = False,
 ) -> list[Path]:
     """Train each optimizer once from the same seed, and return what was seen of it.
 
-    passes: the budget; None is the problem's own. diverging: return runs that diverge, too, up to there. Raises
-    RequestError for a wrong name, or an optimizer that does not fit the problem or gets nowhere.
+    passes: the budget; None is the problem's own. A run that diverges is kept up to there. Raises RequestError for a
+    wrong name, or an optimizer that does not fit the problem or fails.
     """
     task = catalog.problem(problem) if isinstance(problem, str) else problem
     name = problem if isinstance(problem, str) else getattr(problem, "title", type(problem).__name__)
@@ -111,21 +110,22 @@ def record(
         if reason := unsupported_reason(one, task):
             raise RequestError(f"{trial.optimizer} cannot train {name}: {reason}")
     return [
-        _recorded(trial, task, one, catalog.family(trial.optimizer), diverging)
-        for trial, one in zip(trials, built, strict=True)
+        _recorded(trial, task, one, catalog.family(trial.optimizer)) for trial, one in zip(trials, built, strict=True)
     ]
 
 
-def _recorded(trial: Trial, problem: Problem, built: Built, family: str, diverging: bool) -> Path:
+def _recorded(trial: Trial, problem: Problem, built: Built, family: str) -> Path:
     f = metered(problem, [trial.seed], trial.passes, batch=batch_size(built, problem), needs=built.needs, kind=Recorded)
     frames = max(2, min(FRAMES, MAX_NUMBERS // f.dim))  # fewer pictures of a large network
     cloud = max(1, min(MAX_CLOUD, MAX_NUMBERS // (frames * f.dim)))
     f.record_at([trial.passes * (k / frames) ** 2 for k in range(frames)], cloud)
     f.start_clock()
     status, reason = train(built.optimizer, f, trial.seed)
-    if status not in ("spent", "finished") and not (diverging and status == "diverged"):
+    if status not in ("spent", "finished"):
         raise RequestError(f"{trial.label} on {trial.problem} {status}: {reason}; leave it out")
     outcome = f.finish()
     seen = [*f.kept, (outcome.spent.passes, outcome.points[0], f.kept[-1][2] if f.kept else None)]
+    if outcome.diverged[0]:
+        status, seen = "diverged", [one for one in seen if bool(one[1].isfinite().all())]
     costs, points, clouds = (list(part) for part in zip(*seen, strict=True))
     return Path(trial.label, family, costs, points, clouds, problem, status)

@@ -73,9 +73,10 @@ def scene(problem: Problem, name: str, paths: Sequence[Path]) -> Scene:
     if dim < 2:
         raise RequestError(f"{name} has one parameter, and a plane needs two: its curves are in the report of a run")
     losses = [landscape.losses(part) for part in points]
-    plane, says, axes, box = _plane(problem, landscape, points, losses, dim)
+    calm = [i for i, path in enumerate(paths) if path.status != "diverged"] or range(len(paths))
+    plane, says, axes, box = _plane(problem, landscape, [points[i] for i in calm], [losses[i] for i in calm], dim)
     places = [plane.coordinates(part) for part in points]
-    edges = window(places, box)
+    edges = window([places[i] for i in calm], box)  # a run that flies away leaves the picture
     surface = grid(landscape, plane, edges, FINE_GRID if dim == 2 else GRID)
     if not float(np.ptp(surface[np.isfinite(surface)])) > 0:
         raise RequestError(f"the loss of {name} is the same all over the plane of the paths: there is nothing to see")

@@ -481,3 +481,23 @@ def test_the_index_opens_offline_on_a_phone(browser: Any, tmp_path: Path) -> Non
     assert browser.execute_script("return document.querySelector('.cards img').naturalWidth") > 300
     browser.find_element("css selector", ".cards a").click()
     assert browser.find_element("id", "place")
+
+
+def test_the_page_of_watch_works_on_a_phone_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    file = tmp_path / "watch.html"
+    given = ["watch", "universal", "--optimizer", "adam", "--optimizer", "pso", "--passes", "200", "--out", str(file)]
+    assert main(given) == 0
+    for screen in SCREENS:
+        opened(browser, file, screen, still=True)
+        assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"), screen
+    assert browser.find_element("id", "now").text == "200 passes"  # less motion: the end
+    before = pixels(browser)
+    slider = browser.find_element("id", "place")
+    slider.send_keys(Keys.HOME)
+    assert browser.find_element("id", "now").text == "0 passes"
+    assert all(a != b for a, b in zip(before, pixels(browser), strict=True))
+    before = pixels(browser)
+    browser.find_element("css selector", "[data-track='1']").send_keys(Keys.SPACE)
+    assert pixels(browser) != before

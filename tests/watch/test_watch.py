@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from optbench.cli import main
+from optbench.core.problem import Batch, Net, Problem, Splits
 from optbench.core.trial import RequestError, Trial
 from optbench.execution.lane_group import run_group
 from optbench.registry.catalog import Catalog
@@ -151,6 +154,69 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+@dataclass(frozen=True)
+class Flat(Problem):
+    """A loss that is the same everywhere."""
+
+    size: int = 2
+
+    track = "function"
+    loss_name = "flat"
+    passes = 20.0
+
+    def network(self) -> nn.Module:
+        return nn.Linear(self.size, 1, bias=False)
+
+    def data(self) -> Splits:
+        return Splits((torch.zeros(1, self.size),))
+
+    def loss(self, net: Net, batch: Batch) -> torch.Tensor:
+        return net(batch[0]).sum() * 0 + 1.0
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("optimizer", ["sgd", "random_search"])
+def test_a_constant_loss_is_refused(size: int, optimizer: str) -> None:
+    paths = record(Flat(size), [optimizer], 20.0, 0, CATALOG)
+    with pytest.raises(RequestError, match="the loss of flat is the same all over the plane"):
+        scene(Flat(size), "flat", paths)
+
+
+def test_a_large_network_is_seen_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug it would catch: 150 copies of a network of millions of weights fill the memory."""
+    monkeypatch.setattr("optbench.watch.recording.MAX_NUMBERS", 700)
+    path = record("mlp_iris", ["pso"], 400.0, 0, CATALOG)[0]
+    dim = len(path.points[0])
+    assert 2 < len(path.points) <= 700 // dim + 2
+    assert all(cloud is None or len(cloud) == 1 for cloud in path.clouds)
+
+
+def test_a_network_of_many_parameters_is_shown_as_a_plane_and_says_so() -> None:
+    paths = record("mlp_iris", ["adam", "sgd"], 30.0, 0, CATALOG)
+    seen = scene(CATALOG.problem("mlp_iris"), "mlp_iris", paths)
+    assert "The problem has 67 parameters" in seen.says and "two directions in which the runs move most" in seen.says
+
+
+def test_a_run_gives_its_network_and_its_losses_on_every_split() -> None:
+    run = record("mlp_iris", ["adam"], 60.0, 1, CATALOG)[0]
+    problem = CATALOG.problem("mlp_iris")
+    for part in ("train", "test"):
+        batch = getattr(problem.data(), part)
+        for k in (0, 5, -1):
+            with torch.no_grad():
+                loss = float(problem.loss(run.network(k), batch))
+            assert loss == pytest.approx(run.losses(part)[k], rel=1e-5)
+
+
+def test_a_run_that_diverges_leaves_the_picture_to_the_others() -> None:
+    calm, wild = record("mlp_iris", ["adam", "sgd[lr=1000000.0]"], 60.0, 0, CATALOG)
+    assert calm.status == "spent" and wild.status == "diverged"
+    assert torch.stack(wild.points).isfinite().all() and not wild.losses()[-1] <= wild.losses()[0]
+    problem = CATALOG.problem("mlp_iris")
+    assert scene(problem, "mlp_iris", [calm, wild]).window == scene(problem, "mlp_iris", [calm]).window
+    json.loads(json.dumps(scene(problem, "mlp_iris", [calm, wild]).data(), allow_nan=False))
 
 
 def test_without_ffmpeg_a_film_is_a_gif(monkeypatch: pytest.MonkeyPatch) -> None:

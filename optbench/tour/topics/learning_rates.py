@@ -24,7 +24,7 @@ def study(passes: float = 60.0) -> Any:
 
     problem = optbench.problem(nn.Linear(1, 1), "mse", slope(), False, False, batch=6)
     rates = ["0.005", "0.2", "0.8", "0.2,schedule=cosine", "0.2,schedule=cosine,warmup=0.3"]
-    runs = optbench.record(problem, [f"sgd[lr={rate}]" for rate in rates], passes, diverging=True)
+    runs = optbench.record(problem, [f"sgd[lr={rate}]" for rate in rates], passes)
     for run in runs:
         print(run.label, run.status, run.losses()[-1])
     return runs
