@@ -10,7 +10,7 @@ from optbench.tour.drawing import costs_said, growing, surface
 from optbench.tour.picture import BLUE, GREEN, OLIVE, ORANGE, PINK, Control, Panel, Picture, seen_at
 from optbench.tour.topic import Topic
 
-NAMES = ("too small: 0.005", "right: 0.2", "too large: 0.8", "scheduled: 0.2, cosine", "warmed up: 0.2, cosine")
+NAMES = ("too small: 0.005", "right: 0.1", "too large: 0.8", "scheduled: 0.1, cosine", "warmed up: 0.1, cosine")
 COLOURS = (OLIVE, BLUE, ORANGE, GREEN, PINK)
 PLACES = 100
 
@@ -23,7 +23,7 @@ def study(passes: float = 60.0) -> Any:
     from optbench.tour.samples import slope
 
     problem = optbench.problem(nn.Linear(1, 1), "mse", slope(), False, False, batch=6)
-    rates = ["0.005", "0.2", "0.8", "0.2,schedule=cosine", "0.2,schedule=cosine,warmup=0.3"]
+    rates = ["0.005", "0.1", "0.8", "0.1,schedule=cosine", "0.1,schedule=cosine,warmup=0.3"]
     runs = optbench.record(problem, [f"sgd[lr={rate}]" for rate in rates], passes)
     for run in runs:
         print(run.label, run.status, run.losses()[-1])
