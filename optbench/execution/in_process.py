@@ -13,11 +13,11 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
-import psutil
 import torch
 
 from optbench.core.scoring import Point
 from optbench.engine.flops import costs
+from optbench.execution.held import held_bytes
 from optbench.execution.lane_group import Interrupted, batch_size
 from optbench.execution.machine import threads
 from optbench.execution.options import RunOptions
@@ -84,11 +84,11 @@ class _Watch:
         self._thread.join()
 
     def _watch(self) -> None:
-        process, end = psutil.Process(), time.monotonic() + self._seconds
+        end = time.monotonic() + self._seconds
         while not self._over.wait(0.1):
             if time.monotonic() > end:
                 self.status, self.reason = "timeout", f"did not return within {self._options.timeout:g} s"
-            elif process.memory_info().rss > self._options.memory_bytes:
+            elif held_bytes() > self._options.memory_bytes:
                 self.status, self.reason = "killed", f"took more than {self._options.memory:g} GiB of memory"
             else:
                 continue
