@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from optbench.records.files import BrokenEnvironmentError, has_results, read_env
 from optbench.records.schema import RECORDS, Record
 
 MAX_FINITE = 1e290  # beyond it a number counts as not finite: no scale, mean or margin of a figure could hold it
+BLOCK = 512  # curves that are put together
 MISSING = "missing"  # the status of a planned trial without a record
 
 _COUNTS = ("forward", "backward", "evaluations", "nonfinite", "flops")
@@ -77,7 +79,7 @@ def read(folder: str | Path, only: Callable[[Iterator[bytes]], Iterator[bytes]] 
     records, curves = _records(folder, notes, only)
     if not records and not environment and not has_results(folder):
         raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
-    return Results(folder, _trials(records, environment.get("plan", [])), _points(curves), environment, notes)
+    return Results(folder, _trials(records, environment.get("plan", [])), curves.table(), environment, notes)
 
 
 def _environment(folder: Path, notes: list[str]) -> dict[str, Any]:
@@ -99,11 +101,45 @@ class _Curve:
     values: npt.NDArray[np.float64]
 
 
+class _Curves:
+    """The curves of all trials in order, in large blocks: many small ones would leave memory in pieces."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+        self._blocks: list[_Curve] = []
+        self._last: list[_Curve] = []  # that are in no block yet
+
+    def add(self, curve: _Curve) -> None:
+        self.lengths.append(len(curve.values))
+        self._last.append(curve)
+        if len(self._last) == BLOCK:
+            self._close()
+
+    def _close(self) -> None:
+        for names, some in groupby(self._last, key=lambda curve: curve.names):
+            self._blocks.append(_Curve(names, np.concatenate([curve.values for curve in some])))
+        self._last = []
+
+    def table(self) -> pd.DataFrame:
+        """Curve points as float columns; a value a point lacks is NaN. Gives up what it holds."""
+        self._close()
+        names = tuple(dict.fromkeys((*_AXES, *(name for block in self._blocks for name in block.names))))
+        columns = {name: np.full(sum(self.lengths), np.nan) for name in names}
+        at = 0
+        for block in self._blocks:
+            for k, name in enumerate(block.names):
+                columns[name][at : at + len(block.values)] = block.values[:, k]
+            at += len(block.values)
+        self._blocks = []
+        return pd.DataFrame({"trial": np.repeat(np.arange(len(self.lengths)), self.lengths), **columns})
+
+
 def _records(
     folder: Path, notes: list[str], only: Callable[[Iterator[bytes]], Iterator[bytes]] | None
-) -> tuple[list[Record], list[_Curve]]:
+) -> tuple[list[Record], _Curves]:
     """The records and, apart, their curves; the first line of a key counts; what is no record is noted."""
-    found: dict[str, tuple[Record, _Curve]] = {}
+    found: dict[str, Record] = {}
+    curves = _Curves()
     bad: list[str] = []
     again = 0
     try:
@@ -115,7 +151,8 @@ def _records(
             if record.key in found:
                 again += 1
                 continue
-            found[record.key] = record, _curve(record.curve)
+            found[record.key] = record
+            curves.add(_curve(record.curve))
             record.curve = []  # a million points as dictionaries are a gigabyte
     except FileNotFoundError:
         notes.append(f"{RECORDS} is absent: no trial has ended yet.")
@@ -124,7 +161,7 @@ def _records(
         notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
     if again:
         notes.append(f"{again} trial(s) were recorded again; the first record of each counts.")
-    return [record for record, _ in found.values()], [curve for _, curve in found.values()]
+    return [*found.values()], curves
 
 
 def _curve(points: list[dict[str, float]]) -> _Curve:
@@ -164,21 +201,6 @@ def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFram
     table["alone"] = table["alone"].astype(bool)
     table["split"] = table["split"].fillna(0).astype(int)
     return table
-
-
-def _points(curves: list[_Curve]) -> pd.DataFrame:
-    """Curve points as float columns; a value a point lacks is NaN."""
-    lengths = [len(curve.values) for curve in curves]
-    names = tuple(dict.fromkeys((*_AXES, *(name for curve in curves for name in curve.names))))
-    whole = np.full((sum(lengths), len(names)), np.nan)
-    places: dict[tuple[str, ...], list[int]] = {}
-    at = 0
-    for curve, length in zip(curves, lengths, strict=True):
-        place = places.setdefault(curve.names, [names.index(name) for name in curve.names])
-        whole[at : at + length, place] = curve.values
-        at += length
-    columns = {"trial": np.repeat(np.arange(len(curves)), lengths)}
-    return pd.DataFrame(columns | {name: whole[:, k].copy() for k, name in enumerate(names)})
 
 
 def _number(value: Any) -> float:

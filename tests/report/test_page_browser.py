@@ -293,11 +293,11 @@ def test_filters_make_the_leaderboard_and_the_pictures_again(opened: Any) -> Non
 
 
 def test_axe_finds_no_serious_violation(opened: Any) -> None:
-    """axe-core from npm, where it is installed: `npm install axe-core`, or its file in OPTBENCH_AXE."""
+    """axe-core from npm, where it is installed: `npm install --no-save axe-core`, or its file in OPTBENCH_AXE."""
     places = [os.environ.get("OPTBENCH_AXE", ""), "node_modules/axe-core/axe.min.js"]
     found = next((Path(place) for place in places if place and Path(place).is_file()), None)
     if found is None:
-        pytest.skip("axe-core is absent: npm install axe-core, or name axe.min.js in OPTBENCH_AXE")
+        pytest.skip("axe-core is absent: npm install --no-save axe-core, or name axe.min.js in OPTBENCH_AXE")
     script(opened, "document.querySelectorAll('details').forEach(one => { one.open = true; })")
     for dark in (False, True):
         if dark:
