@@ -32,7 +32,7 @@ Row = tuple[str, list[str]]  # what is varied, and the command's words
 
 def rows(large: bool) -> dict[str, list[Row]]:
     """The commands of every table."""
-    noop = ["--problem", "sphere_2d", "--optimizer", "Noop", "--passes", "1", "--timing", "none"]
+    noop = ["--problem", "sphere_2d", "--optimizer", "noop", "--passes", "1", "--timing", "none"]
     adam = ["--optimizer", "adam[lr=0.001]", "--steps", str(STEPS), "--timing", "none", "--workers", "1"]
     counts = (10, 100, 1000, 10_000, *((100_000,) if large else ()))
     return {
@@ -42,11 +42,11 @@ def rows(large: bool) -> dict[str, list[Row]]:
             for n in (1, 8, 32, 128)
         ],
         "samples": [
-            (f"{n:,} samples", ["--problem", f"Grown[samples={n}]", *adam, "--seeds", "2", "--lanes", "2"])
+            (f"{n:,} samples", ["--problem", f"grown[samples={n}]", *adam, "--seeds", "2", "--lanes", "2"])
             for n in (1000, 10_000, 100_000, *((1_000_000,) if large else ()))
         ],
         "parameters": [
-            (f"{66 * n + 1:,} parameters", ["--problem", f"Grown[hidden={n}]", *adam, "--seeds", "2", "--lanes", "2"])
+            (f"{66 * n + 1:,} parameters", ["--problem", f"grown[hidden={n}]", *adam, "--seeds", "2", "--lanes", "2"])
             for n in (16, 160, 1600, *((16_000,) if large else ()))
         ],
     }

@@ -124,6 +124,7 @@ def main() -> int:
                     side = "this" if python == sys.executable else Path(python).parents[1].name
                     took = command(COMMANDS[name], python, options.more.split())
                     found.setdefault((name, side), []).append(took)
+                    print(f"{name}, {side}: {json.dumps(took)}", file=sys.stderr, flush=True)
                 if name == "sweep" and file:
                     found.setdefault((name, "JAX"), []).append(jax_side(options.jax, file))
     sides = list(found)
