@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def run(notebook: Path, out: Path, seconds: float = 300.0) -> None:
 
 def _is_progress(output: Any) -> bool:
     """Whether it is a line that says how far a study is, which no two runs have alike."""
-    return output.output_type == "display_data" and " trials, " in output.data.get("text/plain", "")
+    text = output.get("data", {}).get("text/plain", "")
+    return output.output_type == "display_data" and re.match(r"\d+/\d+ trials", text) is not None
 
 
 if __name__ == "__main__":

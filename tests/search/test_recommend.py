@@ -85,7 +85,7 @@ def test_the_answer_is_tested_on_seeds_that_the_search_never_saw(tmp_path: Path)
     trainer = Trainer(noise=0.4)
     found = candidates(["adam", "sgd", "pso"], Catalog())
     answer = recommendation(
-        "p", "loss", 90.0, True, found, trainer, seconds=60, seeds=2, held_out=8, workers=1, folder=tmp_path
+        "p", "loss", 90.0, True, found, trainer, seconds=9, seeds=2, held_out=8, workers=1, folder=tmp_path
     )
     specs, passes, seeds = trainer.calls[-1]
     assert (specs, passes, seeds) == (len(answer.finalists), 90.0, 10)
@@ -112,7 +112,7 @@ def test_a_lucky_choice_is_said_to_be_one(tmp_path: Path) -> None:
 
     found = candidates(["adam", "sgd", "pso", "momentum", "rmsprop", "nadam"], Catalog())
     answer = recommendation(
-        "p", "loss", 90.0, True, found, Alike(), seconds=60, seeds=1, held_out=20, workers=1, folder=tmp_path
+        "p", "loss", 90.0, True, found, Alike(), seconds=9, seeds=1, held_out=20, workers=1, folder=tmp_path
     )
     assert answer.finalists[0].search < answer.interval.low
     assert "partly by luck" in answer.verdict and "not told apart" in answer.verdict
