@@ -36,7 +36,7 @@ memory = 2
 LANES = 2  # fixed: which trials train together must not depend on the machine's speed
 DEADLINE = 300.0  # seconds that a run of the small suite may take before it counts as stalled, on a busy machine too
 TRIES = 4  # with ever earlier moments, for a fault whose run was over before it came
-SHARE_COLD = 0.2  # of the disturbed runs start a new interpreter; the others are forked from a warm one
+SHARE_COLD = 0.1  # of the disturbed runs start a new interpreter; the others are forked from a warm one
 
 
 @dataclass(frozen=True)

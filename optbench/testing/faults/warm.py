@@ -28,8 +28,8 @@ import optbench
 
 PACKAGES = ("core", "engine", "registry", "execution", "records", "report")  # what a run imports sooner or later
 # and what it imports in functions
-LATER: tuple[str, ...] = ("torch._dynamo", "torch.fx.experimental.proxy_tensor", "matplotlib.pyplot", "scipy.stats")
-LATER += tuple(f"matplotlib.backends.backend_{name}" for name in ("agg", "svg", "pdf"))
+LATER: tuple[str, ...] = ("torch._dynamo", "torch.fx.experimental.proxy_tensor")
+DRAWS = "optbench.report.figures"  # which no run imports
 FORK_SERVER = "fork server"  # what a forked one is called, for its command line is that of the warm process
 _PR_SET_NAME = 15  # of Linux's prctl
 POLL = 0.01  # seconds between two looks at whether a run has ended
@@ -72,7 +72,7 @@ def main() -> None:
 
 def _import_everything() -> None:
     for module in pkgutil.walk_packages(optbench.__path__, "optbench."):
-        if module.name.split(".")[1] in PACKAGES:
+        if module.name.split(".")[1] in PACKAGES and not module.name.startswith(DRAWS):
             with contextlib.suppress(ImportError):  # what needs an extra that is not installed
                 importlib.import_module(module.name)
     for name in LATER:
