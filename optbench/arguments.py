@@ -225,8 +225,7 @@ def _add_report(commands: Any) -> None:
     report.add_argument(
         "--axis",
         choices=("total", "oracle"),
-        default="total",
-        help="what a pass counts: all work, or the problem's alone (default: total)",
+        help="what a pass counts: all work, or the problem's alone (default: as the suite states, else total)",
     )
     report.add_argument(
         "--against", metavar="REFERENCE", help="beside the optimizers of a reference: standard, modern, or a folder"
@@ -234,7 +233,6 @@ def _add_report(commands: Any) -> None:
     report.add_argument(
         "--scored",
         choices=("returned", "best"),
-        default="returned",
         help="what stands for a trial at the budget: the point it returned, or the best of its curve",
     )
     report.add_argument("--mixed", action="store_true", help="rank tuned and untuned optimizers together")

@@ -15,8 +15,8 @@ import argparse
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from optbench.report.analysis.leave_out import leave_out
 from optbench.report.analysis.question import TRAINING, VALIDATION, Question
 from optbench.report.analysis.ranking import ALPHA, Ranking, compare
 from optbench.report.analysis.selection import SAME, select
-from optbench.report.analysis.statistics import Array, anytime_score, holm, signed_rank
+from optbench.report.analysis.statistics import Array, anytime_score, holm, signed_ranks
 from optbench.report.analysis.study import TUNED, Study, outcomes
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "power_of_claims.png"
@@ -63,11 +64,17 @@ class Trials(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """What a ranking claims: whether there is a winner, pairs that are printed, and pairs were nobody to correct."""
+    """What a ranking claims: whether there is a winner, pairs that are printed, and pairs were nobody to correct.
+
+    robust: printed pairs that hold whichever problem or group is left out. against: claims against the first optimizer,
+    were it the reference of a stated analysis.
+    """
 
     winner: bool
     printed: int
     uncorrected: int
+    robust: int
+    against: int
 
 
 def draw(suite: Suite, rng: np.random.Generator) -> Trials:
@@ -133,7 +140,11 @@ def claimed(ranking: Ranking) -> Claims:
     pairs = [(a, b) for k, a in enumerate(ranking.labels) for b in ranking.labels[k + 1 :]]
     printed = sum(ranking.claim(a, b) in ("better", "worse") for a, b in pairs)
     bare = sum(ranking.pairs[pair].claim in ("better", "worse") for pair in pairs)
-    return Claims(ranking.winner is not None, printed, bare)
+    parts = leave_out(ranking)
+    parts = parts[parts["left_out"].isin(ranking.problems)]  # groups as one, and no target or track
+    lost = {pair for text in parts["which"] for pair in text.split("; ") if pair}
+    against = sum(claim in ("better", "worse") for claim in ranking.against(ranking.study.labels[0]).values())
+    return Claims(ranking.winner is not None, printed, bare, printed - len(lost), against)
 
 
 def claims(suite: Suite, drawn: Trials, question: Question) -> Claims:
@@ -145,17 +156,36 @@ def claims(suite: Suite, drawn: Trials, question: Question) -> Claims:
     twins = reported[: 2 * suite.twins].reshape(suite.twins, 2, *reported.shape[1:]).mean(axis=1)
     means = np.concatenate([twins, reported[2 * suite.twins :]]).mean(axis=-1)  # (units, entrants)
     pairs = [*combinations(range(suite.entrants), 2)]
-    p = _signed_ranks(np.stack([means[:, a] - means[:, b] for a, b in pairs], axis=1))
+    p = signed_ranks(np.stack([means[:, a] - means[:, b] for a, b in pairs], axis=1))
     adjusted, table = holm(p), pd.DataFrame(means)
+    with_first = [k for k, pair in enumerate(pairs) if 0 in pair]
+    to_first = dict(zip(with_first, holm(p[with_first]), strict=True))
     wins: Counter[int] = Counter()
-    printed = 0
+    printed, against = [], 0
     for k in np.flatnonzero(p < ALPHA):  # no claim without it
         first, second = pairs[k]
         claim = compare(table[first], table[second]).claim
         if claim in ("better", "worse"):
             wins[first if claim == "better" else second] += 1
-            printed += bool(adjusted[k] < ALPHA)
-    return Claims(max(wins.values(), default=0) == suite.entrants - 1, printed, wins.total())
+            against += bool(to_first.get(k, 1.0) < ALPHA)
+            if adjusted[k] < ALPHA:
+                printed.append(k)
+    lost = {k for unit in range(len(means)) for k in _lost(np.delete(means, unit, axis=0), pairs, printed)}
+    won = max(wins.values(), default=0) == suite.entrants - 1
+    return Claims(won, len(printed), wins.total(), len(printed) - len(lost), against)
+
+
+def _lost(means: Array, pairs: Sequence[tuple[int, int]], printed: Sequence[int]) -> list[int]:
+    """Which of the printed pairs these mean scores do not carry."""
+    if not printed:
+        return []
+    p = signed_ranks(np.stack([means[:, a] - means[:, b] for a, b in pairs], axis=1))
+    adjusted, table = holm(p), pd.DataFrame(means)
+    return [
+        k
+        for k in printed
+        if not (adjusted[k] < ALPHA and compare(table[pairs[k][0]], table[pairs[k][1]]).claim in ("better", "worse"))
+    ]
 
 
 def _scores(rate: Array, failed: np.ndarray) -> Array:
@@ -175,42 +205,19 @@ def _reported(by: Array, score: Array) -> Array:
     return np.take_along_axis(score, ties.argmin(axis=2)[:, :, None], axis=2)[:, :, 0]
 
 
-def _signed_ranks(differences: Array) -> Array:
-    """(units, pairs) -> (pairs,) `signed_rank` of every column, from one table where it is exact."""
-    n = len(differences)
-    size = np.sort(np.abs(differences), axis=0)
-    exact = (size[0] > 0) & (np.diff(size, axis=0) > 0).all(axis=0)
-    ranks = np.argsort(np.argsort(np.abs(differences), axis=0), axis=0) + 1
-    up = (ranks * (differences > 0)).sum(axis=0)
-    below = _rank_sums(n)
-    tails = np.minimum(below[up], below[n * (n + 1) // 2 - up])  # the law is symmetric
-    p = np.minimum(2 * tails, 1.0)
-    p[~exact] = [signed_rank(column) for column in differences.T[~exact]]
-    return np.asarray(p)
-
-
-@cache
-def _rank_sums(n: int) -> Array:
-    """The chance that a sum of ranks 1 to n, each there or not, is at most 0, 1, 2, and so on."""
-    counts = np.zeros(n * (n + 1) // 2 + 1)
-    counts[0] = 1
-    for rank in range(1, n + 1):
-        counts[rank:] += counts[: len(counts) - rank].copy()
-    return np.asarray(np.cumsum(counts) / 2.0**n)
-
-
 def false_claims(suites: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     """A row a (number of entrants, question): how many suites without a difference claim one."""
     rows = []
     for entrants in (6, 22):
-        counts = {question.name: np.zeros(3, dtype=int) for question in QUESTIONS}
+        counts = {question.name: np.zeros(5, dtype=int) for question in QUESTIONS}
         for _ in range(suites):
             drawn = draw(suite := Suite(entrants=entrants), rng)
             for question in QUESTIONS:
                 counts[question.name] += np.array(claims(suite, drawn, question)) > 0
-        for name, (winner, pair, bare) in counts.items():
+        for name, (winner, pair, bare, robust, against) in counts.items():
             rows.append({"entrants": entrants, "question": name, "suites": suites, "false_winner": int(winner)})
             rows[-1] |= {"false_pair": int(pair), "false_pair_uncorrected": int(bare)}
+            rows[-1] |= {"false_robust_pair": int(robust), "false_pair_with_reference": int(against)}
             print(rows[-1], flush=True)
     return rows
 

@@ -60,7 +60,7 @@ class Board:
 
 
 def scored(folder: Path) -> Scored:
-    """The scores of a submission. An optimizer that does not apply to a problem, or failed on it, scores 0 there."""
+    """The scores of a submission. Who failed on a problem scores 0 there; who does not apply has no score there."""
     study = load_study([read(folder)])
     found = findings(study)
     facts = study.environments[0].get("problems") or {}
@@ -78,7 +78,7 @@ def _scores(found: Findings) -> dict[str, dict[str, Array]]:
     study, out = found.study, dict[str, dict[str, Array]]()
     for (problem, label), rows in study.cells.items():
         values = study.score[rows]
-        if not np.isnan(values).any():
+        if study.applies(problem, label) and not np.isnan(values).any():
             out.setdefault(label, {})[problem] = values
     return out
 
@@ -138,7 +138,7 @@ def _stated(one: Scored, question: str, place: tuple[str, str]) -> dict[str, str
 
 
 def _rows(one: Scored, question: str, problems: Sequence[str]) -> Iterator[Row]:
-    """The optimizers of a submission that were planned on all of the problems."""
+    """The optimizers of a submission that apply to all of the problems."""
     for label, scores in one.scores[question].items():
         if any(problem not in scores for problem in problems):
             continue

@@ -60,6 +60,7 @@ def environment(
         "optbench": machine.VERSION,
         "suite": suite.name,
         **({"budget": suite.budget} if suite.budget else {}),
+        **({"analysis": dict(suite.analysis)} if suite.analysis else {}),
         "groups": {name: list(members) for name, members in suite.groups.items()},
         "command": options.command,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

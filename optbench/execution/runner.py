@@ -29,6 +29,7 @@ from optbench.execution.pool import PoolExecutor
 from optbench.execution.progress import Progress
 from optbench.execution.suite import Suite
 from optbench.execution.task import Outcome, Task, group_of
+from optbench.records.analysis import BEFORE
 from optbench.records.files import (
     ENVIRONMENT,
     REJECTED,
@@ -107,6 +108,7 @@ def _run_suite(
     facts = environment(planned, catalog, workers, options, crew.own_device if crew else None, catalog.facts)
     with Store(out) as results:
         there = len(results.records)
+        facts |= _stated(facts, out, there)
         if results.rejected:
             say(f"{results.rejected} lines of {out / RECORDS} were no records, or doubled: kept in {out / REJECTED}")
         _forget_changed(results, planned, say)
@@ -150,6 +152,20 @@ def _one_a_core(suite: Suite, planned: Plan, options: RunOptions) -> bool:
         return len(machine.own_cores()) > 1
     except RequestError:  # a system that lets no process choose
         return False
+
+
+def _stated(facts: dict[str, Any], out: Path, ended: int) -> dict[str, Any]:
+    """The analysis of the suite with how many trials had ended when it was first stated; {} where there is none.
+
+    out: the folder, whose environment has the analysis of an earlier start. ended: the trials that have a record.
+    """
+    if not facts.get("analysis"):
+        return {}
+    earlier: Any = {}
+    with contextlib.suppress(BrokenEnvironmentError):
+        earlier = read_environment(out).get("analysis") or {}
+    same = isinstance(earlier, dict) and {**earlier, BEFORE: 0} == {**facts["analysis"], BEFORE: 0}
+    return {"analysis": {**facts["analysis"], BEFORE: earlier.get(BEFORE, ended) if same else ended}}
 
 
 def _refuse_unanswered(planned: Plan) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from optbench.core.goal import read_goal
 from optbench.core.trial import RequestError
+from optbench.records.analysis import read_analysis
 
 MAX_CONFIGURATIONS = 64  # that a suite may ask to be tried of an optimizer
 SUITES = Path(__file__).parents[1] / "suites"
@@ -36,6 +37,7 @@ class Suite:
     description: str = ""
     steps: int | None = None  # the budget as gradient steps on each problem's own minibatch, instead of passes
     seconds: float | None = None  # the budget as seconds of the optimizer's own clock, instead of passes
+    analysis: dict[str, Any] = field(default_factory=dict)  # what the report will ask, see `records.analysis`
     until: str = ""  # a loss or metric at which a trial ends: "0.05", "valid_accuracy>=0.97"
     splits: int = 1  # divisions of each problem's data: seed s uses split s mod splits, split 0 is the stated one
 
@@ -70,6 +72,9 @@ class Suite:
             rows += ["", "[budgets]", *(f"{_toml(key)} = {_toml(value)}" for key, value in self.budgets.items())]
         if self.groups:
             rows += ["", "[groups]", *(f"{_toml(key)} = {_toml(value)}" for key, value in self.groups.items())]
+        if self.analysis:
+            rows += ["", "[analysis]"]
+            rows += [f"{key} = {_toml(tuple(v) if isinstance(v, list) else v)}" for key, v in self.analysis.items()]
         return "\n".join(rows) + "\n"
 
 
@@ -123,6 +128,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "seconds": (int, float),
     "until": (str,),
     "splits": (int,),
+    "analysis": (dict,),
 }
 
 
@@ -154,6 +160,10 @@ def _checked(path: Path, text: str, data: dict[str, Any]) -> Suite:
     data["groups"] = _groups(data.get("groups", {}), data["problems"], at)
     if not 0 <= data.get("tune", 0) <= MAX_CONFIGURATIONS:
         raise RequestError(f"{at('tune')}: {_untunable(data['tune'])}")
+    try:
+        data["analysis"] = _analysis(data.get("analysis", {}), data["optimizers"])
+    except RequestError as error:
+        raise RequestError(f"{at('analysis')}: {error}") from None
     if "timing" in data:
         data["timing"] = int(data["timing"])  # true is one, false is none
     return Suite(name=path.stem, **data)
@@ -172,6 +182,19 @@ def _groups(given: dict[str, Any], problems: tuple[str, ...], at: Callable[[str]
                 raise RequestError(f"{at(name)}: {member!r} is in the groups {seen[member]!r} and {name!r}")
             seen[member] = name
     return {name: tuple(members) for name, members in given.items()}
+
+
+def _analysis(given: dict[str, Any], optimizers: tuple[str, ...]) -> dict[str, Any]:
+    """The analysis of a suite as data; `{}` where none is stated. Raises RequestError."""
+    if not given:
+        return {}
+    analysis = read_analysis(given)
+    names = [text.partition("[")[0] for text in optimizers]
+    if analysis.reference and analysis.reference not in (*names, *optimizers):
+        close = difflib.get_close_matches(analysis.reference, names, 1, 0.4)
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}"
+        raise RequestError(f"reference = {analysis.reference!r} is none of the suite's optimizers, {hint}")
+    return {**analysis.as_data(), "question": analysis.question}
 
 
 def _untunable(count: int) -> str:

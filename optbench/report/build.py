@@ -16,10 +16,9 @@ from optbench.core.trial import RequestError
 from optbench.records.reader import Results
 from optbench.report import export, live, minute, page, results
 from optbench.report.analysis.budget import in_words
-from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.findings import Findings, findings
+from optbench.report.analysis.following import follow
 from optbench.report.analysis.load import load_study
-from optbench.report.analysis.study import TOTAL
 from optbench.report.figures.style import MEDIA, medium, most_drawn, styles
 from optbench.report.format import listed, plural
 from optbench.report.sections.base import Content, Drawing
@@ -39,13 +38,14 @@ class View:
     optimizer's own, or "oracle", the problem's alone. mixed: tuned and untuned optimizers are ranked together. against:
     a reference, "standard", "modern" or a result folder, whose optimizers stand beside those of the one folder given.
     scored: what stands for a trial at the budget, the point that it "returned" or the "best" point of its curve.
+    What is left out is as the suite's `[analysis]` states it, else "total" and "returned".
     """
 
     require_common: int = 1
-    axis: str = TOTAL
+    axis: str | None = None
     mixed: bool = False
     against: str | None = None
-    scored: str = RETURNED
+    scored: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,10 @@ def draw_figures(folders: Sequence[Results], out: Path, view: View, names: Seque
 
 
 def _found(folders: Sequence[Results], view: View) -> Findings:
-    study = load_study(folders, view.axis, view.scored)
+    by = follow(folders, view.axis, view.scored, view.mixed)
+    study = load_study(folders, by.axis, by.scored, by.stated)
     results.check_common(study, view.require_common)
-    return findings(study, view.mixed)
+    return findings(study, by.mixed)
 
 
 def _wanted(names: Sequence[str], known: Collection[str]) -> list[str]:

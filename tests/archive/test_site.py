@@ -75,6 +75,14 @@ def test_a_score_is_the_trimmed_mean_of_the_trials_scores(archive: Path) -> None
     assert row.seeds == 5 and not np.isnan(row.score.low)
 
 
+def test_who_does_not_apply_to_all_is_not_on_the_board_and_who_failed_is(tmp_path: Path) -> None:
+    runners = {"adam": Runner(), "dp": Runner(refuses=("p1",)), "fails": Runner(fails=range(5))}
+    make(tmp_path / "run", runners, ["p0", "p1"])
+    add(tmp_path / "run", tmp_path / "archive", "a")
+    rows = boards([scored(tmp_path / "archive" / "a")])[0].rows
+    assert [(row.optimizer, row.score.estimate > 0) for row in rows] == [("adam", True), ("fails", False)]
+
+
 def test_problems_of_another_budget_or_data_are_other_problems(tmp_path: Path) -> None:
     for name, budget, best in (("a", 100.0, 0.0), ("b", 50.0, 0.0), ("c", 100.0, 1.0)):
         make(tmp_path / f"run_{name}", {"adam": Runner()}, {"p": problem_facts(best=best)}, budget=budget)

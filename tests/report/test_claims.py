@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from optbench.report.analysis.statistics import signed_rank, signed_ranks
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "simulate_claims.py"
 
 
@@ -33,15 +35,18 @@ def few(claims: int, suites: int) -> bool:
 @pytest.mark.parametrize(("entrants", "suites"), [(6, 100), (22, 25)])
 def test_suites_without_a_difference_claim_none(simulate: ModuleType, entrants: int, suites: int) -> None:
     rng = np.random.default_rng(entrants)
-    winners, pairs = [], []
+    winners, pairs, robust, against = [], [], [], []
     for _ in range(suites):
         drawn = simulate.draw(suite := simulate.Suite(entrants=entrants), rng)
         for question in simulate.QUESTIONS:
-            winner, printed, _ = simulate.claims(suite, drawn, question)
-            winners.append(winner)
-            pairs.append(printed > 0)
+            found = simulate.claims(suite, drawn, question)
+            winners.append(found.winner)
+            pairs.append(found.printed > 0)
+            robust.append(found.robust > 0)
+            against.append(found.against > 0)
     for asked in (0, 1):  # the two questions take turns
         assert few(sum(winners[asked::2]), suites) and few(sum(pairs[asked::2]), suites)
+        assert few(sum(robust[asked::2]), suites) and few(sum(against[asked::2]), suites)
 
 
 def test_a_large_difference_is_claimed_under_both_questions(simulate: ModuleType) -> None:
@@ -64,8 +69,8 @@ def test_claims_on_whole_arrays_are_those_of_the_reports_own_code(simulate: Modu
 def test_signed_ranks_from_one_table_are_those_of_scipy(simulate: ModuleType) -> None:
     differences = np.random.default_rng(0).normal(size=(13, 30))
     differences[0, :5] = 0.0  # no longer exact
-    expected = [simulate.signed_rank(column) for column in differences.T]
-    assert simulate._signed_ranks(differences) == pytest.approx(expected, rel=1e-12)
+    expected = [signed_rank(column) for column in differences.T]
+    assert signed_ranks(differences) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_simulated_suite_is_of_the_stated_size(simulate: ModuleType) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from optbench.report.analysis import kinds
-from optbench.report.analysis.ranking import ALPHA, MIN_APPLIES, NOT_COUNTED, NOT_TUNED, Ranking, units
+from optbench.report.analysis.ranking import MIN_APPLIES, NOT_COUNTED, NOT_TUNED, Ranking, units
 from optbench.report.analysis.statistics import Array, iqm, rank_sum
 
 MAX_COLUMNS = 4  # budgets of the map
@@ -99,7 +99,7 @@ def best(ranking: Ranking, score: Array, problems: Sequence[str], limit: float =
         return Best([], 0.0, limit, 0)
     pairs = len(order) * (len(order) - 1) / 2
     means = {label: _by_seed(values) for label, values in by_label.items()}
-    level = [label for label in order[1:] if rank_sum(means[order[0]], means[label]) * pairs >= ALPHA]
+    level = [label for label in order[1:] if rank_sum(means[order[0]], means[label]) * pairs >= ranking.study.alpha]
     return Best([order[0], *level], iqm(every[order[0]]), limit, len(order) - 1 - len(level))
 
 

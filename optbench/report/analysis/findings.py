@@ -8,7 +8,19 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from optbench.report.analysis import cells, certificates, comparison, price, seeds, selection, time_spent, tuning
+from optbench.report.analysis import (
+    cells,
+    certificates,
+    comparison,
+    leave_out,
+    power,
+    price,
+    seed_noise,
+    seeds,
+    selection,
+    time_spent,
+    tuning,
+)
 from optbench.report.analysis.budget import goal_question
 from optbench.report.analysis.final_points import BEST, RETURNED
 from optbench.report.analysis.question import TRAINING, VALIDATION
@@ -53,6 +65,21 @@ class Findings:
         """
         other = RETURNED if self.settings.scored == BEST else BEST
         return findings(self.settings.scored_at(other), self.mixed)
+
+    @cached_property
+    def left_out(self) -> pd.DataFrame:
+        """Which claims rest on one problem, group, track or target, a row a part."""
+        return leave_out.leave_out(self.ranking)
+
+    @cached_property
+    def power(self) -> pd.DataFrame:
+        """What difference could have been found, a row a pair with the leader."""
+        return power.power(self.ranking)
+
+    @cached_property
+    def seed_noise(self) -> pd.DataFrame:
+        """How much seeds differ, a row a problem."""
+        return seed_noise.seed_noise(self.ranking)
 
     @cached_property
     def goal(self) -> Findings | None:

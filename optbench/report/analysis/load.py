@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from optbench.records.analysis import Analysis
 from optbench.records.reader import Results
 from optbench.records.schema import clean
 from optbench.records.splits import fact_of, with_splits
@@ -16,17 +18,24 @@ from optbench.report.analysis import timings
 from optbench.report.analysis.budget import SECONDS, add_goal, goal_question, in_unit, unit_of
 from optbench.report.analysis.final_points import RETURNED
 from optbench.report.analysis.lowest_seen import with_lowest_seen
+from optbench.report.analysis.question import TRAINING, VALIDATION
 from optbench.report.analysis.splits import divisions, refuse_other_splits
 from optbench.report.analysis.study import ORACLE, TOTAL, TUNED, UNTUNED, Study, bounds_of
 
 
-def load_study(folders: Sequence[Results], axis: str = TOTAL, scored: str = RETURNED) -> Study:
+def load_study(
+    folders: Sequence[Results],
+    axis: str = TOTAL,
+    scored: str = RETURNED,
+    stated: tuple[Analysis, int, Sequence[str]] | None = None,
+) -> Study:
     """Put folders side by side. With several, a label carries its folder's name, so that none are pooled.
 
     folders: what `optbench.records.reader.read` returned, at least one. The first is the base of a comparison. axis:
     what a pass counts; without any record of own work it is the problem's work alone, whatever is asked for. scored:
-    which point of its curve stands for a trial at the budget, `RETURNED` or `BEST`. Raises RequestError where folders
-    have a seed on different splits of the data.
+    which point of its curve stands for a trial at the budget, `RETURNED` or `BEST`. stated: the analysis that the suite
+    states, how many trials had ended by then, and how this report departs from it; its targets, its share of the budget
+    and its level are followed. Raises RequestError where folders have a seed on different splits of the data.
     """
     refuse_other_splits(folders)
     names = _names(folders)
@@ -74,13 +83,48 @@ def load_study(folders: Sequence[Results], axis: str = TOTAL, scored: str = RETU
     if goal_question(environments):
         add_goal(curves, environments, facts)
     facts = with_lowest_seen(facts, table, curves)
+    if stated:
+        curves = _at_share(table, curves, stated[0].budget)
+        facts = _with_targets(facts, stated[0])
     curves["clock"], table["comparable"] = timings.clock(table, curves, bounds_of(curves, len(table)))
     if unit == SECONDS and not bool(table["alone"].fillna(False).all()):
         notes.append("Trials shared the machine, so each got less done in a second than it would have alone.")
     groups = {name: members for one in environments for name, members in (one.get("groups") or {}).items()}
-    stated = names, table, curves, facts, families, environments, tuple(notes), marks
-    study = Study(*stated, axis=axis, unit=unit, groups=groups)
+    parts = names, table, curves, facts, families, environments, tuple(notes), marks
+    study = Study(*parts, axis=axis, unit=unit, groups=groups, stated=stated)
+    study = replace(study, alpha=stated[0].alpha) if stated else study
     return study.scored_at(scored)
+
+
+def _at_share(trials: pd.DataFrame, points: pd.DataFrame, share: float) -> pd.DataFrame:
+    """The curves up to a share of each budget, which becomes the budget; each keeps its start."""
+    if share == 1:
+        return points
+    trials["budget"] *= share
+    owner = points["trial"].to_numpy()
+    first = np.ones(len(points), dtype=bool)
+    first[1:] = owner[1:] != owner[:-1]
+    within = points["passes"].to_numpy(dtype=float) <= trials["budget"].to_numpy(dtype=float)[owner] * (1 + 1e-9)
+    return points[first | within].reset_index(drop=True)
+
+
+def _with_targets(facts: Mapping[str, dict[str, Any]], analysis: Analysis) -> dict[str, dict[str, Any]]:
+    """The facts of problems with the targets of an analysis alone, on the loss that it asks for."""
+    if not analysis.targets:
+        return dict(facts)
+
+    def kept(goal: Mapping[str, Any]) -> dict[str, Any]:
+        found = goal.get("targets") or {}
+        return {**goal, "targets": {tau: value for tau, value in found.items() if float(tau) in analysis.targets}}
+
+    out = {}
+    for name, fact in facts.items():
+        training = analysis.question == TRAINING.name
+        own = kept(fact) if training else {**fact}
+        if not training and isinstance(fact.get(VALIDATION.facts), Mapping):
+            own[VALIDATION.facts] = kept(fact[VALIDATION.facts])
+        out[name] = own
+    return out
 
 
 def _add_own_work(trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str, dict[str, Any]]) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from math import floor, log2
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,6 @@ from optbench.report.analysis.study import FREE, TOTAL, TUNED, UNTUNED, Study
 ROPE = 0.02  # of the anytime score: about 10 % of the cost of every target, at a budget of 100 passes
 MIN_POSTERIOR = 0.95  # the posterior probability that a claim needs
 ALPHA = 0.05  # of the signed-rank test that a claim must pass too, for the posterior alone is bold on few problems
-MIN_PROBLEMS = 6  # problems below which no signed-rank test can pass at that level
 DRAWS = 4000
 NO_SCORE = "has a score of 0"  # why an optimizer that applies is not ranked
 NOT_TUNED = "was not tuned, and others were"
@@ -49,15 +49,16 @@ class Pair:
     losses: int
     posterior: Posterior
     p: float
+    alpha: float = ALPHA  # the level of the test
 
     @property
     def claim(self) -> str:
         """ "better", "worse", "same" or "open" for the first against the second."""
-        if self.p < ALPHA and self.posterior.better >= MIN_POSTERIOR:
+        if self.p < self.alpha and self.posterior.better >= MIN_POSTERIOR:
             return "better"
-        if self.p < ALPHA and self.posterior.worse >= MIN_POSTERIOR:
+        if self.p < self.alpha and self.posterior.worse >= MIN_POSTERIOR:
             return "worse"
-        return "same" if self.problems >= MIN_PROBLEMS and self.posterior.same >= MIN_POSTERIOR else "open"
+        return "same" if self.problems >= min_problems(self.alpha) and self.posterior.same >= MIN_POSTERIOR else "open"
 
 
 class Ranking:
@@ -147,10 +148,12 @@ class Ranking:
         everyone = [*self.labels, *self.apart]
         for k, first in enumerate(everyone):
             for second in everyone[k + 1 :]:
-                pair = compare(self.means[first], self.means[second])
+                pair = compare(self.means[first], self.means[second], self.study.alpha)
                 out[first, second] = pair
                 turned = Posterior(pair.posterior.worse, pair.posterior.same, pair.posterior.better)
-                out[second, first] = Pair(second, first, pair.problems, pair.losses, pair.wins, turned, pair.p)
+                out[second, first] = replace(
+                    pair, first=second, second=first, wins=pair.losses, losses=pair.wins, posterior=turned
+                )
         return out
 
     @cached_property
@@ -174,9 +177,22 @@ class Ranking:
     def claim(self, first: str, second: str) -> str:
         """What is claimed of a pair among all: a difference has to survive Holm's correction for all ranked pairs."""
         found = self.pairs[first, second].claim
-        if found in ("better", "worse") and not self.adjusted.get((first, second), 1.0) < ALPHA:
+        if found in ("better", "worse") and not self.adjusted.get((first, second), 1.0) < self.study.alpha:
             return "open"
         return found
+
+    def against(self, reference: str) -> dict[str, str]:
+        """{every other ranked optimizer: what is claimed of it against one that was chosen before the results}.
+
+        Holm's correction is for the pairs with that one alone, since no others are asked for.
+        """
+        others = [label for label in self.order if label != reference]
+        adjusted = holm([self.pairs[other, reference].p for other in others])
+        out = {}
+        for other, p in zip(others, adjusted, strict=True):
+            found = self.pairs[other, reference].claim
+            out[other] = "open" if found in ("better", "worse") and not p < self.study.alpha else found
+        return out
 
     @cached_property
     def complete(self) -> pd.DataFrame:
@@ -285,16 +301,21 @@ def _mean_by_seed(scores: Sequence[Array]) -> Array:
     return mean
 
 
+def min_problems(alpha: float = ALPHA) -> int:
+    """The number of problems below which no signed-rank test can pass at a level."""
+    return floor(1 - log2(alpha)) + 1
+
+
 @cache
-def _weights(n: int) -> Array:
+def posterior_weights(n: int) -> Array:
     """Posterior weights for n problems, a function of n alone, so that no pair's verdict depends on another's."""
     return dirichlet(n, np.random.default_rng([0, n]), DRAWS)
 
 
-def compare(first: pd.Series, second: pd.Series) -> Pair:
+def compare(first: pd.Series, second: pd.Series, alpha: float = ALPHA) -> Pair:
     """Two optimizers' mean scores by problem; a function of the two alone."""
     difference: Array = (first - second).dropna().to_numpy(dtype=float)
     n = len(difference)
-    posterior = signed_rank_posterior(difference, ROPE, _weights(n)) if n else Posterior(0.0, 0.0, 0.0)
+    posterior = signed_rank_posterior(difference, ROPE, posterior_weights(n)) if n else Posterior(0.0, 0.0, 0.0)
     wins, losses = int((difference > ROPE).sum()), int((difference < -ROPE).sum())
-    return Pair(str(first.name), str(second.name), n, wins, losses, posterior, signed_rank(difference))
+    return Pair(str(first.name), str(second.name), n, wins, losses, posterior, signed_rank(difference), alpha)

@@ -12,8 +12,6 @@ import pandas as pd
 from optbench.report.analysis.statistics import cell_median, holm, rank_sum, superiority
 from optbench.report.analysis.study import Study
 
-ALPHA = 0.05
-
 
 @dataclass(frozen=True)
 class OneProblem:
@@ -28,6 +26,7 @@ class OneProblem:
     tau: float
     cells: pd.DataFrame
     pairs: pd.DataFrame
+    alpha: float = 0.05  # the level of the test
 
     def against(self, leader: str) -> dict[str, float]:
         """{every other optimizer: Holm's p against the leader, 1 where the leader is not the sooner}."""
@@ -66,7 +65,7 @@ def one_problem(study: Study) -> OneProblem | None:
     ]
     found = pd.DataFrame(pairs, columns=["first", "second", "sooner", "p"])
     found["holm_p"] = holm(found["p"].to_numpy(dtype=float)) if len(found) else []
-    return OneProblem(problem, tau, table.reset_index(drop=True), found)
+    return OneProblem(problem, tau, table.reset_index(drop=True), found, study.alpha)
 
 
 def _medians(study: Study, cells: dict[str, np.ndarray], k: int) -> dict[str, float]:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy  # its parts are imported as they are used: scipy.stats takes half a second
 
+MAX_EXACT = 50  # differences up to which the signed-rank test is exact
 MAX_PERMUTATIONS = 20_000  # of an exact rank-sum test: ten seeds against six, or nine against seven
 Array = npt.NDArray[np.float64]
 
@@ -216,9 +217,38 @@ def signed_rank(differences: npt.ArrayLike) -> float:
     d = np.asarray(differences, dtype=float)
     if not len(d) or not d.any():
         return 1.0
-    exact = len(d) <= 50 and d.all() and len(np.unique(np.abs(d))) == len(d)
+    exact = len(d) <= MAX_EXACT and d.all() and len(np.unique(np.abs(d))) == len(d)
     method: Literal["exact", "approx"] = "exact" if exact else "approx"
     return float(scipy.stats.wilcoxon(d, zero_method="pratt", method=method, correction=not exact).pvalue)
+
+
+@cache
+def signed_rank_law(n: int) -> Array:
+    """The chance that a sum of the ranks 1 to n, each there or not, is at most 0, 1, 2, ..., n (n + 1) / 2."""
+    counts = np.zeros(n * (n + 1) // 2 + 1)
+    counts[0] = 1
+    for rank in range(1, n + 1):
+        counts[rank:] += counts[: len(counts) - rank].copy()
+    return np.asarray(np.cumsum(counts) / 2.0**n)
+
+
+def signed_ranks(differences: Array) -> Array:
+    """(n, pairs) -> (pairs,) `signed_rank` of every column, all at once where it is exact."""
+    n = len(differences)
+    if not n:
+        return np.ones(differences.shape[1])
+    size = np.sort(np.abs(differences), axis=0)
+    exact = (size[0] > 0) & (np.diff(size, axis=0) > 0).all(axis=0) & (n <= MAX_EXACT)
+    ranks = np.argsort(np.argsort(np.abs(differences), axis=0), axis=0) + 1
+    up = (ranks * (differences > 0)).sum(axis=0)
+    below = signed_rank_law(n)
+    tails = np.minimum(below[up], below[n * (n + 1) // 2 - up])  # the law is symmetric
+    p = np.minimum(2 * tails, 1.0)
+    p[~size.any(axis=0)] = 1.0
+    if (rest := ~exact & size.any(axis=0)).any():
+        approximate: Any = stats.wilcoxon(differences[:, rest], zero_method="pratt", method="approx", correction=True)
+        p[rest] = approximate.pvalue
+    return np.asarray(p)
 
 
 def rank_sum(a: npt.ArrayLike, b: npt.ArrayLike) -> float:

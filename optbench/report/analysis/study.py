@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.core.trial import FAILED
+from optbench.records.analysis import Analysis
 from optbench.records.reader import MISSING
 from optbench.records.splits import fact_of
 from optbench.report.analysis.final_points import RETURNED, final_points
@@ -67,6 +68,8 @@ class Study:
     axis: str = ORACLE  # what a pass counts: the problem's work and the optimizer's own, or the problem's alone
     unit: str = "passes"  # of the budget, and so of `passes` and `budget` in the tables
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # near-duplicates that count as one problem
+    alpha: float = 0.05  # the level of the tests
+    stated: tuple[Analysis, int, Sequence[str]] | None = None  # the analysis of the suite, see `load_study`
     scored: str = RETURNED  # which point stands for a trial at the budget, see `final_points`
 
     @cached_property

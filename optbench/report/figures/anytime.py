@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from optbench.report.analysis.ranking import ALPHA, Ranking
+from optbench.report.analysis.ranking import Ranking
 from optbench.report.analysis.statistics import Array, ecdf, profile
 from optbench.report.analysis.study import Study
 from optbench.report.figures.style import GREY, PAPER, Style, log, most_drawn, name_ends, pyplot, short, short_all
@@ -165,15 +165,16 @@ def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
 
 def bars(order: Sequence[str], ranking: Ranking) -> list[tuple[int, int]]:
     """The runs of ranks (first, last) that are not told apart: all of them where Friedman's test finds nothing."""
-    return cliques(order, ranking.adjusted) if ranking.friedman < ALPHA else [(0, len(order) - 1)]
+    alpha = ranking.study.alpha
+    return cliques(order, ranking.adjusted, alpha) if ranking.friedman < alpha else [(0, len(order) - 1)]
 
 
-def cliques(order: Sequence[str], p: Mapping[tuple[str, str], float]) -> list[tuple[int, int]]:
-    """Maximal runs of ranks (first, last) in which no pair differs at the 5 % level, each of two or more."""
+def cliques(order: Sequence[str], p: Mapping[tuple[str, str], float], alpha: float) -> list[tuple[int, int]]:
+    """Maximal runs of ranks (first, last) in which no pair differs at the level, each of two or more."""
     runs: list[tuple[int, int]] = []
     for first in range(len(order)):
         last = first
-        while last + 1 < len(order) and all(p[order[k], order[last + 1]] >= ALPHA for k in range(first, last + 1)):
+        while last + 1 < len(order) and all(p[order[k], order[last + 1]] >= alpha for k in range(first, last + 1)):
             last += 1
         if last > first and not any(a <= first and last <= b for a, b in runs):
             runs.append((first, last))

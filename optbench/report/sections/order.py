@@ -5,6 +5,7 @@ from __future__ import annotations
 from optbench.report.sections import (
     comparison,
     curves,
+    evidence,
     generalisation,
     machine,
     optimizers,
@@ -29,6 +30,7 @@ SECTIONS: tuple[Section, ...] = (
     targets.SECTION,
     pairs.SECTION,
     robustness.SECTION,
+    evidence.SECTION,
     tuning.SECTION,
     problems.SECTION,
     optimizers.SECTION,

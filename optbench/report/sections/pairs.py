@@ -10,7 +10,7 @@ import pandas as pd
 
 from optbench.report import charts as charts_of
 from optbench.report.analysis.findings import Findings
-from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, ROPE, Ranking
+from optbench.report.analysis.ranking import MIN_POSTERIOR, ROPE, Ranking, min_problems
 from optbench.report.analysis.statistics import Interval
 from optbench.report.figures import anytime
 from optbench.report.format import between, number, records_of, target_name
@@ -20,8 +20,8 @@ ABOUT = (
     "Problems are the paired unit. Each pair is compared by its mean anytime score on the problems that both "
     "apply to. “Better” needs three things: a "
     f"probability of {MIN_POSTERIOR:g} of a practical difference (Bayesian signed-rank test, equivalence within "
-    f"{ROPE:g} of score), p < {ALPHA:g} in Wilcoxon's test of that pair, which takes {MIN_PROBLEMS} problems, and "
-    f"p < {ALPHA:g} after Holm's correction for all pairs of ranked optimizers. The first two never depend on a third "
+    f"{ROPE:g} of score), p < {{0:g}} in Wilcoxon's test of that pair, which takes {{1}} problems, and "
+    f"p < {{0:g}} after Holm's correction for all pairs of ranked optimizers. The first two never depend on a third "
     "optimizer; Holm's p depends on how many entered. A winner needs the first two against every other ranked one."
 )
 SEEDS = (
@@ -31,7 +31,7 @@ SEEDS = (
 )
 RANKS = (
     "Mean ranks over problems; a bar joins optimizers that Friedman and Wilcoxon-Holm tests do not tell apart at the "
-    "5 % level."
+    "level of the report."
 )
 CLAIMS = {"open": "not told apart", "same": "practically the same"}
 
@@ -40,15 +40,15 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     """None where no trial was planned."""
     if not len(findings.study.trials):
         return None
-    table = findings.ranking.table()
+    table, alpha = findings.ranking.table(), findings.study.alpha
     figures = {"ranks": partial(anytime.ranks, findings.ranking, drawing.styles)}
     if found := findings.one_problem:
         about = SEEDS.format(found.problem, target_name(found.tau))
-        return Content(
-            {"about": about}, {"pairs": table, "seeds": found.pairs}, {"pairs": _seeds(found.pairs)}, figures=figures
-        )
+        shown = {"pairs": _seeds(found.pairs, alpha)}
+        return Content({"about": about}, {"pairs": table, "seeds": found.pairs}, shown, figures=figures)
     charts = {"ranks": _ranks(findings.ranking)}
-    return Content({"about": ABOUT}, {"pairs": table}, {"pairs": _text(table)}, charts, {}, figures, {"ranks": RANKS})
+    about = ABOUT.format(alpha, min_problems(alpha))
+    return Content({"about": about}, {"pairs": table}, {"pairs": _text(table)}, charts, {}, figures, {"ranks": RANKS})
 
 
 def _ranks(ranking: Ranking) -> dict[str, Any] | None:
@@ -84,14 +84,14 @@ def _text(table: pd.DataFrame) -> pd.DataFrame:
     return text
 
 
-def _seeds(table: pd.DataFrame) -> pd.DataFrame:
+def _seeds(table: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Every pair on one problem, the sooner first."""
     return pd.DataFrame(
         [
             {"first": row["first"], "second": row["second"]}
             | {
                 "the first": "needs fewer passes"
-                if row["holm_p"] < ALPHA and row["sooner"] > 0.5
+                if row["holm_p"] < alpha and row["sooner"] > 0.5
                 else "is not told apart"
             }
             | {"P(first sooner)": number(row["sooner"])}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from optbench.records.reference import ENTRANTS
-from optbench.report.analysis.ranking import MIN_PROBLEMS, Ranking
+from optbench.report.analysis.ranking import Ranking, min_problems
 from optbench.report.analysis.study import Study
-from optbench.report.format import between, listed, plural
+from optbench.report.format import between, listed, percent, plural
 
 BASELINE = "adam"  # the optimizer that others are most often measured against
 
@@ -24,7 +24,7 @@ def entered(study: Study) -> list[str]:
 def _standing(ranking: Ranking, label: str) -> list[str]:
     place = ranking.order.index(label) + 1
     out = [f"{label} is number {place} of {len(ranking.order)} by score, {between(ranking.iqm[label])}."]
-    if len(ranking.problems) >= MIN_PROBLEMS:
+    if len(ranking.problems) >= min_problems(ranking.study.alpha):
         claims = {"better": "better than", "worse": "worse than", "same": "practically the same as"}
         said = [
             f"{words} {listed(others)}" for claim, words in claims.items() if (others := ranking.group(label, claim))
@@ -32,7 +32,7 @@ def _standing(ranking: Ranking, label: str) -> list[str]:
         open_ = ranking.group(label, "open")
         if said:
             pairs = plural(len(ranking.adjusted) // 2, "pair")
-            out.append(f"It is {'; '.join(said)} (5 % level, Holm-corrected for {pairs}).")
+            out.append(f"It is {'; '.join(said)} ({percent(ranking.study.alpha)} level, Holm-corrected for {pairs}).")
         if open_:
             rest = listed(open_) if len(open_) <= 3 else f"the {len(open_)} others"
             out.append(f"The evidence does not tell it from {rest}.")

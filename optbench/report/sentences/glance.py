@@ -10,8 +10,8 @@ import numpy as np
 from optbench.records.reader import MISSING
 from optbench.report.analysis.budget import in_words
 from optbench.report.analysis.findings import Findings
-from optbench.report.analysis.ranking import MIN_PROBLEMS, Ranking
-from optbench.report.analysis.seeds import ALPHA, OneProblem
+from optbench.report.analysis.ranking import Ranking, min_problems
+from optbench.report.analysis.seeds import OneProblem
 from optbench.report.analysis.statistics import median_interval
 from optbench.report.analysis.study import INAPPLICABLE, Study
 from optbench.report.format import listed, number, percent, plain, plural, records_of, target_name
@@ -94,7 +94,7 @@ def _headline(findings: Findings) -> str:
     leader = ranking.order[0]
     if len(ranking.order) == 1:
         return f"Only {_name(findings, leader)} can be ranked."
-    if len(ranking.problems) < MIN_PROBLEMS:
+    if len(ranking.problems) < min_problems(ranking.study.alpha):
         return f"{_name(findings, leader)} has the highest score on {count}, too few for a claim about others."
     level = [label for label in ranking.order[1:] if ranking.claim(leader, label) in ("open", "same")]
     if len(level) == len(ranking.order) - 1:
@@ -128,7 +128,7 @@ def _one(findings: Findings, found: OneProblem) -> list[tuple[str, str]]:
         out.append(("Seeds", "One seed cannot show a difference beyond chance."))
     elif len(rows) > 1:
         against = found.against(rows[0]["label"])
-        sooner = [label for label, p in against.items() if p < ALPHA]
+        sooner = [label for label, p in against.items() if p < found.alpha]
         level = [label for label in against if label not in sooner]
         if sooner:
             out.append(("Told apart", f"Over seeds it is sooner than {_names(findings, sooner, 8)} beyond chance."))

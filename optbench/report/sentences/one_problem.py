@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from optbench.report.analysis.question import Question
-from optbench.report.analysis.ranking import MIN_PROBLEMS
-from optbench.report.analysis.seeds import ALPHA, OneProblem
+from optbench.report.analysis.ranking import min_problems
+from optbench.report.analysis.seeds import OneProblem
 from optbench.report.format import listed, number, plural, records_of, target_name
 
 MAX_NAMED = 6  # optimizers whose passes the sentences give
@@ -24,9 +24,10 @@ def one_problem(found: OneProblem, question: Question) -> list[str]:
         others.append(f"{len(rows) - MAX_NAMED} others no sooner")
     out = [f"{text}, {listed(others)}." if others else f"{text}."]
     out += _tested(found, rows)
+    fewest = min_problems(found.alpha)
     return [
         *out,
-        f"This holds for {found.problem}; a claim about other problems takes at least {MIN_PROBLEMS} of them.",
+        f"This holds for {found.problem}; a claim about other problems takes at least {fewest} of them.",
     ]
 
 
@@ -47,7 +48,7 @@ def _tested(found: OneProblem, rows: list[dict[str, Any]]) -> list[str]:
         return ["One seed cannot show a difference beyond chance: run several seeds."]
     leader = rows[0]["label"]
     against = found.against(leader)
-    sooner = [label for label, p in against.items() if p < ALPHA]
+    sooner = [label for label, p in against.items() if p < found.alpha]
     open_ = [label for label in against if label not in sooner]
     how = f"rank-sum test over seeds, Holm-corrected for {plural(len(found.pairs), 'pair')}"
     out = []

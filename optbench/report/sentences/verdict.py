@@ -20,6 +20,7 @@ from optbench.report.sentences.one_problem import one_problem
 from optbench.report.sentences.outcomes import completeness, failures
 from optbench.report.sentences.reached import lowest_test_loss, reached
 from optbench.report.sentences.splits import rests_on
+from optbench.report.sentences.stated import stated_beforehand
 from optbench.report.sentences.tuned import tuned
 from optbench.report.sentences.winner import not_ranked, winner
 
@@ -44,6 +45,8 @@ def answers(findings: Findings) -> list[Answer]:
     if not len(findings.study.trials) or findings.study.no_result.all():
         return [Answer("", [*compared, *missing])]
     asked = [Answer("", [*compared, *missing])]
+    if stated := stated_beforehand(findings):
+        asked.append(Answer("What was asked beforehand", stated))
     if goal := findings.goal:
         asked.append(Answer(goal.study.question.asks, [*_compared(goal), STOPPED], not_ranked(goal.ranking)))
     asked.append(Answer(findings.study.question.asks, *_minimises(findings)))

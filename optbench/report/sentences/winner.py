@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from optbench.report.analysis.ranking import ALPHA, MIN_POSTERIOR, MIN_PROBLEMS, NO_SCORE, Ranking
-from optbench.report.format import between, listed, number, plural
+from optbench.report.analysis.ranking import MIN_POSTERIOR, NO_SCORE, Ranking, min_problems
+from optbench.report.format import between, listed, number, percent, plural
 
 SCORE = "A score of 1 is every target at once, and 0 is none by the budget."
 
@@ -28,10 +28,11 @@ def winner(ranking: Ranking) -> list[str]:
     )
     highest = f"{highest}, {score}. {SCORE}"
     ranked = [pair for (first, second), pair in ranking.pairs.items() if {first, second} <= {*ranking.labels}]
-    if max(pair.problems for pair in ranked) < MIN_PROBLEMS:
+    fewest = min_problems(ranking.study.alpha)
+    if max(pair.problems for pair in ranked) < fewest:
         return [
             f"No winner is claimed: {count} cannot carry a claim about problems in general.",
-            f"Such a claim takes at least {MIN_PROBLEMS} problems. {highest}",
+            f"Such a claim takes at least {fewest} problems. {highest}",
         ]
     return [f"No single winner over {count}. {highest}", *_against_others(ranking, leader)]
 
@@ -73,13 +74,15 @@ def _against_others(ranking: Ranking, leader: str) -> list[str]:
             f"Against {unclear[0]} it is better on {best.wins} and worse on {best.losses} of "
             f"{_compared(ranking, best.problems)}. The probability of being practically better is "
             f"{number(best.posterior.better)}, and p = {number(best.p)}; a claim needs {MIN_POSTERIOR:g} and "
-            f"p < {ALPHA:g}."
+            f"p < {ranking.study.alpha:g}."
         )
     if nothing:
         out.append(f"{listed(nothing)} reached too few targets for a score above 0.")
     if better := ranking.group(leader, "better"):
-        pairs = plural(len(ranking.adjusted) // 2, "pair")
-        out.append(f"{leader} is better than {listed(better)}, at the 5 % level after Holm's correction for {pairs}.")
+        pairs, level = plural(len(ranking.adjusted) // 2, "pair"), percent(ranking.study.alpha)
+        out.append(
+            f"{leader} is better than {listed(better)}, at the {level} level after Holm's correction for {pairs}."
+        )
     return out
 
 
