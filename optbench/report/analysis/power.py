@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from optbench.report.analysis.ranking import MIN_POSTERIOR, ROPE, Ranking
 from optbench.report.analysis.statistics import Array, signed_rank_law
@@ -64,11 +64,11 @@ def problems_needed(difference: float, spread: float, alpha: float, pairs: int, 
 
     Infinite within the region of practical equivalence.
     """
-    beyond, needed = abs(difference) - ROPE, stats.norm.ppf(power)
+    beyond, needed = abs(difference) - ROPE, scipy.stats.norm.ppf(power)
     if beyond <= 0:
         return math.inf
-    tested = (stats.norm.ppf(1 - alpha / pairs / 2) + needed) * spread / abs(difference)
-    practical = (stats.norm.ppf(MIN_POSTERIOR) + needed) * spread / beyond
+    tested = (scipy.stats.norm.ppf(1 - alpha / pairs / 2) + needed) * spread / abs(difference)
+    practical = (scipy.stats.norm.ppf(MIN_POSTERIOR) + needed) * spread / beyond
     return float(max(math.ceil(max(tested, practical) ** 2 / EFFICIENCY), _fewest(alpha / pairs)))
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from optbench.report.analysis.ranking import ROPE, Ranking
 
@@ -38,7 +38,11 @@ def seed_noise(ranking: Ranking) -> pd.DataFrame:
             between = max(float(means.var(ddof=1)) - within / seeds, 0.0) if len(means) > 1 else math.nan
             whole = within + between
             scattered = [values for values in cells.values() if values.size > 2]
-            equal = stats.levene(*scattered, center="median").pvalue if len(scattered) > 1 and within > 0 else math.nan
+            equal = (
+                scipy.stats.levene(*scattered, center="median").pvalue
+                if len(scattered) > 1 and within > 0
+                else math.nan
+            )
             rows.append(
                 {"problem": problem, "optimizers": len(cells), "seeds": seeds, "seed_sd": math.sqrt(within)}
                 | {"spread": math.sqrt(between) if between >= 0 else math.nan}

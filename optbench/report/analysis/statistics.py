@@ -246,8 +246,8 @@ def signed_ranks(differences: Array) -> Array:
     p = np.minimum(2 * tails, 1.0)
     p[~size.any(axis=0)] = 1.0
     if (rest := ~exact & size.any(axis=0)).any():
-        approximate: Any = stats.wilcoxon(differences[:, rest], zero_method="pratt", method="approx", correction=True)
-        p[rest] = approximate.pvalue
+        how: dict[str, Any] = {"zero_method": "pratt", "method": "approx", "correction": True}
+        p[rest] = scipy.stats.wilcoxon(differences[:, rest], **how).pvalue
     return np.asarray(p)
 
 
