@@ -38,11 +38,8 @@ def seed_noise(ranking: Ranking) -> pd.DataFrame:
             between = max(float(means.var(ddof=1)) - within / seeds, 0.0) if len(means) > 1 else math.nan
             whole = within + between
             scattered = [values for values in cells.values() if values.size > 2]
-            equal = (
-                scipy.stats.levene(*scattered, center="median").pvalue
-                if len(scattered) > 1 and within > 0
-                else math.nan
-            )
+            told = len(scattered) > 1 and within > 0
+            equal = scipy.stats.levene(*scattered, center="median").pvalue if told else math.nan
             rows.append(
                 {"problem": problem, "optimizers": len(cells), "seeds": seeds, "seed_sd": math.sqrt(within)}
                 | {"spread": math.sqrt(between) if between >= 0 else math.nan}
