@@ -6,6 +6,7 @@ at a study from forty sides finds a difference on one of them by chance. Setting
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -113,15 +114,15 @@ def _without(ranking: Ranking) -> Iterator[tuple[str, str, pd.DataFrame]]:
 
 
 def _score_without(ranking: Ranking, tau: float) -> Array:
-    """(trials,) anytime scores by the other targets; NaN on problems that state no other."""
+    """(trials,) anytime scores by the other targets; NaN on problems, and splits of their data, that state no other."""
     study = ranking.study
-    out = np.full(len(study.trials), np.nan)
     budgets = study.trials["budget"].to_numpy(dtype=float)
-    for k, problem in enumerate(study.problems):
-        kept = [j for j, one in enumerate(study.taus) if one != tau and np.isfinite(study.target(problem, one))]
-        rows = np.flatnonzero(study.place == k)
-        if kept:
-            out[rows] = anytime_score(study.passes_to[rows][:, kept], budgets[rows])
+    known = study.stated & (np.array(study.taus) != tau)
+    out = np.where(study.stated.any(axis=1), np.nan, study.score)
+    for pattern in np.unique(known, axis=0):
+        rows = np.flatnonzero((known == pattern).all(axis=1))
+        if pattern.any():
+            out[rows] = anytime_score(study.passes_to[rows][:, pattern], budgets[rows])
     return out
 
 
@@ -130,10 +131,16 @@ def _by_problem(ranking: Ranking, score: Array) -> pd.DataFrame:
     study = ranking.study
     problems = [problem for members in ranking.units.values() for problem in members]
     cells = {
-        label: {p: float(score[rows].mean()) for p in problems if (rows := study.cells.get((p, label))) is not None}
+        label: {p: _mean(score[rows]) for p in problems if (rows := study.cells.get((p, label))) is not None}
         for label in ranking.labels
     }
     return pd.DataFrame(cells, index=problems, columns=[*ranking.labels], dtype=float).dropna(axis=0, how="all")
+
+
+def _mean(scores: Array) -> float:
+    """The mean over the seeds that have a score: on a split of the data that states no targets there is none."""
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _by_unit(ranking: Ranking, score: pd.DataFrame, problems: Sequence[str]) -> pd.DataFrame:

@@ -91,7 +91,7 @@ def load_study(
         notes.append("Trials shared the machine, so each got less done in a second than it would have alone.")
     groups = {name: members for one in environments for name, members in (one.get("groups") or {}).items()}
     parts = names, table, curves, facts, families, environments, tuple(notes), marks
-    study = Study(*parts, axis=axis, unit=unit, groups=groups, stated=stated)
+    study = Study(*parts, axis=axis, unit=unit, groups=groups, followed=stated)
     study = replace(study, alpha=stated[0].alpha) if stated else study
     return study.scored_at(scored)
 
@@ -123,6 +123,8 @@ def _with_targets(facts: Mapping[str, dict[str, Any]], analysis: Analysis) -> di
         own = kept(fact) if training else {**fact}
         if not training and isinstance(fact.get(VALIDATION.facts), Mapping):
             own[VALIDATION.facts] = kept(fact[VALIDATION.facts])
+        if fact.get("splits"):
+            own["splits"] = _with_targets(fact["splits"], analysis)
         out[name] = own
     return out
 

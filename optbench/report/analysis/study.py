@@ -69,7 +69,7 @@ class Study:
     unit: str = "passes"  # of the budget, and so of `passes` and `budget` in the tables
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # near-duplicates that count as one problem
     alpha: float = 0.05  # the level of the tests
-    stated: tuple[Analysis, int, Sequence[str]] | None = None  # the analysis of the suite, see `load_study`
+    followed: tuple[Analysis, int, Sequence[str]] | None = None  # the analysis of the suite, see `load_study`
     scored: str = RETURNED  # which point stands for a trial at the budget, see `final_points`
 
     @cached_property

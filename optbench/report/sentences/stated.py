@@ -16,9 +16,9 @@ from optbench.report.sentences.winner import winner
 def stated_beforehand(findings: Findings) -> list[str]:
     """What was stated and whether in time, the answer by it, and departures; empty where nothing was stated."""
     study = findings.study
-    if study.stated is None:
+    if study.followed is None:
         return []
-    analysis, before, departures = study.stated
+    analysis, before, departures = study.followed
     when = "before any trial had ended" if not before else f"after {plural(before, 'trial')} had ended"
     out = [f"The suite stated its analysis {when}: {analysis.words()}."]
     if before:
