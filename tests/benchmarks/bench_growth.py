@@ -54,7 +54,7 @@ def rows(large: bool) -> dict[str, list[Row]]:
 
 def measured(words: list[str]) -> dict[str, float]:
     """{phase: processor seconds}, "wall", "memory" in bytes and "disk", of one command and its report."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         phases, out = Path(scratch) / "phases", Path(scratch) / "out"
         phases.mkdir()
         environment = {**os.environ, "PYTHONPATH": str(HERE / "phases"), "OPTBENCH_PHASES": str(phases)}

@@ -48,7 +48,7 @@ def used() -> float:
 
 def command(words: list[str], python: str, more: list[str]) -> dict[str, float]:
     """One command: wall and processor seconds, and those of each phase."""
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         phases, out = Path(scratch) / "phases", Path(scratch) / "out"
         phases.mkdir()
         paths = os.pathsep.join([str(PHASES), os.environ.get("PYTHONPATH", "")])
@@ -116,7 +116,7 @@ def main() -> int:
     parser.add_argument("--more", default="", help="further arguments of every command, as '--timing none'")
     options = parser.parse_args()
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         file = sweep_file(Path(scratch) / "sweep.npz") if options.jax else None
         for _ in range(options.rounds):
             for name in options.commands or COMMANDS:
