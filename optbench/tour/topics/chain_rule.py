@@ -105,6 +105,7 @@ def draw(sample: dict[str, Any]) -> Picture:
             ),
         ],
         f"Over the whole training the weights of the two differ by {away:.0e} at most: rounding, and nothing else.",
+        cover=(0,),
     )
 
 
