@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 DISTRIBUTION = {
     "PIL": "pillow",
     "cocoex": "coco-experiment",
+    "mlflow": "mlflow-skinny",
     "pynvml": "nvidia-ml-py",
     "sklearn": "scikit-learn",
 }

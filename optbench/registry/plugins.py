@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from optbench.core.trial import RequestError
@@ -18,6 +19,14 @@ from optbench.registry.specs import one_line, snake
 
 MODULE_PREFIX = "optbench_plugin"  # of the modules that plugin files become
 _loading: ContextVar[bool] = ContextVar("loading", default=False)
+
+
+class _SourceLoader(SourceFileLoader):
+    """Compiles the file at every call. Python's cache takes a file for unchanged that has the same second and size."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 class RunReached(BaseException):
@@ -40,7 +49,7 @@ def load_file(file: str) -> ModuleType:
     if not path.is_file():
         raise RequestError(f"plugin {file}: {'a folder, not a Python file' if path.is_dir() else 'no such file'}")
     name = f"{MODULE_PREFIX}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    found = importlib.util.spec_from_file_location(name, path)
+    found = importlib.util.spec_from_file_location(name, path, loader=_SourceLoader(name, str(path)))
     if found is None or found.loader is None:
         raise RequestError(f"plugin {file}: not a Python file")
     module = importlib.util.module_from_spec(found)

@@ -19,6 +19,7 @@ from optbench.records.reader import read
 from optbench.report.analysis.findings import Findings, findings
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.ranking import NOT_COUNTED, NOT_TUNED, units
+from optbench.report.analysis.study import TOTAL
 from optbench.report.sentences.verdict import verdict
 
 EIGHT = [f"p{k}" for k in range(8)]
@@ -29,7 +30,7 @@ def found(
 ) -> Findings:
     make(folder, runners, problems, **more)
     view = view or report.View()
-    return findings(load_study([read(folder)], view.axis), view.mixed)
+    return findings(load_study([read(folder)], view.axis or TOTAL), view.mixed)
 
 
 def state(folder: Path, **values: Any) -> None:

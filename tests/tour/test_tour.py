@@ -257,7 +257,7 @@ def test_a_page_is_one_file_that_asks_nobody(name: str) -> None:
     assert not re.findall(r'(?:src|href)="(?!data:|index\.html")', text)
     assert len(text) < 1_000_000
     picture = thumbnail(drawn(name))
-    assert picture[8:12] == b"WEBP" and 2_000 < len(picture) < 60_000
+    assert picture[8:12] == b"WEBP" and 1_000 < len(picture) < 60_000
 
 
 def test_the_code_of_a_page_is_what_ran() -> None:

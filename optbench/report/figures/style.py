@@ -143,7 +143,7 @@ def pyplot() -> Any:
     if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
         matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    from cycler import cycler
+    from matplotlib.rcsetup import cycler
 
     size = _medium.get().type
     plt.rcParams.update(
