@@ -90,7 +90,7 @@ def _three(parts: Iterable[Part | None]) -> Parts:
 
 def _divided(whole: Part) -> Parts:
     if whole.samples < 10:
-        raise RequestError(f"{whole.samples} samples are too few to hold out validation and test data")
+        raise RequestError(f"{whole.samples} samples are too few to hold out validation and test data: give 10 or more")
     train, valid, test = (whole.rows(index) for index in split(whole.samples, SHARES))
     return Parts(train, valid, test, by_chance=True)
 

@@ -13,7 +13,7 @@ from optbench.execution.cluster import probe, station
 from optbench.execution.cluster.link import Event, Link
 from optbench.execution.cluster.local import LocalCluster
 from optbench.execution.cluster.machines import Machines
-from optbench.execution.cluster.place import Local, Place, place_of
+from optbench.execution.cluster.place import Local, place_of
 from optbench.execution.cluster.setup import Setup
 from optbench.execution.executor import ExecutorError
 
@@ -46,9 +46,11 @@ class Session:
         self._text, self._wait, self._say = text, wait, say
         self._own = probe.look(())
         found = place_of(text)
-        self._local = LocalCluster(found.count, device, self._own["gpus"]) if isinstance(found, Local) else None
-        place: Place = found if self._local is None and not isinstance(found, Local) else self._local.place  # type: ignore[union-attr]
-        self.link = Link(place, self._why_not)
+        self._local: LocalCluster | None = None
+        if isinstance(found, Local):
+            self._local = LocalCluster(found.count, device, self._own["gpus"])
+            found = self._local.place
+        self.link = Link(found, self._why_not)
         try:
             self.link.connect(wait)
             self._await_worker(wait)

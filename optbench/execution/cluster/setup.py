@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -66,8 +65,3 @@ def see_that_it_is_the_same(setup: Setup, catalog: Catalog) -> None:
                     f"problem {name} has no data there ({type(error).__name__}: {text}); "
                     "put its files into a folder that all machines see under one name"
                 ) from None
-
-
-def packed(group: LaneGroup) -> bytes:
-    """A lane group as it travels."""
-    return pickle.dumps(group)
