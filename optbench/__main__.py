@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 REFUSED = 2  # exit code of a request, or a machine, that is no good; after an interrupt it is the interrupt's work
@@ -26,6 +27,8 @@ class Interrupts:
     The first one raises KeyboardInterrupt, so that what is under way is put in order. A library may swallow it, or make
     another error of it; an error that comes out after it counts as the interrupt. The second one ends the process where
     it stands: worker processes see that it is gone, and the next call goes on. Once the command is over none counts.
+    One that comes while a module is imported ends it there too: C++ that calls Python as its library is loaded, as
+    torch.distributed does, is ended by `std::terminate` for an exception, whoever waits for it.
     """
 
     def __init__(self) -> None:
@@ -50,9 +53,9 @@ class Interrupts:
             return INTERRUPTED
         return code
 
-    def _interrupt(self, *_: object) -> None:
+    def _interrupt(self, _: int, frame: FrameType | None) -> None:
         self._asked += 1
-        if self._asked > 1:
+        if self._asked > 1 or _importing(frame):
             _tell()
             os._exit(INTERRUPTED)
         raise KeyboardInterrupt
@@ -78,6 +81,14 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         exec("")
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _tell() -> None:

@@ -49,6 +49,12 @@ TINY = 'problems = ["sphere_2d"]\noptimizers = ["adam", "sgd"]\nseeds = 2\npasse
             1,
         ),
         "while the interpreter ends": ("import atexit\natexit.register(me)\ndef command(): return 0", 0, 0),
+        "while a module is imported, whatever waits for it": (
+            "def command():\n open('loaded.py', 'w').write('import __main__; __main__.me()')\n"
+            " try: import loaded\n except BaseException: return 0",
+            130,
+            1,
+        ),
         "in the text of an exec": ("def command(): exec('me()')", 130, 1),
         "not at all": ("def command(): return 1", 1, 0),
     }.values(),
