@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,8 +44,11 @@ def _read_only(scene: Scene) -> bool:
     if os.geteuid() == 0:
         mount("--bind", str(scene.folder), str(scene.folder))
         scene.undo.callback(unmount, scene.folder)
-        mount("-o", "remount,bind,ro", str(scene.folder))
-        return True
+        while scene.alive:  # refused while the run has a file open there that it writes
+            with contextlib.suppress(subprocess.CalledProcessError):
+                mount("-o", "remount,bind,ro", str(scene.folder))
+                return True
+        return False
     paths = [scene.folder, *scene.folder.rglob("*")]
     for path in paths:
         mode = stat.S_IMODE(path.stat().st_mode)
