@@ -90,12 +90,16 @@ def begin_noise() -> None:
     import_module("cocoex").Suite("bbob-noisy", "instances: 1", "dimensions: 2 function_indices: 1")
 
 
+def index_of(suite: str, f: int) -> int:
+    """The place of a function in its suite, from 1: the noisy ones are numbered from 101."""
+    return f - 100 if suite == "bbob-noisy" else f
+
+
 @cache
 def _function(suite: str, f: int, d: int, i: int) -> Any:
     """A function that nobody observes. Bad numbers must not come here: the package's compiled code ends the process."""
     cocoex = import_module("cocoex")
     if suite == "bbob":
         return cocoex.BareProblem("bbob", f, d, i)
-    index = f - 100 if suite == "bbob-noisy" else f
-    found = cocoex.Suite(suite, f"instances: {i}", f"dimensions: {d} function_indices: {index}")
+    found = cocoex.Suite(suite, f"instances: {i}", f"dimensions: {d} function_indices: {index_of(suite, f)}")
     return found.get_problem(found.ids()[0])

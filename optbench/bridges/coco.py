@@ -18,11 +18,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from optbench.bridges.coco_trial import OBSERVED, Ended, run_trial
+from optbench.bridges.coco_lanes import ask_ahead, lanes_at_once
+from optbench.bridges.coco_trial import OBSERVED, Asked, Ended, run_trial
 from optbench.bridges.packages import load
 from optbench.core.trial import RequestError, spec
 from optbench.execution import machine
 from optbench.execution.task import unsupported_reason
+from optbench.problems.bbob import index_of
 from optbench.problems.outside import PRECISIONS
 from optbench.registry.catalog import Built, Catalog
 from optbench.registry.specs import nearest, parse, values
@@ -56,8 +58,9 @@ class Experiment:
             raise RequestError(f"unknown suite {self.suite!r}, {nearest(self.suite, OBSERVED)}: {', '.join(OBSERVED)}")
         if not self.budget > 0:
             raise RequestError(f"--budget {self.budget:g} must be above 0: evaluations, times the dimension")
+        catalog = Catalog()
         for f, d, i in itertools.product(self.all_functions, self.all_dimensions, self.all_instances):
-            problem = Catalog().problem(spec(self.suite, {"f": f, "d": d, "i": i, "gradient": self.gradient}))
+            problem = catalog.problem(spec(self.suite, {"f": f, "d": d, "i": i, "gradient": self.gradient}))
         if reason := unsupported_reason(self.built(), problem):
             hint = "; write --gradient forward or --gradient central" if self.suite != "bbob-noisy" else ""
             raise RequestError(f"{self.optimizer} {reason.partition(';')[0]}{hint}")
@@ -87,11 +90,23 @@ class Experiment:
         name, hyper = parse(self.optimizer)[0]
         return Catalog(self.plugins).optimizer(name, hyper)
 
+    def evaluations(self, d: int) -> int:
+        """The budget of a trial."""
+        return round(self.budget * d)
+
+    def asked_from(self, built: Built, f: int, d: int, i: int) -> dict[tuple[int, int, int], Asked]:
+        """{(f, d, instance): what the optimizer asks} of instance i and those after it that are lanes beside it."""
+        most = lanes_at_once(built, self.suite, d, self.evaluations(d))
+        beside = [other for other in self.all_instances if other >= i][:most]
+        if len(beside) == 1:
+            return {}
+        found = ask_ahead(built, self.suite, f, d, beside, self.seed, self.evaluations(d))
+        return {(f, d, other): asked for other, asked in zip(beside, found, strict=True)}
+
     def functions_of(self, batches: int, batch: int, observer: Any) -> Iterator[Any]:
         """COCO's functions of one batch, each observed, in COCO's order."""
         cocoex = load("cocoex", "coco")
-        first = self.all_functions[0] > 100  # the noisy ones are numbered from 101, and indexed from 1
-        chosen = ",".join(str(f - 100 if first else f) for f in self.all_functions)
+        chosen = ",".join(str(index_of(self.suite, f)) for f in self.all_functions)
         options = f"dimensions: {','.join(map(str, self.all_dimensions))} function_indices: {chosen}"
         scheduler = cocoex.BatchScheduler(batches, batch) if batches > 1 else None
         for function in cocoex.Suite(self.suite, f"instances: {','.join(map(str, self.all_instances))}", options):
@@ -155,16 +170,21 @@ def run_batch(one: Experiment, folder: Path, batches: int, batch: int) -> list[E
             f'result_folder: "{folder.name}" outer_folder: "{folder.parent.as_posix()}"',
         )
         built = one.built()
-        ended = []
+        ended: list[Ended] = []
+        ahead: dict[tuple[int, int, int], Asked] = {}
         with machine.threads(1):
             for function in one.functions_of(batches, batch, observer):
+                f, d, i = function.id_function, function.dimension, function.id_instance
+                if (f, d, i) not in ahead:
+                    ahead = one.asked_from(built, f, d, i)
                 trial = run_trial(
                     function,
                     built,
                     suite=one.suite,
                     seed=one.seed,
-                    budget=round(one.budget * function.dimension),
+                    budget=one.evaluations(d),
                     gradient=one.gradient,
+                    asked=ahead.pop((f, d, i), None),
                     restarted=observer.signal_restart,
                 )
                 ended.append(trial)

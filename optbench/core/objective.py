@@ -161,9 +161,7 @@ class Objective:
                     losses = self._model.values(x[:, :count].detach(), batch, index, self._meter.calls)
             finally:  # work that ends in an exception is work too
                 self._meter.spend(count * costs.batch, 0, count * costs.forward, count)
-            finite = losses.isfinite()
-            self._nonfinite += (~finite).sum(1)
-            losses = torch.where(finite, losses, math.inf)
+            losses = self._finite(losses)
             self._remember(x, losses)
             if count < wanted:
                 self._meter.stop()
@@ -403,6 +401,14 @@ class Objective:
         loss, gradients = self._model.graph(batch, self._meter.calls)
         differentiable(product, gradients, self._model.leaves)
         return loss.detach()
+
+    def _finite(self, losses: Tensor) -> Tensor:
+        """Losses (B, P) with infinity for those that are not finite, which are counted."""
+        if losses.device.type == "cpu" and math.isfinite(float(losses.sum())):  # so all are; a GPU would have to wait
+            return losses
+        finite = losses.isfinite()
+        self._nonfinite += (~finite).sum(1)
+        return torch.where(finite, losses, math.inf)
 
     def _spend_gradient(self) -> None:
         costs = self._meter.costs

@@ -17,7 +17,7 @@ import pytest
 
 cocoex: Any = pytest.importorskip("cocoex", reason="needs coco-experiment: pip install 'optbench[coco]'")
 
-from optbench.bridges import coco  # noqa: E402
+from optbench.bridges import coco, coco_lanes  # noqa: E402
 from optbench.bridges.coco_trial import Ended, Watch, run_trial  # noqa: E402
 from optbench.cli import main  # noqa: E402
 from optbench.core.objective import Stop  # noqa: E402
@@ -120,6 +120,60 @@ def test_who_asks_for_the_same_points_for_ever_is_restarted() -> None:
     )
     assert ended.evaluations == 61 and ended.restarts == len(starts) >= 8 and optimizer.calls == 4 * 10
     function.free()
+
+
+def log_of(folder: Path) -> dict[Path, bytes]:
+    """{file: what COCO logged in it}."""
+    return {file.relative_to(folder): file.read_bytes() for kind in ("*dat", "*.info") for file in folder.rglob(kind)}
+
+
+@pytest.mark.parametrize("optimizer", ["pso", "aco_r", "spso2011[swarm=8]"])
+def test_lanes_leave_the_log_of_trials_one_after_the_other(
+    optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = experiment(optimizer, functions="1,15", dimensions="3", instances="2..4", budget=150.0)
+    together = coco.run(one, tmp_path / "together", say=lambda line: None)
+    monkeypatch.setattr(coco, "lanes_at_once", lambda *_: 1)
+    alone = coco.run(one, tmp_path / "alone", say=lambda line: None)
+    assert together == alone
+    assert log_of(tmp_path / "together") == log_of(tmp_path / "alone")
+    monkeypatch.setattr(coco, "lanes_at_once", lambda *_: 2)  # one is left over
+    assert coco.run(one, tmp_path / "two", say=lambda line: None) == alone
+
+
+class StuckSometimes:
+    """A random search in lanes that asks for the same points for ever once it has seen a good value."""
+
+    needs, lanes, full_batch = "value", True, False
+
+    def minimise(self, f: Any) -> None:
+        x = f.start(2)
+        while True:
+            good = f.value(x).amin(1) < 85
+            x[~good] = 8 * f.rand(2, f.dim)[~good] - 4
+
+
+def test_a_lane_that_is_stuck_begins_again_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from optbench.registry.catalog import Built
+
+    optimizer: Any = StuckSometimes()
+    monkeypatch.setattr(coco.Experiment, "built", lambda one: Built(optimizer, "value", True, None))
+    one = experiment("pso", functions="1", dimensions="2", instances="1..4", budget=60.0)
+    together = coco.run(one, tmp_path / "together", say=lambda line: None)
+    monkeypatch.setattr(coco, "lanes_at_once", lambda *_: 1)
+    assert coco.run(one, tmp_path / "alone", say=lambda line: None) == together
+    assert log_of(tmp_path / "together") == log_of(tmp_path / "alone")
+    assert len({trial.restarts for trial in together}) > 1 and {trial.evaluations for trial in together} == {120}
+
+
+def test_only_what_works_in_lanes_by_values_alone_runs_in_lanes() -> None:
+    built = {name: experiment(name).built() for name in ("pso", "nelder_mead")}
+    assert coco_lanes.lanes_at_once(built["pso"], "bbob", 20, 20_000) == 2**28 // (8 * 20 * 20_000)
+    assert coco_lanes.lanes_at_once(built["pso"], "bbob", 40, 1e9) == 1
+    assert coco_lanes.lanes_at_once(built["pso"], "bbob-noisy", 20, 20_000) == 1
+    assert coco_lanes.lanes_at_once(built["nelder_mead"], "bbob", 20, 20_000) == 1
 
 
 def test_the_first_evaluation_is_the_middle_and_nothing_but_the_optimizer_evaluates(tmp_path: Path) -> None:
