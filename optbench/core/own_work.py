@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef
 
-FIRST = 20  # stretches that are watched at the beginning, and again each time that `GROWTH` times as many have passed
+FIRST = 40  # stretches that are watched at the beginning, and again each time that `GROWTH` times as many have passed
 GROWTH = 4
 # FLOPs a number of the operations that do more than one; torch's fused steps as their unfused code adds up
 COST = {

@@ -63,10 +63,10 @@ OPTIMIZERS: dict[str, Entry] = {
         {"lr": (1e-4, 1.0, "log")},
     ),
     "muon": Entry(
-        "torch.optim:Muon{ndim=2,place=!last} + torch.optim:AdamW",
+        "torch.optim:Muon{ndim=2+,place=!last} + torch.optim:AdamW",
         "gradient",
-        "Muon on matrices before the last layer, AdamW on the rest (Jordan et al. 2024)",
-        {"1.lr": 0.02, "2.lr": 0.01},
+        "Muon on matrices and kernels before the last layer, AdamW on the rest (Jordan et al. 2024)",
+        {"1.lr": 0.02, "1.kernels": "matrices", "2.lr": 0.01},
         {"1.lr": (1e-4, 1.0, "log"), "2.lr": (1e-4, 1.0, "log")},
     ),
     "lion": Entry(

@@ -3,7 +3,7 @@
     combination = part { " + " part }          the first part takes what it can, the next what is left
     part        = head [ "(" part ")" ] [ "{" rule "}" ]
     head        = a spec as it stands without combinations: name or name[key=value,...]
-    rule        = key=value {, key=value}      keys: name, ndim, layer, place; `!` before a value negates it
+    rule        = key=value {, key=value}      keys: name, ndim ("2+": two or more), layer, place; `!` negates
 
 This module reads the notation; `specs.parse` reads the heads. Examples are Muon on hidden matrices with AdamW on the
 rest (Jordan et al. 2024), and SAM around a base optimizer (Foret et al. 2021).

@@ -16,12 +16,15 @@ from torch import nn
 from optbench.core.trial import RequestError
 from optbench.optimizers.gradient.combination import DECAYED, Combination, Part, base_argument, required
 from optbench.optimizers.gradient.elementwise import arguments
+from optbench.optimizers.gradient.kernels import KERNELS
 from optbench.optimizers.gradient.probes import is_fused
 from optbench.optimizers.gradient.rules import NO_RULE, Rule
 from optbench.optimizers.gradient.schedules import Schedule
 from optbench.optimizers.gradient.shaping import SHAPING, Shaping
 from optbench.optimizers.gradient.torch_optim import TorchOptim
 from optbench.registry.specs import one_line
+
+_PART_ALONE = {"decay_on", "kernels"}  # our settings of a part, which a plain torch optimizer has not
 
 
 def construct(cls: Any, settings: Mapping[str, Any], text: str, typed: bool = True) -> Any:
@@ -101,7 +104,7 @@ def adapt(cls: type[torch.optim.Optimizer], settings: Mapping[str, Any], text: s
         raise RequestError(f"{text}: {cls.__name__} wraps another optimizer, write {text}(adamw[lr=0.001])")
     shape = shaping([(cls, settings)], text)
     settings = without_shaping(cls, settings)
-    if required(cls) or "decay_on" in settings:
+    if required(cls) or _PART_ALONE & settings.keys():
         return Combination((part(cls, settings, text),), shape)
     _check(cls, settings, {"schedule", "warmup"}, text, _shapes(cls))
     inner, outer = _divided(settings, {"schedule", "warmup"})
@@ -148,7 +151,7 @@ def part(cls: Any, settings: Mapping[str, Any], text: str, base: Part | None = N
         raise RequestError(f"{text}: {cls.__name__} wraps no other optimizer, write {text} + {base.cls.__name__}")
     if wanted and not base:
         raise RequestError(f"{text}: {cls.__name__} wraps another optimizer, write {text}(adamw[lr=0.001])")
-    own = {"schedule", "warmup", "decay_on"}
+    own = {"schedule", "warmup", *_PART_ALONE}
     _check(cls, settings, own, text, _shapes(cls))
     inner, outer = _divided(settings, own)
     decay_on = outer.pop("decay_on", "all")
@@ -156,9 +159,14 @@ def part(cls: Any, settings: Mapping[str, Any], text: str, base: Part | None = N
         raise RequestError(
             f"{text}: decay_on={decay_on!r} is none of {', '.join(DECAYED)}, for a class with weight_decay"
         )
+    kernels = outer.pop("kernels", KERNELS[0])
+    if kernels not in KERNELS:
+        raise RequestError(f"{text}: kernels={kernels!r} is none of {', '.join(KERNELS)}: write kernels=matrices")
+    if base and base.kernels != KERNELS[0]:
+        raise RequestError(f"{text}: the base gets what its wrapper gets, write {text}[kernels={base.kernels}]")
     try:
         schedule = Schedule(**{"name" if key == "schedule" else key: value for key, value in outer.items()})
-        found = Part(cls, inner, base, taken, schedule, decay_on)
+        found = Part(cls, inner, base, taken, schedule, decay_on, kernels)
         if not required(cls):
             found.on([nn.Parameter(torch.zeros(2, 2))], {})  # the class checks its own ranges
     except (Exception, SystemExit) as error:

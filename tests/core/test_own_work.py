@@ -329,6 +329,20 @@ def test_stretches_that_are_not_watched_cost_what_the_latest_watched_ones_did() 
     assert grown.flops == GROWTH * FIRST + 2 * FIRST * 100
 
 
+@pytest.mark.parametrize("first", range(10))
+def test_what_is_done_in_every_tenth_step_is_neither_missed_nor_taken_for_usual(first: int) -> None:
+    """SOAP decomposes its matrices so: a watched part that is no whole number of its periods charges 0 or twice."""
+    own, steps = OwnWork(1, quiet), 300
+    with own.counting():
+        for step in range(steps):
+            with own:
+                pass  # draws the minibatch
+            with own:
+                pass  # evaluates it
+            torch.ones(1000 if step % 10 == first else 1) + 1
+    assert own.flops == pytest.approx(steps / 10 * 1000, rel=0.05)
+
+
 def test_a_slow_stretch_adds_no_time_that_did_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine pauses in the first stretch that is not watched: the watched ones must not be taken for as slow."""
     clock = iter([0.001 * k for k in range(2 * FIRST)] + [1.0, 2.0, 2.001])

@@ -202,6 +202,52 @@ def test_biases_are_not_decayed_where_decay_is_for_matrices() -> None:
     assert decays == {2: 0.5, 1: 0.0}
 
 
+def test_kernels_as_matrices_equal_a_bare_loop_that_flattens_them() -> None:
+    problem, size = CATALOG.problem("cnn_digits[dropout=0.0]"), 128
+    shaped = {"1.kernels": "matrices", "1.lr": 0.02, "2.lr": 0.01, "1.clip_norm": 0.5}
+    built = CATALOG.optimizer("torch.optim:Muon{ndim=2+,place=!last} + adamw", shaped)
+    f = metered(problem, [3], 4.0, batch=size)
+    with suppress(Stop):
+        built.optimizer.minimise(f)
+    scored = {int(point["forward"]) // size: point["loss"] for point in f.finish().curves[0]}
+
+    torch.manual_seed(3)
+    net, data = problem.network(), problem.data().train
+    kernels = [p for p in net.parameters() if p.ndim == 4]
+    flat = [nn.Parameter(p.detach().flatten(1).clone()) for p in kernels]
+    rest = [p for p in net.parameters() if p.ndim != 4]
+    one, two = torch.optim.Muon(flat, lr=0.02), torch.optim.AdamW(rest, lr=0.01)
+    stream, compared = batches(len(data[0]), size, 3), 0
+    for step in range(max(scored)):
+        if step in scored:
+            compared += 1
+            with torch.no_grad():
+                assert scored[step] == problem.loss(net, data).item(), step
+        index = next(stream)
+        net.zero_grad()
+        problem.loss(net, tuple(tensor[index] for tensor in data)).backward()
+        nn.utils.clip_grad_norm_([*kernels, *rest], 0.5)
+        for seen, p in zip(flat, kernels, strict=True):
+            seen.grad = p.grad.flatten(1)  # type: ignore[union-attr]
+        one.step()
+        two.step()
+        with torch.no_grad():
+            for seen, p in zip(flat, kernels, strict=True):
+                p.copy_(seen.view_as(p))
+    assert compared > 5 and len(kernels) == 2
+
+
+def test_muon_trains_the_kernels_of_a_convolution_in_lanes_as_alone() -> None:
+    trials = [Trial("cnn_digits", "muon", (), seed, 4.0) for seed in range(3)]
+    together = run_group(trials, CATALOG)
+    for trial, record in zip(trials, together, strict=True):
+        (alone,) = run_group([trial], CATALOG)
+        assert record.status == alone.status == "spent"
+        # Muon computes in bf16, so a last digit of float32 may become one of bf16
+        assert record.curve[-1]["loss"] == pytest.approx(alone.curve[-1]["loss"], rel=0.02)
+        assert alone.curve[-1]["loss"] < 0.95 * alone.curve[0]["loss"]
+
+
 class Flagged(torch.optim.SGD):
     """It takes param groups that say which parameters are matrices, and nothing else."""
 

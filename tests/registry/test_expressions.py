@@ -57,6 +57,8 @@ def test_a_setting_without_a_number_is_the_first_of_a_built_in_combination() -> 
         ("adam(sgd)", "wraps no other optimizer, write adam + SGD"),
         ("adam{size=2}", "the keys are name, ndim, layer, place: write {ndim=2}"),
         ("adam{ndim=two}", "write {ndim=2}"),
+        ("adam{ndim=+}", "write {ndim=2}, or {ndim=2+}"),
+        ("sgd[kernels=flat] + adam", "kernels='flat' is none of tensors, matrices: write kernels=matrices"),
         ("adam{place=middle}", "first, hidden, last: write {place=hidden}"),
         ("adam{ndim=2} + sgd{ndim=2}", "left with nothing: write adam{ndim=2} + sgd"),
         ("adam()", "wraps nothing, write adam(adamw[lr=0.001])"),

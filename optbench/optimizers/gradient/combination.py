@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from optbench.core.objective import Inapplicable, Objective
 from optbench.optimizers.gradient.demands import demand
 from optbench.optimizers.gradient.fused import train_fused
+from optbench.optimizers.gradient.kernels import as_matrix
 from optbench.optimizers.gradient.probes import Traits, is_fused, kind_of, traits
 from optbench.optimizers.gradient.rules import NO_RULE, Described, Rule, described, missing
 from optbench.optimizers.gradient.schedules import Schedule
@@ -44,6 +45,7 @@ class Part:
     rule: Rule = NO_RULE
     schedule: Schedule = CONSTANT
     decay_on: str = "all"  # or "matrices": no weight decay on parameters of fewer than two dimensions
+    kernels: str = "tensors"  # or "matrices": it gets parameters of more than two dimensions flattened to two
 
     @property
     def followed(self) -> Schedule:
@@ -81,7 +83,7 @@ class Part:
             if any(isinstance(p, dict) for p in parameters):
                 raise
             try:
-                return self._on(_flagged(parameters), known)
+                return self._on(_flagged(self._seen(parameters)), known)
             except Exception:
                 raise error from None
 
@@ -115,10 +117,17 @@ class Part:
         return type(cls.__name__, (cls,), {"__init__": begin})
 
     def _groups(self, parameters: Sequence[Any]) -> list[Any]:
-        """Two param groups where biases and norms are not decayed; else the parameters as they are."""
+        """Two param groups where biases and norms are not decayed; else the parameters as the part sees them."""
+        parameters = self._seen(parameters)
         if self.decay_on == "all" or any(isinstance(p, dict) for p in parameters):
-            return list(parameters)
+            return parameters
         return _divided(parameters, {}, {"weight_decay": 0.0})
+
+    def _seen(self, parameters: Sequence[Any]) -> list[Any]:
+        """The parameters with kernels as matrices, where the part wants them so; param groups as they are."""
+        if self.kernels == "tensors" or any(isinstance(p, dict) for p in parameters):
+            return list(parameters)
+        return [as_matrix(p) for p in parameters]
 
 
 @dataclass(frozen=True)

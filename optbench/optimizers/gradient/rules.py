@@ -51,8 +51,10 @@ def rule(text: str) -> Rule:
         if key not in KEYS or not sign or not value.removeprefix("!"):
             raise ValueError(f"{part.strip()!r} is no rule, the keys are {', '.join(KEYS)}: write {{ndim=2}}")
         plain = value.removeprefix("!")
-        if key == "ndim" and not plain.isdecimal():
-            raise ValueError(f"ndim={plain} is no number of dimensions: write {{ndim=2}}")
+        if key == "ndim" and not plain.removesuffix("+").isdecimal():
+            raise ValueError(
+                f"ndim={plain} is no number of dimensions: write {{ndim=2}}, or {{ndim=2+}} for two or more"
+            )
         if key == "place" and plain not in PLACES:
             raise ValueError(f"place={plain} is none of {', '.join(PLACES)}: write {{place=hidden}}")
         if key in conditions:
@@ -83,11 +85,17 @@ def _holds(parameter: Described, key: str, value: str) -> bool:
     plain = value.removeprefix("!")
     holds = {
         "name": fnmatchcase(parameter.name, plain),
-        "ndim": str(parameter.ndim) == plain,
+        "ndim": key == "ndim" and _has_dimensions(parameter.ndim, plain),
         "layer": parameter.layer == plain,
         "place": plain in parameter.places,
     }[key]
     return holds != value.startswith("!")
+
+
+def _has_dimensions(ndim: int, wanted: str) -> bool:
+    """Whether there are as many as "2" says, or at least as many as "2+" says."""
+    least = int(wanted.removesuffix("+"))
+    return ndim >= least if wanted.endswith("+") else ndim == least
 
 
 def missing(left: Sequence[Described]) -> str:
