@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import runpy
 import sys
 from pathlib import Path
@@ -10,6 +11,17 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 HOOKS = {"site_pages"}  # mkdocs loads it; it is never run by itself
+
+PHASES = Path(__file__).parent / "benchmarks" / "phases" / "sitecustomize.py"
+
+
+def test_every_phase_that_the_benchmark_times_is_a_function() -> None:
+    for module, functions in runpy.run_path(str(PHASES))["PHASES"].items():
+        for place in functions:
+            owner: object = importlib.import_module(module)
+            for name in place.split("."):
+                owner = getattr(owner, name)
+            assert callable(owner)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.py") if path.stem not in HOOKS))

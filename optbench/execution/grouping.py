@@ -19,6 +19,7 @@ from optbench.registry.catalog import Catalog
 
 MAX_MEMORY_SHARE = 0.6  # of a worker's memory that a group may be planned to take: the process itself needs some
 MAX_ROUGH_BYTES = 2**28  # below this a rough bound of a group's memory is enough
+MIN_SHARED_LANES = 16  # that a group keeps when it is made narrower for the other workers: nine tenths of the best rate
 _RETRIED = ("failed", "timeout", "killed")  # statuses that a whole group may share because of one of its lanes
 
 
@@ -44,11 +45,13 @@ def lane_groups(
     eager: bool = False,
     widths: Widths | None = None,
     isolate: bool = False,
+    workers: int = 1,
 ) -> Iterator[LaneGroup]:
     """Lane groups of at most `width` trials: equal but for the seed and for settings that may differ by lane.
 
     width: None takes as many lanes as pay, and one where they do not pay; `widths` says how many, or this machine.
-    eager: steps will not be compiled. isolate: see `group_of`. Every task must be one that its problem supports.
+    eager: steps will not be compiled. isolate: see `group_of`. workers: that will share the groups; where no width is
+    named, none of them is left without a group while another has two. Every task must be one that its problem supports.
     """
     alike: dict[Hashable, list[Task]] = {}
     for task in tasks:
@@ -67,7 +70,7 @@ def lane_groups(
                 or asked.get(number)
                 or worthwhile(undivided(first.problem), first.built, trial.passes, trial.device, len(same), eager)
             )
-        step = most if width else _even(len(same), most)
+        step = most if width else _shared(len(same), most, workers)
         for k in range(0, len(same), step):
             yield group_of(same[k : k + step], isolate)
 
@@ -116,6 +119,13 @@ def smaller_groups(outcome: Outcome) -> list[LaneGroup]:
 def _even(count: int, most: int) -> int:
     """The size of parts of at most `most`, as few and as equal as they can be."""
     return -(-count // -(-count // most))
+
+
+def _shared(count: int, most: int, workers: int) -> int:
+    """The same, as many parts as every one of so many workers gets equally often, unless parts become too narrow."""
+    parts = -(-count // most)
+    shared = -(-parts // workers) * workers
+    return _even(count, most) if count < shared * MIN_SHARED_LANES else -(-count // shared)
 
 
 def _slices(trials: Sequence[Trial], size: int) -> Iterator[Sequence[Trial]]:

@@ -311,7 +311,7 @@ class _Coordinator:
         with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured to choose widths
             # Every cell's first seed first: soon there is a whole comparison, and the time that is left can be told.
             groups = sorted(
-                lane_groups(shared, how.lanes, how.eager, widths, how.isolate),
+                lane_groups(shared, how.lanes, how.eager, widths, how.isolate, self._workers),
                 key=lambda group: group.trials[0].seed,
             )
         if groups:

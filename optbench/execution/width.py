@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from optbench.core.minibatches import take
-from optbench.core.problem import FULL, Problem
+from optbench.core.problem import FULL, Problem, dimension
 from optbench.engine.data import splits
 from optbench.engine.flops import flops
 from optbench.engine.gradients import MIN_STEPS
@@ -19,6 +19,9 @@ from optbench.execution.lane_group import batch_size
 from optbench.registry.catalog import Built
 
 MAX_LANES = {"cpu": 128, "cuda": 4096}  # by device; beyond it nothing is gained on a CPU
+MAX_STATE_NUMBERS = 2**19  # in the vectors of all lanes: 2 MiB in float32, beyond which they come from far memory
+MIN_STATE_LANES = 16  # whatever their vectors take
+_VECTORS = 4  # of one lane: its point, its gradient and Adam's two
 MAX_GROUP_SECONDS = 20.0  # that a group should take: what fails with it, and what a progress bar can show
 MAX_LANE_SHARE = 0.9  # of a plain step's time that a lane's step may take for lanes to pay
 _MIN_FLOPS_PER_SECOND = 5e9  # that a population is expected to reach
@@ -47,11 +50,10 @@ def worthwhile(problem: Problem, built: Built, passes: float, device: str, trial
         return 1
     if lane > MAX_LANE_SHARE * times.alone or trials * steps * (times.alone - lane) < once:
         return 1
-    return (
-        MAX_LANES[device]
-        if device == "cuda"
-        else max(1, min(MAX_LANES[device], int(MAX_GROUP_SECONDS / (steps * lane))))
-    )
+    if device == "cuda":
+        return MAX_LANES[device]
+    cached = max(MIN_STATE_LANES, MAX_STATE_NUMBERS // (_VECTORS * dimension(problem)))
+    return max(1, min(MAX_LANES[device], cached, int(MAX_GROUP_SECONDS / (steps * lane))))
 
 
 class Times(NamedTuple):

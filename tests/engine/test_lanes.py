@@ -234,6 +234,34 @@ def test_a_network_that_does_not_vmap_runs_one_by_one(tmp_path) -> None:
     assert [len(group.trials) for group in lane_groups(planned.tasks, 4)] == [1] * 4
 
 
+@pytest.mark.parametrize(
+    ("trials", "most", "workers", "sizes"),
+    [
+        (160, 60, 2, [40] * 4),  # three groups of 54 would leave one worker idle for a third of the time
+        (160, 60, 1, [54, 54, 52]),
+        (100, 128, 4, [25] * 4),  # one group would leave three workers idle
+        (20, 128, 2, [20]),  # two of ten lanes would each be far from the best rate
+        (5, 1, 2, [1] * 5),
+    ],
+)
+def test_groups_are_shared_by_all_workers(
+    monkeypatch: pytest.MonkeyPatch, trials: int, most: int, workers: int, sizes: list[int]
+) -> None:
+    tasks = plan(suite(seeds=trials), CATALOG).tasks
+    found = lane_groups(tasks, None, widths=lambda asked: [most for _ in asked], workers=workers)
+    assert [len(group.trials) for group in found] == sizes
+
+
+def test_lanes_stay_where_their_vectors_are_near(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two MiB of points, gradients and moments: 54 lanes of 2,410 parameters, and never fewer than 16."""
+    monkeypatch.setattr(width, "step_times", lambda *_: width.Times(alone=1e-3, lane=1e-6))
+    found = {}
+    for name in ("mlp_iris", "mlp_digits", "autoencoder_fashion"):
+        problem = CATALOG.problem(name)
+        found[name] = width.worthwhile(problem, CATALOG.optimizer("adam", {}), 1.0, "cpu", 200)
+    assert found == {"mlp_iris": 128, "mlp_digits": 54, "autoencoder_fashion": 16}
+
+
 def lanes(monkeypatch: pytest.MonkeyPatch, times: width.Times, traced: tuple[float, float], steps: int = 1000) -> int:
     """Lanes that a group of ten trials should have, each so many steps of Adam, if gradients take these seconds."""
     monkeypatch.setattr(width, "step_times", lambda *_: times)

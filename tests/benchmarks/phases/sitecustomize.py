@@ -26,7 +26,7 @@ PHASES = {
     "optbench.execution.plan": {"plan": "planning"},
     "optbench.execution.environment": {"environment": "planning"},
     "optbench.execution.width": {"worthwhile": "lane measurement"},
-    "optbench.execution.worker": {"_answer": "setup", "_prepare": "start-up"},
+    "optbench.execution.worker": {"_answer": "setup", "prepare": "start-up"},
     "optbench.execution.lane_group": {"train": "training", "_warm_up": "warm-up", "objective": "setup"},
     "optbench.execution.in_process": {"InProcessExecutor._run": "setup"},
     "optbench.engine.data": {"splits": "data"},
