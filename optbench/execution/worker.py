@@ -85,7 +85,7 @@ def run_in_parts(
     for record in records:
         how = ["isolated"] if group.stated else []
         if group.note:
-            how += [group.note, f"ran with {record.lanes}"]
+            how += [group.note] if group.alone else [group.note, f"ran with {record.lanes}"]
         record.note = record.note or ", ".join(how) or None
     return records
 
