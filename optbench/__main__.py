@@ -105,9 +105,19 @@ def command() -> int:
     Its last collection would walk all of torch and pandas, a second in which the user waits for nothing.
     """
     code = Interrupts().exit_code(_main)
+    if code in (REFUSED, INTERRUPTED):
+        _say_no_more()
     gc.freeze()
     gc.disable()
     return code
+
+
+def _say_no_more() -> None:
+    """The line is told. A library that tidies up in the interpreter's end, without memory too, may fail at it again."""
+    try:  # noqa: SIM105  # as above
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno() if sys.__stderr__ else 2)
+    except (OSError, ValueError):
+        pass
 
 
 def _main() -> int:

@@ -119,3 +119,17 @@ def test_other_errors_of_a_command_are_not_taken_for_memory(monkeypatch: pytest.
     monkeypatch.setattr("optbench.cli._list", fails)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["list"])
+
+
+def test_what_fails_as_the_interpreter_ends_adds_no_traceback_to_the_line_of_a_refusal() -> None:
+    """A folder of multiprocessing's, for instance, cannot be listed without memory."""
+    program = (
+        "import sys\nfrom multiprocessing.util import Finalize\nfrom optbench.__main__ import command\n"
+        "def fails(): raise OSError(12, 'Cannot allocate memory', '/tmp/pymp-1')\n"
+        "Finalize(None, fails, exitpriority=-100)\nsys.exit(command())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "report", "nowhere"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("optbench: ") and ended.stderr.count("\n") == 1, ended.stderr
