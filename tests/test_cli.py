@@ -49,6 +49,7 @@ def test_no_module_has_the_name_of_a_public_function() -> None:
         ("run --problem mlp_iris --optimizer adam[learning_rate=1]", "did you mean 'lr'?"),
         ("list optimizers --family swam", "did you mean 'swarm'?"),
         ("list --track supervisd", "invalid choice"),
+        ("new optimizer mine --out there", "unrecognized arguments: --out there; `python -m optbench --help` shows"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_line(
