@@ -18,6 +18,8 @@ from optbench.testing.faults.campaign import KINDS, Campaign
 from optbench.testing.faults.files import GARBAGE
 from optbench.testing.faults.launch import Launcher, Run
 from optbench.testing.faults.outcome import Outcome
+from optbench.testing.faults.soak import Held, Soak, soak
+from optbench.testing.faults.soak import wrong as soaked_wrong
 from optbench.testing.faults.table import failures, page, table
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="faults are a Unix system's")
@@ -208,10 +210,10 @@ def test_requests_that_make_no_sense_are_refused_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the handlers of the test run stay as they are
-    for arguments in (["--kinds", "kil"], ["--hostile", "--kinds", "kil"]):
+    for arguments in (["--kinds", "kil"], ["--hostile", "--kinds", "kil"], ["--soak", "5", "--faults", "5"]):
         assert command.main(arguments) == 2
         told = capsys.readouterr().err
-        assert told.count("\n") == 1 and "unknown" in told
+        assert told.count("\n") == 1 and ("unknown" in told or "takes fewer --faults than trials" in told)
     monkeypatch.setattr(os, "name", "nt")
     assert command.main(["--faults", "1"]) == 2
     told = capsys.readouterr().err
@@ -228,7 +230,22 @@ def test_three_real_faults_are_survived(tmp_path: Path) -> None:
         campaign = Campaign(tmp_path, launcher, seed=3, suite=TINY, lanes=1)
         for outcome in campaign.run(plan, jobs=3):
             assert outcome.injected and not outcome.failures, outcome
-    assert {path.name for path in tmp_path.iterdir()} == {"small.toml", "undisturbed_1"}
+        assert {path.name for path in tmp_path.iterdir()} == {"small.toml", "undisturbed_1"}
+        (tmp_path / "long").mkdir()
+        found = soak(tmp_path / "long", launcher, trials=16, faults=3, cold=False)
+        assert not found.failures and found.killed + found.stopped == 3, found
+        assert [one.records for one in found.held][-1] == 16 and all(one.own < one.resident for one in found.held)
+
+
+def test_a_long_run_that_lost_doubled_or_spoilt_a_record_is_seen() -> None:
+    lines = [line(record(key)) for key in "abc"]
+    assert soaked_wrong(lines, 3) == []
+    assert soaked_wrong(lines[:2], 3) == ["2 records of 2 trials, 3 were planned"]
+    assert soaked_wrong([*lines, lines[0]], 3) == ["4 records of 3 trials, 3 were planned"]
+    assert soaked_wrong([*lines, b"{"], 3) == ["1 lines are no records"]
+    assert soaked_wrong([*lines[:2], line(record("c", status="killed"))], 3) == ['not spent: 1 "killed"']
+    text = Soak(3, 1, 2, 0.5, [Held(3, 300 * 2**20, 200 * 2**20, 12)], ["it stalled"]).text()
+    assert "| 3 | 300 | 200 | 12 |" in text and "1 workers killed and 2 stopped" in text and "- it stalled" in text
 
 
 @pytest.mark.campaign

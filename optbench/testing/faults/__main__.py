@@ -1,4 +1,4 @@
-"""The command: python -m optbench.testing.faults --faults N --seed S --kinds a,b --out FILE, or --hostile."""
+"""The command: optbench.testing.faults --faults N --seed S --kinds a,b --out FILE, or --hostile, or --soak N."""
 
 from __future__ import annotations
 
@@ -27,11 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if given.merge:
         return _merge(given)
-    if given.out:
+    if given.out and given.soak is None:
         try:
             Ledger(given.out).read()
         except ValueError as error:
             return _refuse(str(error))
+    if given.soak is not None:
+        return _soak(given)
     return _hostile(given) if given.hostile else _faults(given)
 
 
@@ -86,6 +88,20 @@ def _hostile(given: argparse.Namespace) -> int:
             yield from HostileCampaign(Path(work), launcher).run([name for _, name in left], given.jobs)
 
     return _carry_out([(every.index(name), name) for name in asked], named, run, "the run", given.out)
+
+
+def _soak(given: argparse.Namespace) -> int:
+    from optbench.testing.faults.launch import Launcher
+    from optbench.testing.faults.soak import soak
+
+    if not 0 <= given.faults < given.soak:
+        return _refuse(f"--soak {given.soak} takes fewer --faults than trials, not {given.faults}")
+    with tempfile.TemporaryDirectory(prefix="optbench_faults_") as work, Launcher() as launcher:
+        found = soak(Path(work), launcher, given.soak, given.faults, given.seed)
+    print(found.text(), end="")
+    if given.out:
+        given.out.write_text(found.text(), encoding="utf-8")
+    return int(bool(found.failures))
 
 
 def _carry_out(
@@ -155,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=int, metavar="INDEX", help="one fault of the campaign again")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="J", help="faults at a time")
     parser.add_argument("--hostile", action="store_true", help="hostile plugins instead of faults")
+    parser.add_argument(
+        "--soak", type=int, metavar="N", help="one run of N tiny trials, whose --faults are kills and stops of workers"
+    )
     parser.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="join tables that --out has written")
     parser.add_argument(
         "--out",
