@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from optbench.arguments import parser
-from optbench.core.trial import FAILED, RequestError
+from optbench.core.trial import FAILED, MachineError, RequestError
 
 WATCHED = ("adam", "pso", "aco_r", "sep_cma_es")  # what `watch` shows where no optimizer is named
 SUCCEEDED = ("spent", "finished")  # statuses of a trial that ran to its end
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout:
             sys.stdout.flush()
         return code
-    except RequestError as error:
+    except (RequestError, MachineError) as error:
         return _refused(str(error))
     except BrokenPipeError:  # whoever reads what is printed has enough
         _print_no_more()
@@ -61,6 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not _is_memory(error):
             raise
         return _refused("no memory is left; what has ended is kept, the same command goes on")
+
+
+def _expect_temporary_files() -> None:
+    """Raises FileNotFoundError where no folder takes any. torch needs one as its compiler is loaded, by the first
+    optimizer; a second try of that import fails with words that have nothing to do with it.
+    """
+    import tempfile
+
+    tempfile.gettempdir()
 
 
 def _refused(reason: str) -> int:
@@ -157,13 +166,10 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
     if options.cluster is None and not is_small(suite, most=4):
         start_fork_server()  # it imports torch while this process plans
 
-    from optbench.execution.executor import ExecutorError
     from optbench.execution.runner import run_suite
 
     try:
         records = run_suite(suite, folder, how, print if how.verbosity >= 0 else lambda line: None)
-    except ExecutorError as error:
-        return _refused(str(error))
     except OSError as error:  # the folder or its disk, while a run uses it
         return _refused(f"{error.strerror or error}; what has ended is kept, the same command goes on")
     _say_at_once("writing the report ...", options)
@@ -253,6 +259,7 @@ def _list(options: argparse.Namespace, given: list[str]) -> int:
 def _check(options: argparse.Namespace, given: list[str]) -> int:
     from optbench.testing.conformance import check
 
+    _expect_temporary_files()
     findings = check(options.target, options.plugin)
     for finding in findings:
         print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}" + (f": {finding.detail}" if finding.detail else ""))
@@ -274,6 +281,7 @@ def _new(options: argparse.Namespace, given: list[str]) -> int:
 def _coco(options: argparse.Namespace, given: list[str]) -> int:
     from optbench.bridges import coco
 
+    _expect_temporary_files()
     chosen = coco.experiments(
         options.optimizer,
         suite=options.suite,
@@ -345,6 +353,7 @@ def _watch(options: argparse.Namespace, given: list[str]) -> int:
     from optbench.watch.recording import record
     from optbench.watch.scene import scene
 
+    _expect_temporary_files()
     if options.film:
         check_film(Path(options.film))
     name = re.sub(r"[^A-Za-z0-9]+", "_", options.problem.rpartition(":")[2]).strip("_")
@@ -408,6 +417,7 @@ def _archive_show(options: argparse.Namespace) -> int:
 def _archive_verify(options: argparse.Namespace) -> int:
     from optbench.archive.verifying import verify
 
+    _expect_temporary_files()
     found = verify(
         options.name,
         options.sample,
@@ -433,6 +443,7 @@ def _archive_site(options: argparse.Namespace) -> int:
 def _tour(options: argparse.Namespace, given: list[str]) -> int:
     from optbench.tour.book import write, write_notebooks
 
+    _expect_temporary_files()
     if options.notebooks:
         files = write_notebooks(Path(options.out), options.topic)
         print(f"tour: {len(files)} notebooks in {files[0].parent}")

@@ -14,6 +14,7 @@ import pytest
 
 import optbench
 from optbench.cli import main
+from optbench.execution.executor import ExecutorError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -111,6 +112,17 @@ def test_a_machine_without_memory_ends_a_command_in_one_line(
     assert main(["list"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "no memory is left" in told
+
+
+def test_a_machine_that_starts_no_process_ends_any_command_in_one_line(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> int:
+        raise ExecutorError("no process can be started: Too many open files")
+
+    monkeypatch.setattr("optbench.cli._archive_verify", fails)
+    assert main(["archive", "verify", "x"]) == 2
+    assert capsys.readouterr().err == "optbench: no process can be started: Too many open files\n"
 
 
 def test_other_errors_of_a_command_are_not_taken_for_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import json
 import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -21,7 +21,7 @@ from typing import Any
 from optbench.bridges.coco_lanes import ask_ahead, lanes_at_once
 from optbench.bridges.coco_trial import OBSERVED, Asked, Ended, run_trial
 from optbench.bridges.packages import load
-from optbench.core.trial import RequestError, spec
+from optbench.core.trial import MachineError, RequestError, spec
 from optbench.execution import machine
 from optbench.execution.task import unsupported_reason
 from optbench.problems.bbob import index_of
@@ -139,12 +139,7 @@ def run(one: Experiment, out: Path, workers: int = 1, say: Callable[[str], None]
     check_folders([one], out)
     began = perf_counter()
     folder = (out / one.folder).resolve()
-    if workers == 1:
-        ended = run_batch(one, folder, 1, 0)
-    else:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            jobs = [pool.submit(run_batch, one, folder / f"batch{k}of{workers}", workers, k) for k in range(workers)]
-            ended = [trial for job in jobs for trial in job.result()]
+    ended = run_batch(one, folder, 1, 0) if workers == 1 else _in_processes(one, folder, workers)
     seconds = perf_counter() - began
     _write(one, ended, folder, seconds)
     total = sum(trial.evaluations for trial in ended)
@@ -156,6 +151,20 @@ def run(one: Experiment, out: Path, workers: int = 1, say: Callable[[str], None]
     for error in sorted({f"f{trial.f} in {trial.d}-D: {trial.error}" for trial in ended if trial.error})[:5]:
         say(f"  {one.optimizer} failed on {error}")
     return ended
+
+
+def _in_processes(one: Experiment, folder: Path, workers: int) -> list[Ended]:
+    """All batches, each in a process of its own. Raises MachineError where one is lost, or none can be started."""
+    try:
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    except OSError as error:  # it takes semaphores, which Linux keeps in /dev/shm
+        raise MachineError(f"--workers {workers}: {error.strerror}; --workers 1 needs no other process") from None
+    try:
+        with pool:
+            jobs = [pool.submit(run_batch, one, folder / f"batch{k}of{workers}", workers, k) for k in range(workers)]
+            return [trial for job in jobs for trial in job.result()]
+    except BrokenExecutor:
+        raise MachineError(f"a process was lost: killed, or without memory; remove {folder} and run again") from None
 
 
 def run_batch(one: Experiment, folder: Path, batches: int, batch: int) -> list[Ended]:

@@ -29,6 +29,10 @@ class RequestError(ValueError):
     """A request that is refused before anything runs; its text is one clear line."""
 
 
+class MachineError(RuntimeError):
+    """The machine, or processes on it, failed: what was under way has no result. Its text is one clear line."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """One training run as pure data: hashable, comparable, and small enough for any executor to carry."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from optbench.core.trial import MachineError
 from optbench.execution.grouping import smaller_groups
 from optbench.execution.task import LaneGroup, Outcome
 
 
-class ExecutorError(RuntimeError):
+class ExecutorError(MachineError):
     """The executor itself has failed: what it did not finish has no result. The text is one clear line.
 
     group: whose trials were under way each time, where it was so.

@@ -21,11 +21,16 @@ from optbench.bridges import coco, coco_lanes  # noqa: E402
 from optbench.bridges.coco_trial import Ended, Watch, run_trial  # noqa: E402
 from optbench.cli import main  # noqa: E402
 from optbench.core.objective import Stop  # noqa: E402
-from optbench.core.trial import RequestError  # noqa: E402
+from optbench.core.trial import MachineError, RequestError  # noqa: E402
 from optbench.problems.bbob import optimal_value  # noqa: E402
 from optbench.problems.outside import PRECISIONS  # noqa: E402
 
 SMALL: dict[str, Any] = {"functions": "1,8,15", "dimensions": "2,3", "instances": "1..3", "budget": 200.0}
+GONE = """import os, signal
+class Gone:
+    needs = "value"
+    def minimise(self, f): os.kill(os.getpid(), signal.SIGTERM)
+"""
 
 
 @pytest.fixture
@@ -71,6 +76,22 @@ def test_batches_in_processes_are_the_experiment_of_one(tmp_path: Path, cocopp: 
     assert sorted(map(str, alone)) == sorted(map(str, together))
     assert costs_of(cocopp, tmp_path / "alone" / "pso") == costs_of(cocopp, tmp_path / "together" / "pso")
     assert (tmp_path / "together" / "pso" / "batch1of2").is_dir()
+
+
+def test_a_process_that_is_lost_or_cannot_start_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone.py").write_text(GONE)
+    lost = experiment("gone", functions="1,8", dimensions="2", instances="1", plugins=(str(tmp_path / "gone.py"),))
+    with pytest.raises(MachineError, match=r"a process was lost.*remove .*gone and run again"):
+        coco.run(lost, tmp_path / "out", workers=2, say=lambda line: None)
+
+    def refuses(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")  # as a /dev/shm that takes nothing
+
+    monkeypatch.setattr(coco, "ProcessPoolExecutor", refuses)
+    with pytest.raises(MachineError, match="--workers 2: Permission denied; --workers 1 needs"):
+        coco.run(experiment("pso"), tmp_path / "none", workers=2, say=lambda line: None)
 
 
 def test_the_budget_is_kept_and_a_trial_ends_with_the_last_target(tmp_path: Path) -> None:
