@@ -133,6 +133,7 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
         cluster_wait=options.cluster_wait,
         plugins=tuple(options.plugin),
         eager=options.eager,
+        isolate=options.isolate,
         retry_failed=options.retry_failed,
         add=options.add,
         own_process=True,

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import inspect
 import json
 import pkgutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import optbench
+from optbench.arguments import parser
 from optbench.cli import main
 from optbench.execution.executor import ExecutorError
+from optbench.execution.options import RunOptions
+from optbench.records.schema import Record
 
 Capture = pytest.CaptureFixture[str]
 
@@ -146,3 +152,50 @@ def test_what_fails_as_the_interpreter_ends_adds_no_traceback_to_the_line_of_a_r
     )
     assert ended.returncode == 2
     assert ended.stderr.startswith("optbench: ") and ended.stderr.count("\n") == 1, ended.stderr
+
+
+OTHERWISE = {  # an option of `run`, and a value that is not its default
+    "--problem": "xor_sign",
+    "--optimizer": "pso",
+    "--seeds": "7",
+    "--splits": "3",
+    "--passes": "9",
+    "--steps": "9",
+    "--seconds": "9",
+    "--until": "0.5",
+    "--tune": "5",
+    "--timing": "none",
+    "--timeout": "77",
+    "--memory": "3",
+    "--workers": "3",
+    "--cluster": "local:2",
+    "--cluster-wait": "7",
+    "--lanes": "3",
+    "--precision": "bf16",
+    "--device": "auto",
+}
+ELSEWHERE = {"--help", "--out", "--against", "--strict", "--trust", "--plugin"}  # they change more than a plan, or less
+OWN_DATA = {"--model", "--data", "--target", "--loss", "--batch"}  # tests/own/test_files.py
+
+
+def test_every_option_of_run_reaches_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[object] = []
+
+    def run_suite(suite: object, folder: Path, how: RunOptions, say: object) -> list[Record]:
+        seen.append((suite, folder, replace(how, command="")))
+        return []
+
+    monkeypatch.setattr("optbench.execution.runner.run_suite", run_suite)
+    monkeypatch.setattr("optbench.execution.start.start_fork_server", lambda: None)
+    monkeypatch.setattr("optbench.report.write", lambda *_: SimpleNamespace(verdict=[], regressions=[], html=""))
+    (tmp_path / "plain").mkdir()
+    plain = ["run", "quick", "--out", "plain"]
+    main(plain)
+    commands = next(one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
+    for option in (one for one in commands.choices["run"]._actions if one.option_strings):
+        flag = option.option_strings[-1]
+        if flag not in ELSEWHERE | OWN_DATA:
+            main([*plain, flag, *([] if option.nargs == 0 else [OTHERWISE[flag]])])
+            assert seen[-1] != seen[0], f"{flag} changes nothing"
+    assert len(seen) > 20
