@@ -93,8 +93,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"unrecognized arguments: (\S+)|command: invalid choice: '(.*?)'", message)
         name = (wrong[1] or wrong[2]).partition("=")[0] if wrong else ""
+        kind = [known for known in self.known if known.startswith("-") == name.startswith("-")]  # options, or commands
         # One that another command takes is written right; what this one takes is the question.
-        close = difflib.get_close_matches(name, self.known, 1, 0.5) if name not in self.known else []
+        close = difflib.get_close_matches(name, kind, 1, 0.5) if name not in self.known else []
         hint = f"did you mean {close[0]!r}?" if close else f"`{self.prog} --help` shows what it takes"
         raise RequestError(f"{message}; {hint}")
 

@@ -328,7 +328,7 @@ def _data(options: argparse.Namespace, given: list[str]) -> int:
     names = [options.name] if options.name else [*sets]
     for name in names:
         if name not in sets:
-            raise RequestError(f"no data set {name!r}, {nearest(name, sets)}; there are {', '.join(sets)}")
+            raise RequestError(f"no data set {name!r}, {nearest(name, sets, '')}; there are {', '.join(sets)}")
     print(f"{data_files.VARIABLE} is {folder or 'not set: no data set is looked for'}")
     if options.download:
         if not options.name or folder is None:

@@ -100,7 +100,8 @@ def run(name: str, folder: Path, functions: str, dimensions: str, instances: str
         "bbob", f'algorithm_name: {name} result_folder: "{name}" outer_folder: "{folder.resolve().as_posix()}"'
     )
     evaluations, began = 0, time.perf_counter()
-    for k, problem in enumerate(suite):
+    for problem in suite:
+        k = (problem.id_function * 100 + problem.dimension) * 100 + problem.id_instance  # whatever runs beside it
         problem.observe_with(observer)
         problem(problem.dimension * [0])  # for better comparability
         rng = np.random.default_rng(k)

@@ -57,6 +57,10 @@ def test_no_module_has_the_name_of_a_public_function() -> None:
         ("list optimizers --family swam", "did you mean 'swarm'?"),
         ("list --track supervisd", "invalid choice"),
         ("new optimizer mine --out there", "unrecognized arguments: --out there; `python -m optbench --help` shows"),
+        ("watch nope", "unknown problem 'nope', the nearest is 'sphere'; `python -m optbench list` shows"),
+        ("run --problem nope", "unknown problem 'nope', the nearest is 'sphere'; `python -m optbench list` shows"),
+        ("data nope", "no data set 'nope', the nearest is 'svhn'; there are mnist"),
+        ("watc rastrigin", "did you mean 'watch'?"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_line(

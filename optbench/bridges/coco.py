@@ -55,7 +55,9 @@ class Experiment:
     def __post_init__(self) -> None:
         load("cocoex", "coco")
         if self.suite not in OBSERVED:
-            raise RequestError(f"unknown suite {self.suite!r}, {nearest(self.suite, OBSERVED)}: {', '.join(OBSERVED)}")
+            raise RequestError(
+                f"unknown suite {self.suite!r}, {nearest(self.suite, OBSERVED, '')}: {', '.join(OBSERVED)}"
+            )
         if not self.budget > 0:
             raise RequestError(f"--budget {self.budget:g} must be above 0: evaluations, times the dimension")
         catalog = Catalog()

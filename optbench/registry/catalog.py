@@ -342,7 +342,7 @@ class Catalog:
         with nullcontext() if head.split(".")[0] in OWN_PACKAGES else self._guard():
             module = load_file(self._moved.get(head, head)) if head.endswith(".py") else _imported(head, path)
         if not hasattr(module, attribute):
-            raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module))}")
+            raise RequestError(f"{head} has no {attribute!r}, {nearest(attribute, vars(module), '')}")
         self._classes[path] = getattr(module, attribute)
         return self._classes[path]
 
@@ -382,7 +382,7 @@ def _adapted(package: str, name: str) -> type:
     try:
         found: type = adapter.named(name)
     except KeyError:
-        raise RequestError(f"{package} has no {name!r}, {nearest(name, adapter.names())}") from None
+        raise RequestError(f"{package} has no {name!r}, {nearest(name, adapter.names(), '')}") from None
     return found
 
 

@@ -61,7 +61,7 @@ def filtered(
         kinds = [kind for kind, asked in (("problems", track), ("optimizers", family)) if asked]
     families = dict.fromkeys(row["kind"] for row in found["optimizers"])
     if family and family not in families:
-        raise RequestError(f"--family {family}: {nearest(family, families)}; there are {', '.join(families)}")
+        raise RequestError(f"--family {family}: {nearest(family, families, '')}; there are {', '.join(families)}")
     wanted = {"problems": track, "optimizers": family}
     return {
         kind: [

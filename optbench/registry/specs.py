@@ -16,13 +16,16 @@ from optbench.registry import expressions
 MAX_COMBINATIONS = 10_000  # of the values in one spec
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """ "did you mean ...?" with the closest known name, whatever its case, or a pointer to the list."""
+def nearest(name: str, known: Iterable[str], more: str = "; `python -m optbench list` shows what there is") -> str:
+    """ "did you mean ...?" with the closest known name, whatever its case; or which is nearest, and more."""
     lower = {other.lower(): other for other in known}
     if found := difflib.get_close_matches(name.lower(), lower, 1, 0.5):
         return f"did you mean {lower[found[0]]!r}?"
     head, dot, tail = name.rpartition(".")
-    return f"an import path is written {head}:{tail}" if dot else "`python -m optbench list` shows what there is"
+    if dot:
+        return f"an import path is written {head}:{tail}"
+    found = difflib.get_close_matches(name.lower(), lower, 1, 0.0)
+    return (f"the nearest is {lower[found[0]]!r}" if found else "there is none") + more
 
 
 def parse(text: str) -> list[tuple[str, dict[str, Any]]]:
