@@ -176,7 +176,10 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
     _say_at_once("writing the report ...", options)
     _write_report([folder], None, against=options.against)
     if not any(record.status in SUCCEEDED for record in records):
-        print(f"optbench: none of the {len(records)} trials succeeded", file=sys.stderr)
+        why = next(
+            (f": {record.optimizer} on {record.problem}: {record.error}" for record in records if record.error), ""
+        )
+        print(f"optbench: none of the {len(records)} trials succeeded{why}", file=sys.stderr)
         return 1
     return int(options.strict and any(record.status in FAILED for record in records))
 

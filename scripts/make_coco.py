@@ -1,10 +1,11 @@
 """Write docs/coco.csv, the tables of docs/coco.md and COCO's own ECDF figures, from folders of COCO's log files.
 
-    OMP_NUM_THREADS=1 python -m optbench coco --optimizer pso --instances 1..5 --dimensions 2,5,10 --out exdata
-    OMP_NUM_THREADS=1 python scripts/coco_natives.py exdata --instances 1-5 --dimensions 2,5,10
+    OMP_NUM_THREADS=1 python -m optbench coco --optimizer pso --dimensions 2,5,10 --out exdata
+    OMP_NUM_THREADS=1 python scripts/coco_natives.py exdata --dimensions 2,5,10
     python scripts/make_coco.py exdata
 
-What is read of the logs is kept in docs/coco.csv; without an argument the tables are written from that file.
+A dimension counts where its 24 functions have the same instances, 1 to 5 at least. What is read of the logs is kept in
+docs/coco.csv; without an argument the tables are written from that file.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ PAIRS = {
     "differential_evolution": "scipy_de",
 }
 NATIVE = ("pycma", "pyswarms_global", "scipy_nelder_mead", "scipy_lbfgsb (native)", "scipy_de")
-TRIALS = 5  # of every function in a dimension; where some are absent, the dimension is left out
+FUNCTIONS, FEWEST = 24, 5  # of the suite; instances of each, at least
 DRAWS = 2000  # of the bootstrap
+EQUALS, EQUAL_DRAWS = 20, 400  # comparisons of equals, and draws of the bootstrap in each
 
 
 def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -53,12 +55,18 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         sets[name] = cocopp.pproc.DataSetList([str(path)])
         for one in sets[name]:
             found = np.array(one.detEvals(PRECISIONS), dtype=float)  # (targets, trials)
-            for trial, spent in enumerate(one.maxevals):
-                row = {"algorithm": name, "f": one.funcId, "d": one.dim, "trial": trial, "spent": int(spent)}
+            for trial, (instance, spent) in enumerate(zip(one.instancenumbers, one.maxevals, strict=True)):
+                row = {"algorithm": name, "f": one.funcId, "d": one.dim, "i": int(instance), "spent": int(spent)}
                 rows.append(row | dict(zip(COLUMNS, found[:, trial], strict=True)))
-    table = pd.DataFrame(rows)
-    whole = table.groupby(["algorithm", "d"])["f"].transform("size") == table.groupby("d")["f"].nunique().max() * TRIALS
-    return table[whole], {name: found for name, found in sets.items() if name in set(table[whole]["algorithm"])}
+    table = pd.DataFrame(rows).sort_values(["algorithm", "d", "f", "i"], ignore_index=True)
+    table = table.groupby(["algorithm", "d"]).filter(_is_whole)
+    return table, {name: found for name, found in sets.items() if name in set(table["algorithm"])}
+
+
+def _is_whole(rows: pd.DataFrame) -> bool:
+    """Whether these trials of an algorithm in a dimension are the same instances of every function."""
+    instances = {f: tuple(here) for f, here in rows.groupby("f")["i"]}
+    return len(instances) == FUNCTIONS and len(set(instances.values())) == 1 and len(instances[1]) >= FEWEST
 
 
 def ert(rows: pd.DataFrame) -> np.ndarray:
@@ -77,56 +85,72 @@ def total(costs: np.ndarray, spent: np.ndarray) -> np.ndarray:
 def hits(table: pd.DataFrame) -> list[str]:
     """A row an algorithm, a column a dimension: the share of (function, instance, precision) that it hit."""
     dims = sorted(table["d"].unique())
-    lines = ["| optimizer | " + " | ".join(f"{d}-D" for d in dims) + " |", "|---" * (len(dims) + 1) + "|"]
+    most = {d: table[table["d"] == d]["i"].nunique() for d in dims}
+    header = "".join(f" {d}-D, {most[d]} instances |" for d in dims)
+    lines = ["| optimizer |" + header, "|---" * (len(dims) + 1) + "|"]
     for name, rows in sorted(table.groupby("algorithm"), key=lambda item: (item[0] in NATIVE, item[0])):
         cells = []
         for d in dims:
             here = rows[rows["d"] == d]
-            cells.append(f"{100 * np.isfinite(here[COLUMNS].to_numpy(float)).mean():.1f} %" if len(here) else "-")
+            few = f" ({here['i'].nunique()})" if here["i"].nunique() < most[d] else ""
+            cells.append(f"{share(here)}{few}" if len(here) else "-")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
 
+def share(rows: pd.DataFrame) -> str:
+    """What these trials hit of all precisions."""
+    return f"{100 * np.isfinite(rows[COLUMNS].to_numpy(float)).mean():.1f} %"
+
+
 def ratios(table: pd.DataFrame) -> list[str]:
-    """A row a pair and a dimension: how many times the original's ERT ours is, in the middle of functions, how often
-    ours lies within the bootstrap interval of the original's."""
+    """A row a pair and a dimension, on the instances that both have: how many times the original's ERT ours is, in the
+    middle of functions, and how often ours lies within the bootstrap interval of the original's."""
     lines = [
-        "| ours | original | dimension | ours hits | original hits | ERT, ours / original | within its interval |",
-        "|---|---|---|---|---|---|---|",
+        "| ours | original | dimension | instances | ours hits | original hits | ERT, ours / original | "
+        "within its interval | were they equal |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     rng = np.random.default_rng(0)
     for ours, native in PAIRS.items():
         for d in sorted(table["d"].unique()):
             a, b = (table[(table["algorithm"] == name) & (table["d"] == d)] for name in (ours, native))
-            if not len(a) or not len(b):
-                continue
-            lines.append(f"| {ours} | {native} | {d} | {_compared(a, b, rng)} |")
+            both = set(a["i"]) & set(b["i"])
+            a, b = (rows[rows["i"].isin(both)] for rows in (a, b))
+            if both:
+                lines.append(
+                    f"| {ours} | {native} | {d} | {len(both)} | {share(a)} | {share(b)} | {_compared(a, b, rng)} |"
+                )
     return lines
 
 
 def _compared(a: pd.DataFrame, b: pd.DataFrame, rng: np.random.Generator) -> str:
-    logs, inside, cells = [], 0, 0
+    logs, inside, equal, cells = [], 0, 0.0, 0
     for f in sorted(set(a["f"]) & set(b["f"])):
         one, two = a[a["f"] == f], b[b["f"] == f]
         mine, theirs = ert(one), ert(two)
         both = np.isfinite(mine) & np.isfinite(theirs)
         if both.any():
             logs.append(np.log(mine[both] / theirs[both]).mean())
-        costs, spent = two[COLUMNS].to_numpy(float), two["spent"].to_numpy(float)[:, None]
-        drawn = rng.integers(len(two), size=(DRAWS, len(two)))
-        low, high = np.nanquantile(
-            np.where(np.isfinite(again := total(costs[drawn], spent[drawn])), again, np.inf),
-            [0.025, 0.975],
-            axis=0,
-            method="nearest",
-        )
         cells += int(both.sum())
-        inside += int(((mine >= low) & (mine <= high))[both].sum())
+        inside += int(is_within(one, two, DRAWS, rng)[both].sum())
+        either = pd.concat([one, two])
+        for _ in range(EQUALS):
+            drawn = [either.iloc[rng.integers(len(either), size=len(side))] for side in (one, two)]
+            equal += is_within(drawn[0], drawn[1], EQUAL_DRAWS, rng)[both].sum() / EQUALS
     middle = [np.mean(rng.choice(logs, len(logs))) for _ in range(DRAWS)]
     low, high = np.exp(np.quantile(middle, [0.025, 0.975]))
-    share = [f"{100 * np.isfinite(rows[COLUMNS].to_numpy(float)).mean():.1f} %" for rows in (a, b)]
-    text = f"{math.exp(np.mean(logs)):.2f} [{low:.2f}, {high:.2f}]"
-    return f"{share[0]} | {share[1]} | {text} | {inside} of {cells}"
+    return f"{math.exp(np.mean(logs)):.2f} [{low:.2f}, {high:.2f}] | {inside} of {cells} | {equal:.0f}"
+
+
+def is_within(a: pd.DataFrame, b: pd.DataFrame, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """(targets,) whether the ERT of the trials a lies within the 95 % bootstrap interval of that of the trials b."""
+    costs, spent = b[COLUMNS].to_numpy(float), b["spent"].to_numpy(float)[:, None]
+    drawn = rng.integers(len(b), size=(draws, len(b)))
+    again = total(costs[drawn], spent[drawn])
+    again = np.where(np.isfinite(again), again, np.inf)
+    low, high = np.quantile(again, [0.025, 0.975], axis=0, method="nearest")
+    return (ert(a) >= low) & (ert(a) <= high)
 
 
 def figures(sets: dict[str, Any], dimension: int) -> Path:

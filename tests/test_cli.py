@@ -98,7 +98,7 @@ def test_a_run_in_which_nothing_succeeds_exits_1_and_a_quiet_one_prints_its_verd
     small = ["--seeds", "1", "--passes", "5", "-q"]
     run = ["run", "--problem", "sphere", "--optimizer"]
     assert main([*run, "dp_step", *small, "--out", str(tmp_path / "a")]) == 1
-    assert "none of the 1 trials succeeded" in capsys.readouterr().err
+    assert "none of the 1 trials succeeded: dp_step on sphere: needs 'exact'" in capsys.readouterr().err
     assert main([*run, "random_search", *small, "--out", str(tmp_path / "b")]) == 0
     told = capsys.readouterr()
     assert told.err == "" and "report: " in told.out and "trials in" not in told.out

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import math
 import multiprocessing
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,11 @@ from optbench.registry.specs import nearest, parse, values
 from optbench.report.analysis.statistics import expected_cost
 
 DIMENSIONS = {"bbob": (2, 3, 5, 10, 20), "bbob-noisy": (2, 3, 5, 10, 20), "bbob-largescale": (20, 40, 80)}
+SUITE_DIMENSIONS = {  # that a suite of COCO has, where a function alone may have others
+    "bbob": (2, 3, 5, 10, 20, 40),
+    "bbob-noisy": (2, 3, 5, 10, 20, 40),
+    "bbob-largescale": (20, 40, 80, 160, 320, 640),
+}
 ERT_FILE, FACTS_FILE = "ert.csv", "optbench.json"
 SEED = 1
 
@@ -58,13 +64,20 @@ class Experiment:
             raise RequestError(
                 f"unknown suite {self.suite!r}, {nearest(self.suite, OBSERVED, '')}: {', '.join(OBSERVED)}"
             )
-        if not self.budget > 0:
-            raise RequestError(f"--budget {self.budget:g} must be above 0: evaluations, times the dimension")
+        in_suite = SUITE_DIMENSIONS[self.suite]
+        if lacking := [d for d in self.all_dimensions if d not in in_suite]:
+            near = min(in_suite, key=lambda d: abs(d - lacking[0]))
+            listed = ", ".join(map(str, in_suite))
+            raise RequestError(f"{self.suite} has no dimension {lacking[0]}; it has {listed}, the nearest is {near}")
+        if not 0 < self.budget < math.inf or self.evaluations(min(self.all_dimensions)) < 1:
+            text = "a number above 0 that pays for an evaluation: so many times the dimension"
+            raise RequestError(f"--budget {self.budget:g}: {text}")
         catalog = Catalog()
         for f, d, i in itertools.product(self.all_functions, self.all_dimensions, self.all_instances):
             problem = catalog.problem(spec(self.suite, {"f": f, "d": d, "i": i, "gradient": self.gradient}))
         if reason := unsupported_reason(self.built(), problem):
-            hint = "; write --gradient forward or --gradient central" if self.suite != "bbob-noisy" else ""
+            wants_gradient = self.built().needs == "grad" and self.suite != "bbob-noisy"
+            hint = "; write --gradient forward or --gradient central" if wants_gradient else ""
             raise RequestError(f"{self.optimizer} {reason.partition(';')[0]}{hint}")
 
     @property

@@ -55,6 +55,8 @@ def write(folder: Path, out: Path) -> tuple[int, int]:
         raise RequestError(f"{folder} holds no records; `python -m optbench run --out {folder}` makes some")
     if out.exists():
         raise RequestError(f"{out} exists; remove it, or write --out another folder")
+    if all(record.status == "inapplicable" for record in records):
+        raise RequestError(f"no trial of {folder} applies, so there is nothing to export")
     environment = read_environment(folder)
     places = _places(records, environment)
     runs = [record for record in records if record.status != "inapplicable"]

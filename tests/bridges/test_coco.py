@@ -250,12 +250,18 @@ def test_the_command_line_runs_and_says_what_comes_next(
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "an optimizer that needs gradients": ({"optimizer": "adam"}, "write --gradient forward"),
-    "one that needs structure": ({"optimizer": "dp_step"}, "needs 'exact'"),
+    "one that needs structure": ({"optimizer": "dp_step"}, "needs 'exact', the problem gives value$"),
     "an unknown suite": ({"suite": "bob"}, "did you mean 'bbob'?"),
     "an unknown function": ({"functions": "25"}, "bbob has no function f=25"),
-    "an unknown dimension": ({"dimensions": "41"}, "bbob has no dimension d=41"),
+    "an unknown dimension": (
+        {"dimensions": "41"},
+        "bbob has no dimension 41; it has 2, 3, 5, 10, 20, 40, the nearest is 40",
+    ),
+    "one that functions have and the suite has not": ({"dimensions": "7"}, "bbob has no dimension 7;"),
     "no range": ({"instances": "a"}, "--instances 'a' is not of the form 1..24 or 2,5,10"),
-    "no budget": ({"budget": 0.0}, "--budget 0 must be above 0"),
+    "no budget": ({"budget": 0.0}, "--budget 0: a number above 0"),
+    "a budget without end": ({"budget": math.inf}, "--budget inf: a number above 0"),
+    "a budget for less than an evaluation": ({"budget": 0.1}, "--budget 0.1: a number above 0 that pays for"),
     "gradients of noise": ({"suite": "bbob-noisy", "functions": "101", "gradient": "forward"}, "leave it out"),
 }
 
@@ -265,7 +271,7 @@ def test_a_bad_request_is_refused_before_anything_runs(what: str) -> None:
     settings, message = BAD[what]
     with pytest.raises(RequestError) as refused:
         experiment(**{"optimizer": "pso", **settings})
-    assert message in str(refused.value) and "\n" not in str(refused.value)
+    assert message in f"{refused.value}$" and "\n" not in str(refused.value)
 
 
 def _has(package: str) -> bool:

@@ -146,6 +146,11 @@ def test_the_command_line_writes_and_reads(results: Path, tmp_path: Path, capsys
 def test_bad_input_is_refused_in_one_line(results: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="holds no records"):
         iohprofiler.write(tmp_path, tmp_path / "ioh")
+    with Store(tmp_path / "none") as store:
+        key = Trial("step_1d", "adam", (), 0, 5.0).key
+        store.append(Record(key, "step_1d", "adam", {}, 0, 5.0, "cpu", "inapplicable", "needs 'grad'"))
+    with pytest.raises(RequestError, match=r"no trial of .* applies"):
+        iohprofiler.write(tmp_path / "none", tmp_path / "ioh")
     (tmp_path / "there").mkdir()
     with pytest.raises(RequestError, match="exists; remove it"):
         iohprofiler.write(results, tmp_path / "there")
