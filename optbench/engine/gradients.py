@@ -16,7 +16,7 @@ from optbench.core.minibatches import take
 from optbench.core.problem import Batch
 from optbench.engine.blocks import MAX_CACHED, block_size, widest_activation
 from optbench.engine.channel_layout import ChannelLayout
-from optbench.engine.compile import Uncaptured, compile_step
+from optbench.engine.compile import Uncaptured, compile_step, shared
 from optbench.engine.randomness import Given
 from optbench.engine.sample_layout import SampleLayout
 
@@ -30,13 +30,19 @@ class Gradients:
     """Losses and gradients of B points, each on a batch of its own or all on one."""
 
     def __init__(
-        self, loss: Loss, labels: Sequence[bool], compiles: bool = False, with_state: Callable[..., Any] | None = None
+        self,
+        loss: Loss,
+        labels: Sequence[bool],
+        compiles: bool = False,
+        with_state: Callable[..., Any] | None = None,
+        kind: Hashable = None,
     ) -> None:
         """labels: which of a batch's tensors hold class indices and no "ignored". compiles: see `MIN_STEPS`.
 
+        kind: all that the loss depends on beside its inputs; None where nobody else has one of its kind.
         with_state: (D,), {buffer: its value} and a batch -> scalar, {buffer: its value afterwards}.
         """
-        self._loss_and_state = with_state
+        self._loss_and_state, self._kind = with_state, kind
         self.overhead = 0.0  # seconds that compiling took: it is no part of training
         self._loss, self._labels, self._compiles = loss, labels, compiles
         self._points: Tensor | None = None  # the latest ones, and their blocks
@@ -122,7 +128,11 @@ class Gradients:
             call = self.step(indexed, len(batch))
             if self._compiles:
                 began = perf_counter()
-                call = self._compiled[key] = compile_step(call, mine, batch, results=_RESULTS)
+                make = partial(compile_step, call, mine, batch, results=_RESULTS)
+                alone = (
+                    self._kind is None or mine[0].is_cuda
+                )  # a graph on a GPU keeps memory, so it ends with its model
+                call = self._compiled[key] = make() if alone else shared(("gradients", self._kind, key), make)
                 self.overhead += perf_counter() - began
         call(*mine, *batch)
 

@@ -65,7 +65,8 @@ class BatchedModel:
         labels = known_labels(splits(problem, device).train)
         self._population = Population(self._loss, labels, eager)
         compiles = steps >= MIN_STEPS and not eager
-        self._gradients = Gradients(self._loss, labels, compiles, self._loss_and_state)
+        kind = problem, precision
+        self._gradients = Gradients(self._loss, labels, compiles, self._loss_and_state, kind)
         self._draws: dict[int, list[Draw]] = {}  # what a forward on so many samples draws
         self._scorer = Scorer(
             problem, fresh(problem, seeds[0])[0].to(device), self._stand_in, steps >= MIN_STEPS and not eager

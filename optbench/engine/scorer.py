@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from optbench.core.problem import Net, Problem, Splits
 from optbench.engine.blocks import even, widest_activation
 from optbench.engine.channel_layout import ChannelLayout
-from optbench.engine.compile import compile_step
+from optbench.engine.compile import compile_step, shared
 from optbench.engine.data import head
 from optbench.engine.sample_layout import SampleLayout
 
@@ -90,13 +90,16 @@ class Scorer:
     def _block(self, points: Tensor, data: Splits, state: dict[str, Tensor]) -> Tensor:
         """The scores (B, names) of some networks, by the traced form where there is one and most of its rows are."""
         missing = self._size - len(points)
-        if not self._is_traced(state) or missing > len(points):
+        if not self._names or not self._is_traced(state) or missing > len(points):  # its first block tells the names
             return self._together_now(data, points, state)
         tensors = [tensor for part in data if part is not None for tensor in part]
         full = torch.cat([points, points[:1].expand(missing, -1)]) if missing else points  # it has one shape
         if self._compiled is None:
             counts = [0 if part is None else len(part) for part in data]
-            self._compiled = compile_step(partial(self._from_tensors, counts), (full,), tensors)
+            make = partial(compile_step, partial(self._from_tensors, counts), (full,), tensors)
+            shapes = [tensor.shape for tensor in tensors]
+            key = "scores", self._problem, full.shape, *counts, *shapes
+            self._compiled = make() if full.is_cuda else shared(key, make)
         return self._compiled(full, *tensors)[: len(points)]
 
     def _is_traced(self, state: dict[str, Tensor]) -> bool:

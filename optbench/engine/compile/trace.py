@@ -12,6 +12,16 @@ from optbench.engine.compile.operations import draws, is_view, owners, works_in_
 from optbench.engine.once import Once
 
 
+class Traced:
+    """A function as a graph of tensor operations. is_closed: it refers to no tensors but its inputs."""
+
+    def __init__(self, run: Callable[..., Any], is_closed: bool) -> None:
+        self._run, self.is_closed = run, is_closed
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        return self._run(*inputs)
+
+
 def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Callable[..., Any]:
     """The function for inputs of these shapes; the function itself where it cannot be traced.
 
@@ -27,6 +37,7 @@ def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Ca
         return function
     if any(written(node) not in ((), (0,)) for node in whole.graph.nodes):
         return function  # what it changes is not plain to see
+    is_closed = not whole.graph.find_nodes(op="get_attr")
     owner, stay = owners(whole.graph), set(list(whole.graph.find_nodes(op="placeholder"))[varies:])
     changed = {owner[node] for node in whole.graph.nodes if works_in_place(node)}
     once_only = _reached(whole.graph, stay, lambda node: owner[node] not in changed and not draws(node.target))
@@ -35,7 +46,11 @@ def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Ca
     once = Once(fx.GraphModule(whole, early).forward)
     viewed = Once(fx.GraphModule(whole, views).forward, views=True)
     run = buffered(whole, late).forward
-    return lambda point, *others: run(*others[: varies - 1], *once(*others[varies - 1 :]), *viewed(point))
+
+    def step(point: Tensor, *others: Tensor) -> Any:
+        return run(*others[: varies - 1], *once(*others[varies - 1 :]), *viewed(point))
+
+    return Traced(step, is_closed)
 
 
 def _reached(graph: fx.Graph, inputs: set[fx.Node], through: Callable[[fx.Node], bool]) -> set[fx.Node]:
