@@ -134,6 +134,14 @@ OPTIMIZERS: dict[str, Entry] = {
         {"lr": (1e-3, 10.0, "log"), "p": (0.01, 1.0, "log"), "schedule": ("constant", "cosine")},
         _MODERN,
     ),
+    "kfac": Entry(
+        "optbench.optimizers.gradient.kfac:KFAC",
+        "gradient",
+        "K-FAC without inverses (Martens & Grosse 2015, Lin et al. 2024)",
+        {"lr": 0.01, "damping": 0.1},
+        {**_LR, "damping": (1e-4, 1.0, "log")},
+        "singd",
+    ),
     "sam": Entry(
         f"{_MODERN}:SAM(torch.optim:AdamW)",
         "gradient",

@@ -390,8 +390,9 @@ def _imported(head: str, path: str) -> ModuleType:
     try:
         return importlib.import_module(head)
     except ModuleNotFoundError as error:
-        if error.name == head and head in {entry.extra for entry in OPTIMIZERS.values()}:
-            raise RequestError(f"{path} needs the package {head}: python -m pip install {head}") from None
+        wraps = error.name == head or head.startswith("optbench.")
+        if wraps and error.name in {entry.extra for entry in OPTIMIZERS.values()}:
+            raise RequestError(f"{path} needs the package {error.name}: python -m pip install {error.name}") from None
         raise RequestError(f"cannot import {head!r} for {path!r}: {one_line(error)}") from None
     except (Exception, SystemExit) as error:
         raise RequestError(f"cannot import {head!r} for {path!r}: {one_line(error)}") from None

@@ -159,3 +159,26 @@ def test_a_class_that_moves_before_it_evaluates_gets_the_loss_where_it_is() -> N
     steps.take()
     steps.take()
     assert seen == [1.0, 2.0]
+
+
+class Refusing(torch.optim.SGD):
+    """It has the argument of a closure and refuses to take one, as mixed-precision code does."""
+
+    def step(self, closure: object = None) -> None:  # type: ignore[override]
+        if closure is not None:
+            raise NotImplementedError("no closure")
+        super().step()
+
+
+def test_a_class_that_refuses_a_closure_is_stepped_without() -> None:
+    p, q = (nn.Parameter(torch.tensor([2.0, -1.0])) for _ in range(2))
+    for parameter, cls in ((p, Refusing), (q, torch.optim.SGD)):
+
+        def closure(parameter: nn.Parameter = parameter) -> float:
+            parameter.grad = 2 * parameter.detach()
+            return float(parameter.detach().square().sum())
+
+        steps = Steps(cls([parameter], lr=0.1), closure)
+        for _ in range(3):
+            steps.take()
+    assert torch.equal(p, q)

@@ -145,8 +145,8 @@ class Combination:
 
     @property
     def checked_on(self) -> tuple[str, ...]:
-        """Problems on which `check` runs it: groups by layer need a network with layers."""
-        ruled = len(self.parts) > 1 or any(part.rule for part in self.parts)
+        """Problems on which `check` runs it: groups by layer, and who asks for the network, need one with layers."""
+        ruled = len(self.parts) > 1 or any(part.rule or part.wants_network for part in self.parts)
         return ("mlp_iris",) if ruled else ("sphere", "mlp_iris")
 
     @property
