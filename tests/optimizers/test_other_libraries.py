@@ -30,7 +30,7 @@ CANNOT: dict[str, dict[str, str]] = {
         "DeMo": "several processes, and the package einops",
         "SafeFP16Optimizer": "parameters of half precision",
         "GSAM": "a scheduler of rho, an object that no text can name",
-        "BSAM": "it diverges with its own learning rate and with 0.1; why was not looked into",
+        "BSAM": "it climbs: its perturbation stays, and weight_decay multiplies the gradient of its step",
     },
     "torch_optimizer": {},
     "schedulefree": {},
@@ -103,6 +103,31 @@ def test_every_class_of_torch_but_one_trains(problem: str) -> None:
 def test_classes_of_every_kind_train(name: str) -> None:
     pytest.importorskip("pytorch_optimizer", reason="the extra `modern` is not installed")
     assert trained("pytorch_optimizer", name) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "descends"),
+    [({}, False), ({"lr": 0.1}, False), ({"lr": 0.001}, False), ({"rho": 0.0, "weight_decay": 1.0, "lr": 0.1}, True)],
+)
+def test_bsam_climbs_at_any_rate_but_without_its_perturbation(settings: dict[str, float], descends: bool) -> None:
+    """What is said of it in the documentation, on f(p) = p'p, in a loop of its own."""
+    library = pytest.importorskip("pytorch_optimizer", reason="the extra `modern` is not installed")
+    p = torch.nn.Parameter(torch.ones(3))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        optimizer = library.BSAM([p], num_data=100_000, **settings)
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = p.square().sum()
+            loss.backward()
+            return loss
+
+        for _ in range(10):
+            closure()
+            optimizer.step(closure)
+    last = float(p.detach().square().sum())
+    assert last < 0.5 if descends else last > 10.0
 
 
 @pytest.mark.campaign
