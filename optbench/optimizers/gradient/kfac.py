@@ -50,8 +50,8 @@ class KFAC(SINGD):
         """Called within the backward pass, which is the problem's work; what follows from it is the optimizer's own."""
         self._passed.append(passed)
 
-    def step(self) -> None:  # type: ignore[override]  # the base refuses a closure
-        """One step from the latest gradient."""
+    def step(self) -> None:
+        """One step from the latest gradient; the base takes a closure only to refuse it."""
         for passed in self._passed:
             super()._accumulate_H_terms(*passed)
         self._passed.clear()
