@@ -17,6 +17,7 @@ from typing import Any
 
 from optbench.arguments import parser
 from optbench.core.trial import FAILED, MachineError, RequestError
+from optbench.execution.start import usable_torch_cache
 
 WATCHED = ("adam", "pso", "aco_r", "sep_cma_es")  # what `watch` shows where no optimizer is named
 SUCCEEDED = ("spent", "finished")  # statuses of a trial that ran to its end
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     try:
         options = parser().parse_args(given)
+        if other := usable_torch_cache():
+            print(f"optbench: {other}", file=sys.stderr)
         code = commands[options.command](options, given)
         if sys.stdout:
             sys.stdout.flush()

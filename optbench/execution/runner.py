@@ -27,6 +27,7 @@ from optbench.execution.options import RunOptions
 from optbench.execution.plan import Plan, plan
 from optbench.execution.pool import PoolExecutor
 from optbench.execution.progress import Progress
+from optbench.execution.start import usable_torch_cache
 from optbench.execution.suite import Suite
 from optbench.execution.task import Outcome, Task, group_of
 from optbench.records.analysis import BEFORE
@@ -57,6 +58,8 @@ def run_suite(suite: Suite, out: Path, options: RunOptions, say: Say = print) ->
     say: told what goes on, a line at a time. Raises RequestError before anything runs for whatever is wrong with the
     request, and ExecutorError where the workers fail; what had ended by then has its records.
     """
+    if other := usable_torch_cache():
+        say(other)
     with _crew(options, out, say) as crew, LearnedCatalog(options.plugins) as catalog:
         return _run_suite(suite, out, options, say, catalog, crew)
 

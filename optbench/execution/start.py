@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 # The FLOP counter and torch's optimizers import torch._dynamo at their first use: a second a worker, were it not there.
 PRELOADED = ("optbench.execution.worker", "torch._dynamo", "torch.fx.experimental.proxy_tensor")
 PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries to reach a fork server that is being killed
+TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"  # the folder that torch._dynamo makes as it is imported
 _START_LOCK = threading.Lock()
 
 
@@ -84,6 +86,22 @@ def worker_context() -> Any:
         return _Context("spawn", SpawnedWorker)
     start_fork_server()
     return _Context("forkserver", ForkedWorker)
+
+
+def usable_torch_cache() -> str:
+    """Name torch another folder where it cannot make the one that is named, for then it does not load.
+
+    Nothing of optbench is kept there. Returns what to say, or nothing.
+    """
+    named = os.environ.get(TORCH_CACHE)
+    if not named:
+        return ""
+    try:
+        os.makedirs(named, exist_ok=True)
+        return ""
+    except OSError as error:
+        os.environ[TORCH_CACHE] = os.path.join(tempfile.gettempdir(), f"torchinductor_{os.getpid()}")
+        return f"{TORCH_CACHE}={named} cannot be made ({error.strerror}); torch uses {os.environ[TORCH_CACHE]}"
 
 
 def start_process(target: Callable[..., None], arguments: Sequence[Any]) -> Any:

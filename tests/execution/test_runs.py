@@ -44,6 +44,28 @@ def test_lanes_and_workers_give_the_records_of_one_by_one(tmp_path) -> None:
         assert one.curve[-1]["loss"] == pytest.approx(two.curve[-1]["loss"], rel=1e-3)
 
 
+def test_a_network_that_looks_at_its_values_trains_one_by_one_and_that_is_said_once(tmp_path) -> None:
+    """torch.vmap cannot batch it: slower, and never wrong."""
+    plugin = tmp_path / "looks.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\nimport torch\nfrom torch import nn\n"
+        "from optbench.problems.line import Line\n\n"
+        "class Looks(nn.Linear):\n    def forward(self, x):\n        out = super().forward(x)\n"
+        "        return out if float(out.sum()) > 0 else 2 * out\n\n"
+        "@dataclass(frozen=True)\nclass Loop(Line):\n    vmaps = False\n    def network(self): return Looks(1, 1)\n"
+    )
+    suite = Suite("s", ("loop",), ("adam", "pso"), seeds=3, passes=60, timing=0)
+    found, said = {}, []
+    for lanes in (1, 3, None):
+        options = RunOptions(workers=1, lanes=lanes, plugins=(str(plugin),), own_process=True)
+        found[lanes] = run_suite(suite, tmp_path / str(lanes), options, said.append)
+        assert sum("torch.vmap cannot batch" in line for line in said) == (lanes != 1)
+        said.clear()
+    for records in found.values():
+        assert [(one.status, one.error) for one in records if one.optimizer == "adam"] == [("spent", None)] * 3
+        assert [one.curve[-1]["loss"] for one in records] == [one.curve[-1]["loss"] for one in found[1]]
+
+
 def test_running_again_resumes_and_a_changed_source_runs_its_own_again(tmp_path) -> None:
     plugin = tmp_path / "mine.py"
     code = HEAD + "@dataclass(frozen=True)\nclass Mine(Base):\n"

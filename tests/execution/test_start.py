@@ -97,3 +97,17 @@ def test_the_smallest_run_imports_nothing_that_it_does_not_need(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "r" / "report.html").is_file()
+
+
+def test_a_cache_folder_of_torch_that_cannot_be_made_is_said_once_and_another_is_taken(tmp_path: Path) -> None:
+    """torch._dynamo makes it as it is imported, and does not load where it cannot."""
+    file = tmp_path / "file"
+    file.touch()
+    line = [sys.executable, "-m", "optbench", "run", "--problem", "line_mse", "--optimizer", "adam", "--seeds", "3"]
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(file / "cache"), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [*line, "--timing", "none", "--passes", "60"], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("cannot be made (Not a directory)") == 1
+    assert {record.status for record in read_records(tmp_path / "results" / "adam_on_line_mse")[0]} == {"spent"}
