@@ -281,10 +281,14 @@ def precision(check: Check) -> dict[str, Any]:
     return found
 
 
+def carried(small: bool) -> list[str]:
+    """The problems that need nothing which their user must bring; some of them for a dry run."""
+    return [name for name, entry in PROBLEMS.items() if not entry.needs][:: 12 if small else 1]
+
+
 def problems(check: Check) -> dict[str, Any]:
-    """Every problem trains, by gradients and by a swarm."""
-    names = [name for name in PROBLEMS if not name.startswith("own_images")]
-    names = names[::12] if check.small else names
+    """Every problem that the package carries trains, by gradients and by a swarm."""
+    names = carried(check.small)
     words = [word for name in names for word in ("--problem", name)]
     more = ["--optimizer", "adam", "--optimizer", "pso", "--seeds", "1", "--passes", "3", "--timing", "none"]
     records, last = check.run(*words, *more, limit=check.left - 5)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from gpu import check
 
+from optbench.problems import PROBLEMS
+
 
 def test_a_dry_run_writes_what_it_found_and_names_what_it_could_not(tmp_path: Path) -> None:
     steps = ("graphs", "precision", "halving", "population")
@@ -20,6 +22,16 @@ def test_a_dry_run_writes_what_it_found_and_names_what_it_could_not(tmp_path: Pa
     both = [found["precision"][f"cnn_digits, {kind}"]["median_loss"] for kind in ("float32", "bf16")]
     assert both[0] != both[1] == pytest.approx(both[0], rel=0.05)
     assert "- precision: " in (tmp_path / "dry.md").read_text(encoding="utf-8")
+
+
+def test_the_problems_that_train_need_no_files_and_no_packages_of_others() -> None:
+    """One that does is refused, and with it the whole command."""
+    assert {name for name in PROBLEMS if name not in check.carried(False)} == {
+        n for n, e in PROBLEMS.items() if e.needs
+    }
+    assert set(check.carried(True)) < set(check.carried(False))
+    for name in check.carried(True):
+        assert len(check.CATALOG.problem(name).data().train[0]) > 0
 
 
 def test_what_is_begun_too_late_is_left_out(tmp_path: Path) -> None:
