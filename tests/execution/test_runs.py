@@ -55,7 +55,8 @@ def test_a_network_that_looks_at_its_values_trains_one_by_one_and_that_is_said_o
         "@dataclass(frozen=True)\nclass Loop(Line):\n    vmaps = False\n    def network(self): return Looks(1, 1)\n"
     )
     suite = Suite("s", ("loop",), ("adam", "pso"), seeds=3, passes=60, timing=0)
-    found, said = {}, []
+    found: dict[int | None, list[Record]] = {}
+    said: list[str] = []
     for lanes in (1, 3, None):
         options = RunOptions(workers=1, lanes=lanes, plugins=(str(plugin),), own_process=True)
         found[lanes] = run_suite(suite, tmp_path / str(lanes), options, said.append)
