@@ -2,8 +2,9 @@
 
 The worker that trained leaves, beside its records, the points that its curves end at and where they are lowest. Another
 process, which knows the problem alone, scores these. A record that says something else is `failed: not reproduced`. So
-is one whose data were other data before or after it, or than they are here. What a point cannot show, how it was found
-and when, is not verified: see `run --isolate`. The optimizers of optbench and torch are trusted and not scored again.
+is one whose data were other data before or after it, or than they are here. Lanes that end at one point are run again
+one by one. What a point cannot show, how it was found and when, is not verified: see `run --isolate`. The optimizers of
+optbench and torch are trusted and not scored again.
 """
 
 from __future__ import annotations
@@ -122,8 +123,20 @@ def _compared(check: Check, problem: Problem, records: Sequence[Record]) -> list
         if not state:  # else what the network had become meanwhile is not known
             reason = reason or differs("its start", record.curve[0], start, first, lane)
             reason = reason or _claimed(record, model.score(lowest[lane : lane + 1], data)[0], first[lane])
-        reasons.append(reason)
+        reasons.append(reason or _shared(lane, last, start, [trial.seed for trial in trials]))
     return reasons
+
+
+def _shared(lane: int, last: Tensor, start: Tensor, seeds: Sequence[int]) -> str | None:
+    """That another lane, which began elsewhere, ends at the very same point: lanes are trials of their own.
+
+    A trial that is alone has no such lane. So a group whose lanes met by chance loses time and no record: what failed
+    in a group is run again trial by trial.
+    """
+    for other, seed in enumerate(seeds):
+        if other != lane and torch.equal(last[other], last[lane]) and not torch.equal(start[other], start[lane]):
+            return f"its point is that of seed {seed}, which ran beside it, to the last bit"
+    return None
 
 
 def _read(path: Path, model: BatchedModel, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -70,7 +70,7 @@ def write(path: Path, bodies: dict[str, str]) -> str:
 
 def run(folder: Path, bodies: dict[str, str], problem: str = "mlp_iris", **how: int) -> dict[str, list[Record]]:
     file = write(folder / "methods.py", bodies)
-    suite = Suite("s", (problem,), tuple(bodies), seeds=how.pop("seeds", 2), passes=20)
+    suite = Suite("s", (problem,), tuple(bodies), seeds=how.pop("seeds", 2), passes=20, timing=how.pop("timing", 1))
     records = run_suite(suite, folder / "out", RunOptions(workers=1, plugins=(file,), **how), quiet)
     assert not (folder / "out" / ".spool").exists()
     return {name: [record for record in records if record.optimizer == name] for name in bodies}
@@ -92,6 +92,29 @@ def test_honest_methods_are_reproduced(problem: str, lanes: int, tmp_path: Path)
             name,
             [record.error for record in records],
         )
+
+
+SHARES = """
+        x = f.start()
+        while True:
+            y = x + 0.1 * f.randn(f.dim)
+            lowest = f.value(y[:, None]).argmin()
+            x = y[lowest].expand_as(y)
+            f.recommend(x)
+"""
+
+
+def test_lanes_that_share_their_best_are_run_again_one_by_one(tmp_path: Path) -> None:
+    """Every seed then has the record that it has by itself; lanes of an honest method stay together."""
+    found = {}
+    for lanes in (1, 3):
+        folder = tmp_path / str(lanes)
+        folder.mkdir()
+        found[lanes] = run(folder, {"shares": SHARES, "walks": HONEST["walks"]}, seeds=3, lanes=lanes, timing=False)
+    for one, other in zip(found[1]["shares"], found[3]["shares"], strict=True):
+        assert other.status == "spent" and other.lanes == 1
+        assert [point["loss"] for point in one.curve] == [point["loss"] for point in other.curve]
+    assert {record.lanes for record in found[3]["walks"]} == {3}
 
 
 NORMALISED = '''

@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from optbench.cli import main
 from optbench.core.trial import RequestError
@@ -19,6 +21,7 @@ from optbench.records.files import BrokenEnvironmentError, read_environment, rea
 from optbench.records.schema import RECORDS, Record, RecordError, read_line
 from optbench.records.store import Store
 from optbench.report import export, write
+from optbench.report.build import LOCK
 
 GOOD = Record("k", "sphere", "adam", {"lr": 0.1}, 0, 10.0, "cpu", "spent", curve=[{"passes": 1.0, "loss": 2.0}])
 ODD: dict[str, Any] = {
@@ -139,6 +142,17 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one_whole(tmp_path: Path
         write([tmp_path])
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert read_records(tmp_path)[0] == [GOOD]
+
+
+def test_a_second_report_waits_while_one_is_written(tmp_path: Path) -> None:
+    (tmp_path / RECORDS).write_text(GOOD.line() + "\n")
+    with FileLock(tmp_path / LOCK):
+        second = threading.Thread(target=write, args=([tmp_path],))
+        second.start()
+        second.join(2)
+        assert second.is_alive() and not (tmp_path / "report.html").exists()
+    second.join(60)
+    assert (tmp_path / "report.html").read_text().rstrip().endswith("</html>")
 
 
 def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:
