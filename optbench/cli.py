@@ -66,12 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused("no memory is left; what has ended is kept, the same command goes on")
 
 
-def _expect_temporary_files() -> None:
-    """Raises FileNotFoundError where no folder takes any. torch needs one as its compiler is loaded, by the first
-    optimizer; a second try of that import fails with words that have nothing to do with it.
+def _expect_to_train() -> None:
+    """Raises RequestError or FileNotFoundError where torch's libraries would end, or fail with words of their own.
+
+    Its compiler is loaded by the first optimizer and needs a folder for temporary files; some need a working directory.
     """
     import tempfile
 
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise RequestError("the working directory has been removed; change to another one") from None
     tempfile.gettempdir()
 
 
@@ -123,6 +128,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _run_named(options: argparse.Namespace, given: list[str]) -> int:
+    _expect_to_train()
     from optbench.execution.options import RunOptions
     from optbench.execution.request import Request, is_small
     from optbench.execution.start import start_fork_server
@@ -264,9 +270,9 @@ def _list(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _check(options: argparse.Namespace, given: list[str]) -> int:
+    _expect_to_train()
     from optbench.testing.conformance import check
 
-    _expect_temporary_files()
     findings = check(options.target, options.plugin)
     for finding in findings:
         print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}" + (f": {finding.detail}" if finding.detail else ""))
@@ -286,9 +292,9 @@ def _new(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _coco(options: argparse.Namespace, given: list[str]) -> int:
+    _expect_to_train()
     from optbench.bridges import coco
 
-    _expect_temporary_files()
     chosen = coco.experiments(
         options.optimizer,
         suite=options.suite,
@@ -354,13 +360,13 @@ def _data(options: argparse.Namespace, given: list[str]) -> int:
 
 
 def _watch(options: argparse.Namespace, given: list[str]) -> int:
+    _expect_to_train()
     from optbench.registry.catalog import Catalog
     from optbench.watch.film import check_film, film
     from optbench.watch.page import html
     from optbench.watch.recording import record
     from optbench.watch.scene import scene
 
-    _expect_temporary_files()
     if options.film:
         check_film(Path(options.film))
     name = re.sub(r"[^A-Za-z0-9]+", "_", options.problem.rpartition(":")[2]).strip("_")
@@ -422,9 +428,9 @@ def _archive_show(options: argparse.Namespace) -> int:
 
 
 def _archive_verify(options: argparse.Namespace) -> int:
+    _expect_to_train()
     from optbench.archive.verifying import verify
 
-    _expect_temporary_files()
     found = verify(
         options.name,
         options.sample,
@@ -448,9 +454,9 @@ def _archive_site(options: argparse.Namespace) -> int:
 
 
 def _tour(options: argparse.Namespace, given: list[str]) -> int:
+    _expect_to_train()
     from optbench.tour.book import write, write_notebooks
 
-    _expect_temporary_files()
     if options.notebooks:
         files = write_notebooks(Path(options.out), options.topic)
         print(f"tour: {len(files)} notebooks in {files[0].parent}")

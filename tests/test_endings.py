@@ -17,6 +17,20 @@ resource = pytest.importorskip("resource", reason="this system has no limits of 
 FILE_SIZE, DESCRIPTORS = "RLIMIT_FSIZE", "RLIMIT_NOFILE"
 
 
+@pytest.mark.parametrize("command", ["run --problem sphere_2d --out {0}/new", "watch sphere_2d"])
+def test_a_working_directory_that_is_gone_is_one_line(command: str, tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nos.mkdir('gone'); os.chdir('gone'); os.rmdir('../gone')\n"
+        f"sys.argv[1:] = {command.format(tmp_path).split()!r}\n"
+        "from optbench.__main__ import command\nsys.exit(command())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=300
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "optbench: the working directory has been removed; change to another one\n"
+
+
 @pytest.mark.parametrize(
     ("command", "limit", "most", "message"),
     [

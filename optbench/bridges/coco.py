@@ -39,6 +39,7 @@ SUITE_DIMENSIONS = {  # that a suite of COCO has, where a function alone may hav
 }
 ERT_FILE, FACTS_FILE = "ert.csv", "optbench.json"
 SEED = 1
+_ENTRY = re.compile(r"\b\d+:(\d+)\|")
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ def check_folders(chosen: Sequence[Experiment], out: Path) -> None:
 def run(one: Experiment, out: Path, workers: int = 1, say: Callable[[str], None] = print) -> list[Ended]:
     """Run an experiment into `out`/its folder: COCO's log, `ert.csv` (what COCO's pages call ERT, as counted here) and
     `optbench.json`. workers: processes, each a batch with a folder of its own below. Returns how every trial ended.
+    Raises RequestError, and MachineError where a process was lost or the log is not whole.
     """
     if workers < 1:
         raise RequestError(f"--workers {workers} must be at least 1")
@@ -156,8 +158,13 @@ def run(one: Experiment, out: Path, workers: int = 1, say: Callable[[str], None]
     folder = (out / one.folder).resolve()
     ended = run_batch(one, folder, 1, 0) if workers == 1 else _in_processes(one, folder, workers)
     seconds = perf_counter() - began
-    _write(one, ended, folder, seconds)
     total = sum(trial.evaluations for trial in ended)
+    if (logged := _logged(folder)) != total:  # COCO goes on without a word
+        raise MachineError(
+            f"COCO's log in {folder} has {logged} of {total} evaluations: it was removed meanwhile, or its disk is "
+            "full; remove what is left and run again"
+        )
+    _write(one, ended, folder, seconds)
     solved = sum(PRECISIONS[-1] in trial.hits for trial in ended)
     say(
         f"{one.optimizer}: {len(ended)} trials, {solved} hit 1e-8, {total} evaluations in {seconds:.1f} s, "
@@ -180,6 +187,12 @@ def _in_processes(one: Experiment, folder: Path, workers: int) -> list[Ended]:
             return [trial for job in jobs for trial in job.result()]
     except BrokenExecutor:
         raise MachineError(f"a process was lost: killed, or without memory; remove {folder} and run again") from None
+
+
+def _logged(folder: Path) -> int:
+    """How many evaluations COCO's log has of all trials: an entry a trial, "instance:evaluations|distance"."""
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in folder.rglob("*.info")]
+    return sum(int(count) for text in texts for count in _ENTRY.findall(text))
 
 
 def run_batch(one: Experiment, folder: Path, batches: int, batch: int) -> list[Ended]:

@@ -20,6 +20,7 @@ import psutil
 from optbench.core.trial import RequestError
 from optbench.execution import machine
 from optbench.execution.environment import WORKER_THREADS, problem_facts
+from optbench.execution.offspring import leave
 from optbench.execution.width import worthwhile
 from optbench.registry.catalog import Catalog
 from optbench.registry.specs import one_line
@@ -42,11 +43,11 @@ def serve(connection: Connection, files: tuple[str, ...], parent: int) -> None:
     while True:
         _send(connection, answer)
         if catalog is None:
-            os._exit(0)
+            leave(0)
         try:
             asked = json.loads(connection.recv_bytes(MAX_ANSWER_BYTES))
         except (EOFError, OSError):
-            os._exit(0)
+            leave(0)
         try:
             with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured
                 answer = QUESTIONS[asked.pop("ask")](catalog, **asked)
@@ -155,7 +156,7 @@ def _send(connection: Connection, answer: Mapping[str, Any]) -> None:
     try:
         connection.send_bytes(content)
     except OSError:
-        os._exit(0)
+        leave(0)
 
 
 def _be_quiet() -> None:
@@ -172,4 +173,4 @@ def _watch(parent: int) -> None:
     process = psutil.Process()
     while psutil.pid_exists(parent) and process.memory_info().rss < MAX_BYTES:
         time.sleep(0.2)
-    os._exit(0)
+    leave(0)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache, cached_property
@@ -24,6 +23,7 @@ from optbench.core.structure import Inapplicable
 from optbench.execution.board import Board
 from optbench.execution.host import END, READY
 from optbench.execution.lane_group import train
+from optbench.execution.offspring import leave
 from optbench.execution.options import RunOptions
 from optbench.execution.worker import EXIT_ORPHAN, prepare
 from optbench.registry.catalog import Catalog
@@ -54,7 +54,7 @@ def serve(
         try:
             about = json.loads(connection.recv_bytes(MAX_MESSAGE_BYTES))
         except (EOFError, OSError):
-            os._exit(0)
+            leave(0)
         own = 0.0
         with unchanged_process():
             try:
@@ -255,7 +255,7 @@ class IsolatedObjective:
         try:
             said = json.loads(self._connection.recv_bytes(MAX_MESSAGE_BYTES))
         except (EOFError, OSError):
-            os._exit(0)
+            leave(0)
         if said[0] == "error":
             raise ERRORS.get(said[1], RuntimeError)(said[2])
         self.progress = said[1]
@@ -319,4 +319,4 @@ def _say(connection: Connection, message: Any) -> None:
     try:
         connection.send_bytes(json.dumps(message).encode())
     except OSError:
-        os._exit(EXIT_ORPHAN)
+        leave(EXIT_ORPHAN)

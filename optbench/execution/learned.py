@@ -24,6 +24,7 @@ from optbench.core.problem import ORACLES, PRECISIONS, TRACKS, Problem
 from optbench.core.trial import RequestError, spec
 from optbench.execution import describing
 from optbench.execution.environment import problem_facts
+from optbench.execution.offspring import kill
 from optbench.execution.start import start_process
 from optbench.execution.task import Task
 from optbench.execution.width import worthwhile
@@ -283,9 +284,9 @@ class _Child:
         return self._answer()
 
     def close(self) -> None:
-        self._connection.close()
         with contextlib.suppress(psutil.Error):
-            psutil.Process(self._process.pid).kill()
+            kill(psutil.Process(self._process.pid))
+        self._connection.close()  # not before: a process that hears it ends by itself
         self._process.join(_JOIN_SECONDS)
 
     def _answer(self) -> dict[str, Any]:

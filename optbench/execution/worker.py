@@ -23,10 +23,12 @@ import torch
 from optbench.core.objective import Objective
 from optbench.core.outcome import Outcome as TrialOutcome
 from optbench.core.scoring import Point
+from optbench.core.trial import MachineError
 from optbench.execution.grouping import by_memory
 from optbench.execution.held import held_bytes
 from optbench.execution.host import HostCatalog, SharingError
 from optbench.execution.lane_group import run_group
+from optbench.execution.offspring import leave
 from optbench.execution.options import RunOptions
 from optbench.execution.task import LaneGroup, resolve
 from optbench.execution.verification import Answers, Check, data_digest, verified
@@ -44,10 +46,6 @@ ANSWER = ".answer"  # suffix of the file that holds the points which are scored 
 _catalog: Catalog
 _options: RunOptions
 _objective: Objective | None = None  # of the trial under way
-
-
-class MachineError(RuntimeError):
-    """The machine and not the optimizer has failed: no record is left."""
 
 
 class _Tail(io.TextIOBase):
@@ -116,13 +114,13 @@ def serve(
         _catalog = Catalog(files, moved=dict(options.moved))
     except BaseException as error:
         _tell(connection, "error", text=one_line(error))
-        os._exit(1)
+        leave(1)
     _tell(connection, "ready")
     while True:
         try:
             asked, points, records = connection.recv()
         except (EOFError, OSError):
-            os._exit(0)
+            leave(0)
         run = _verify if isinstance(asked, Check) else _answer
         if guest is not None and isinstance(asked, LaneGroup):
             _catalog = HostCatalog(files, asked, guest, Path(points).parent, options.memory_bytes // 2)
@@ -136,7 +134,7 @@ def _tell(connection: Connection, kind: str, **values: Any) -> None:
     try:
         connection.send_bytes(json.dumps({"kind": kind, **values}).encode())
     except OSError:
-        os._exit(EXIT_ORPHAN)
+        leave(EXIT_ORPHAN)
 
 
 def prepare(options: RunOptions, parent: int, threads: int, core: int | None) -> None:
@@ -156,11 +154,11 @@ def _watch(parent: int, memory: int) -> None:
     """End this process when it holds too many bytes, when an optimizer ignores Stop, or when the run itself is gone."""
     while True:
         if held_bytes() > memory:
-            os._exit(EXIT_MEMORY)
+            leave(EXIT_MEMORY)
         if _objective is not None and _objective.spent.refused > MAX_CALLS_AFTER_STOP:
-            os._exit(EXIT_IGNORES_STOP)
+            leave(EXIT_IGNORES_STOP)
         if not psutil.pid_exists(parent):
-            os._exit(EXIT_ORPHAN)
+            leave(EXIT_ORPHAN)
         time.sleep(0.1)
 
 

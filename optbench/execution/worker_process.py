@@ -16,6 +16,7 @@ import psutil
 
 from optbench.execution import guest, worker
 from optbench.execution.host import EXIT_GUEST
+from optbench.execution.offspring import kill
 from optbench.execution.options import RunOptions
 from optbench.execution.start import start_process
 from optbench.execution.task import LaneGroup
@@ -130,15 +131,12 @@ class WorkerProcess:
 
     def end(self) -> None:
         """Kill the process and free what it took here."""
-        self.connection.close()
-        for known, process in ((self._known, self._process), (self._known_guest, self._guest)):
-            with contextlib.suppress(psutil.Error):
-                if known:
-                    left = known.children(recursive=True)  # that code of others has started
-                    known.kill()
-                    for one in left:
-                        with contextlib.suppress(psutil.Error):
-                            one.kill()
+        both = (self._known, self._process), (self._known_guest, self._guest)
+        for known, _ in both:
+            if known:
+                kill(known)
+        self.connection.close()  # not before: a process that hears it ends by itself
+        for _, process in both:
             if process is not None:
                 process.join(_JOIN_SECONDS)
                 with contextlib.suppress(ValueError):

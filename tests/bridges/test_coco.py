@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import math
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,21 @@ def test_a_process_that_is_lost_or_cannot_start_is_told_in_one_line(
     monkeypatch.setattr(coco, "ProcessPoolExecutor", refuses)
     with pytest.raises(MachineError, match="--workers 2: Permission denied; --workers 1 needs"):
         coco.run(experiment("pso"), tmp_path / "none", workers=2, say=lambda line: None)
+
+
+def test_a_log_that_was_removed_meanwhile_is_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = coco.run_trial
+
+    def removes(function: Any, *more: Any, **how: Any) -> Any:
+        if function.id_function == 8 and (tmp_path / "pso" / "bbobexp_f1.info").is_file():
+            shutil.rmtree(tmp_path / "pso")
+        return ran(function, *more, **how)
+
+    monkeypatch.setattr(coco, "run_trial", removes)
+    one = experiment("pso", functions="1,8", dimensions="2", instances="1..2", budget=20.0)
+    with pytest.raises(MachineError, match=r"has \d+ of 160 evaluations: it was removed meanwhile"):
+        coco.run(one, tmp_path, say=lambda line: None)
+    assert not (tmp_path / "pso" / coco.ERT_FILE).exists()
 
 
 def test_the_budget_is_kept_and_a_trial_ends_with_the_last_target(tmp_path: Path) -> None:

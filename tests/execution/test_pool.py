@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing import forkserver
@@ -165,6 +167,22 @@ def test_children_that_a_plugin_leaves_end_with_its_process(tmp_path) -> None:
     ):
         time.sleep(0.05)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+@posix
+def test_a_process_that_ends_by_itself_takes_with_it_what_was_started_from_it() -> None:
+    """Afterwards nobody would find them: a worker that the run no longer needs, or whose run was killed."""
+    program = (
+        "import os, time\nfrom optbench.execution.offspring import leave\n"
+        "for _ in range(2):\n    if not os.fork():\n        os.write(1, b'%d\\n' % os.getpid())\n"
+        "        time.sleep(600)\n"
+        "time.sleep(0.5)\nleave(5)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 5 and len(ended.stdout.split()) == 2
+    for child in map(int, ended.stdout.split()):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(child).wait(10)
 
 
 def test_a_run_that_was_suspended_gives_its_trials_the_time_back(tmp_path, monkeypatch) -> None:
