@@ -21,6 +21,7 @@ from optbench.core.trial import RequestError
 from optbench.execution import machine
 from optbench.execution.environment import WORKER_THREADS, problem_facts
 from optbench.execution.offspring import leave
+from optbench.execution.plan import passes_per_step
 from optbench.execution.width import worthwhile
 from optbench.registry.catalog import Catalog
 from optbench.registry.specs import one_line
@@ -114,6 +115,10 @@ def _facts(catalog: Catalog, name: str, device: str, split: int = 0) -> dict[str
     return {"facts": problem_facts(name, catalog.problem(name, split), catalog, device)}
 
 
+def _step(catalog: Catalog, name: str, device: str) -> dict[str, Any]:
+    return {"passes": passes_per_step(catalog.problem(name), device)}
+
+
 def _divides(catalog: Catalog, text: str) -> dict[str, Any]:
     return {"divides": catalog.divides(text)}
 
@@ -139,6 +144,7 @@ QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "kept": _kept,
     "sources": _sources,
     "facts": _facts,
+    "step": _step,
     "divides": _divides,
     "width": _width,
 }

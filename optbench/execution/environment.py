@@ -13,11 +13,11 @@ from optbench.core.divided import undivided
 from optbench.core.problem import Best, Problem, measured_start
 from optbench.core.trial import LOWEST_SEEN, RequestError
 from optbench.engine.data import splits
-from optbench.engine.flops import costs, flops
+from optbench.engine.flops import flops
 from optbench.engine.model import BatchedModel
 from optbench.execution import machine, portrait, tuning
 from optbench.execution.options import RunOptions
-from optbench.execution.plan import Plan
+from optbench.execution.plan import Plan, passes_per_step
 from optbench.problems.validation import LOWEST
 from optbench.records.splits import OF_A_SPLIT
 from optbench.registry.catalog import Catalog
@@ -111,7 +111,7 @@ def problem_facts(name: str, problem: Problem, catalog: Catalog, device: str) ->
         "flops_per_pass": cost,
         "batch": problem.batch,
         "passes": problem.passes,
-        "passes_per_step": step_passes(problem, device),
+        "passes_per_step": passes_per_step(problem, device),
         "dtype": str(problem.dtype).removeprefix("torch."),
         **goal,
         **({"validation": validation} if validation else {}),
@@ -128,12 +128,6 @@ def _portrait(problem: Problem, train: Sequence[Tensor]) -> dict[str, Any]:
     except Exception:  # somebody's network or data of another kind: the run does not need it
         return {}
     return {name: value for name, value in found.items() if value}
-
-
-def step_passes(problem: Problem, device: str) -> float:
-    """Passes that a gradient step on the problem's own minibatch costs."""
-    found = costs(problem, problem.batch, device)
-    return found.gradient / found.one_pass
 
 
 def validation_goal(name: str, problem: Problem) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -25,6 +26,7 @@ from optbench.core.trial import RequestError, spec
 from optbench.execution import describing
 from optbench.execution.environment import problem_facts
 from optbench.execution.offspring import kill
+from optbench.execution.plan import passes_per_step
 from optbench.execution.start import start_process
 from optbench.execution.task import Task
 from optbench.execution.width import worthwhile
@@ -46,6 +48,7 @@ class StatedProblem(Problem):
     track = ""
     vmaps = False
     dtype = torch.float32  # as far as a plan needs to know: who runs it looks
+    text = ""  # its spec
 
     def __init__(self, text: str, said: Mapping[str, Any]) -> None:
         """said: what a child says of it. Raises RequestError for what cannot be."""
@@ -55,7 +58,7 @@ class StatedProblem(Problem):
         if not isinstance(passes, float) or not (batch is None or type(batch) is int):
             raise RequestError(f"{text}: passes and batch must be numbers")
         stated = {"gives": frozenset(gives), "passes": passes, "batch": batch, "vmaps": said.get("vmaps") is True}
-        for name, value in {**stated, "track": said["track"]}.items():
+        for name, value in {**stated, "track": said["track"], "text": text}.items():
             setattr(self, name, value)
 
 
@@ -180,6 +183,16 @@ class LearnedCatalog(Catalog):
         if not isinstance(facts, dict):
             raise RequestError(f"problem {name}: what it says of itself makes no sense")
         return facts
+
+    def passes_per_step(self, problem: Problem, device: str) -> float:
+        """Passes that a step on a problem's own minibatch costs. Raises RequestError for what cannot be."""
+        if not isinstance(problem, StatedProblem):
+            return passes_per_step(problem, device)
+        name = parse(problem.text)[0][0]
+        said = self._asked((name,), (), ask="step", name=problem.text, device=device).get("passes")
+        if type(said) is not float or not 0 < said < math.inf:
+            raise RequestError(f"problem {problem.text}: what it says of a step makes no sense")
+        return said
 
     def widths(self, asks: Sequence[tuple[Task, int]], eager: bool) -> list[int]:
         """How many lanes pay for each (task, how many trials are like it)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from optbench.core.goal import read_goal
 from optbench.core.problem import Problem
@@ -18,6 +19,13 @@ from optbench.registry.expressions import is_combination
 from optbench.registry.specs import parse
 
 MAX_TRIALS = 1_000_000  # of one plan: 2 GB of records, 500 MB of memory
+PerStep = Callable[[Problem, str], float]  # a problem and a device -> what a step costs, in passes
+
+
+def passes_per_step(problem: Problem, device: str) -> float:
+    """Passes that a gradient step on the problem's own minibatch costs."""
+    found = costs(problem, problem.batch, device)
+    return found.gradient / found.one_pass
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,11 @@ class Plan:
         return [task.trial for task in self.tasks]
 
 
-def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
-    """The plan of a suite on a device ("cpu" or "cuda"). Raises RequestError for a name, setting or number."""
+def plan(suite: Suite, catalog: Catalog, device: str = "cpu", per_step: PerStep = passes_per_step) -> Plan:
+    """The plan of a suite on a device ("cpu" or "cuda"). Raises RequestError for a name, setting or number.
+
+    per_step: the passes that a step costs, where the problem itself may be in another process.
+    """
     check_numbers(suite)
     competitors = tuning.competitors(suite.optimizers, suite.tune, catalog)
     _check_size(suite, sum(len(one.hypers) for one in competitors))
@@ -53,7 +64,7 @@ def plan(suite: Suite, catalog: Catalog, device: str = "cpu") -> Plan:
                     problems = {k: catalog.problem(wanted, k) for k in range(min(suite.splits, suite.seeds))}
                 else:
                     whole.append(wanted)
-            passes = {k: _passes(suite, text, problem, device) for k, problem in problems.items()}
+            passes = {k: _passes(suite, text, one, partial(per_step, one, device)) for k, one in problems.items()}
             sources = {one.name: catalog.sources(wanted, one.name) for one in competitors}
             for optimizer, hyper, built in entered:
                 label = spec(optimizer, hyper)
@@ -82,16 +93,18 @@ def _check_groups(tasks: Iterable[Task], catalog: Catalog) -> None:
             raise RequestError(f"{name}: {reasons[0]}")
 
 
-def _passes(suite: Suite, text: str, problem: Problem, device: str) -> float:
+def _passes(suite: Suite, text: str, problem: Problem, per_step: Callable[[], float]) -> float:
     """The budget of every trial on a problem. Steps are gradient steps on its own minibatch, whoever trains it."""
     if suite.seconds is not None:
         return UNLIMITED_PASSES
     if suite.steps is not None:
         try:
-            cost = costs(problem, problem.batch, device)
+            step = per_step()
+        except RequestError:
+            raise
         except Exception as error:
             raise RequestError(f"problem {text}: {type(error).__name__}: {' '.join(str(error).split())}") from None
-        return suite.steps * cost.gradient / cost.one_pass * (1 + 1e-12)  # so that rounding loses no step
+        return suite.steps * step * (1 + 1e-12)  # so that rounding loses no step
     return float(suite.budgets.get(text, suite.passes or problem.passes))
 
 

@@ -93,7 +93,7 @@ def _run_suite(
         machine.own_cores()  # refused at once where there are none to choose
     device = crew.device if crew else machine.device(options.device)
     options = replace(options, device=device, timeout=suite.timeout, memory=suite.memory, timing=suite.lone)
-    planned = plan(suite, catalog, device)
+    planned = plan(suite, catalog, device, catalog.passes_per_step)
     if options.strict_oracles:
         _refuse_unanswered(planned)
     if options.isolate:

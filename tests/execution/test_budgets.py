@@ -14,6 +14,7 @@ from optbench.execution.lane_group import run_group
 from optbench.execution.options import RunOptions
 from optbench.execution.request import Request
 from optbench.execution.runner import run_suite
+from optbench.execution.suite import Suite
 from optbench.records.files import read_environment
 from optbench.registry.catalog import Catalog
 from optbench.report.interactive import Comparison
@@ -67,6 +68,20 @@ def test_steps_are_gradient_steps_on_the_problems_own_minibatch(tmp_path: Path) 
     assert trials.loc["random_search", "passes"].between(59, 64).all() and study.study.unit == "steps"
     assert "steps" in study.verdict and "passes" not in study.verdict
     assert study.plot_curves().get_xlabel() == "steps"
+
+
+def test_a_plugins_problem_has_steps_too(tmp_path: Path) -> None:
+    """It is in a process of its own while a run is planned, with the data that tell what a step costs."""
+    plugin = tmp_path / "wide.py"
+    plugin.write_text(
+        "from dataclasses import dataclass\nfrom optbench.problems.line import Line\n\n"
+        "@dataclass(frozen=True)\nclass Wide(Line):\n    size: int = 16\n\n"
+        "    @property\n    def batch(self): return self.size\n"
+    )
+    suite = Suite("s", ("wide[size=8]",), ("adam",), seeds=2, steps=60, timing=0)
+    options = RunOptions(plugins=(str(plugin),), workers=1)
+    records = run_suite(suite, tmp_path / "out", options, quiet)
+    assert [(one.status, one.error, one.backward) for one in records] == [("spent", None, 60 * 8)] * 2
 
 
 def test_seconds_end_a_trial_that_has_the_machine_to_itself(tmp_path: Path) -> None:
