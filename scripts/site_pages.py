@@ -22,7 +22,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optbench.arguments import EXIT_CODES, parser
+from optbench.arguments import EXIT_CODES
+from optbench.cli import parser
 from optbench.optimizers import OPTIMIZERS
 from optbench.tour.topics import TOPICS
 

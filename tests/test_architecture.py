@@ -31,7 +31,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tour": {"core", "engine", "registry", "execution", "problems", "optimizers", "report", "watch"},
     "bridges": {"core", "records", "engine", "registry", "problems", "optimizers", "execution", "report"},
 }
-TOP = {"__init__", "__main__", "api", "arguments", "cli"}  # they bind everything together, and import lazily
+TOP = {
+    "__init__",
+    "__main__",
+    "api",
+    "arguments",
+    "cli",
+    "commands",
+}  # they bind all together, and import lazily
 
 
 @cache

@@ -16,8 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 import optbench
-from optbench.arguments import parser
-from optbench.cli import main
+from optbench.cli import main, parser
 from optbench.execution.executor import ExecutorError
 from optbench.execution.options import RunOptions
 from optbench.records.schema import Record
@@ -118,7 +117,7 @@ def test_a_machine_without_memory_ends_a_command_in_one_line(
     def fails(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr("optbench.cli._list", fails)
+    monkeypatch.setattr("optbench.commands.plugins._list", fails)
     assert main(["list"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and "no memory is left" in told
@@ -139,7 +138,7 @@ def test_other_errors_of_a_command_are_not_taken_for_memory(monkeypatch: pytest.
     def fails(*_: object) -> int:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("optbench.cli._list", fails)
+    monkeypatch.setattr("optbench.commands.plugins._list", fails)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["list"])
 

@@ -13,7 +13,7 @@ import pytest
 import site_pages
 from test_architecture import MAY_IMPORT
 
-from optbench.arguments import parser
+from optbench.cli import parser
 from optbench.core.trial import RequestError
 from optbench.execution.suite import read_suite
 from optbench.optimizers import OPTIMIZERS

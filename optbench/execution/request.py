@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from optbench.core.trial import RequestError, spec
+from optbench.execution.options import RunOptions
 from optbench.execution.suite import Suite, read_suite
 from optbench.registry.expressions import is_combination
 from optbench.registry.specs import parse
@@ -159,6 +161,28 @@ class Request:
             budgets = {name: value for name, value in suite.budgets.items() if name in self.problems}
             suite = replace(suite, problems=tuple(self.problems), budgets=budgets)
         return replace(suite, optimizers=tuple(self.optimizers)) if self.optimizers else suite
+
+
+class Asked(NamedTuple):
+    """What is to be run, where to and how."""
+
+    suite: Suite
+    folder: Path
+    how: RunOptions
+
+
+def asked(given: Mapping[str, Any], files: Sequence[str]) -> Asked:
+    """What a user states by name, on the command line or in Python, as a suite, a folder and options.
+
+    given: fields of Request and of RunOptions; those of both are the request's. files: plugin files. Raises
+    RequestError, and TypeError for a name that neither has, so that nothing stated is dropped.
+    """
+    stated = dict(given)
+    of_request = {field.name for field in fields(Request)}
+    request = Request(files=files, **{name: stated.pop(name) for name in of_request & stated.keys()})
+    how = RunOptions(plugins=tuple(files), **stated)
+    suite = request.resolved_suite()
+    return Asked(suite, request.folder(suite), how)
 
 
 def _file_of(module: str, folders: Sequence[Path]) -> Path | None:

@@ -18,8 +18,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from optbench.arguments import parser
-from optbench.cli import main
+from optbench.cli import main, parser
 from optbench.core.trial import RequestError
 from optbench.tour import notebook
 from optbench.tour.book import one_thread, write
