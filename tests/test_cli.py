@@ -129,7 +129,7 @@ def test_a_machine_that_starts_no_process_ends_any_command_in_one_line(
     def fails(*_: object) -> int:
         raise ExecutorError("no process can be started: Too many open files")
 
-    monkeypatch.setattr("optbench.cli._archive_verify", fails)
+    monkeypatch.setattr("optbench.commands.archive._verify", fails)
     assert main(["archive", "verify", "x"]) == 2
     assert capsys.readouterr().err == "optbench: no process can be started: Too many open files\n"
 

@@ -24,21 +24,32 @@ Without a suite, problems have their own default budgets and results go to resul
 """
 SUCCEEDED = ("spent", "finished")  # statuses of a trial that ran to its end
 # Options that are dealt with here; all others are what a request or its options have, by the same name.
-HERE = {"carry_out", "command", "model", "data", "target", "loss", "batch", "plugin", "strict", "quiet", "verbose"}
+HERE = {
+    "carry_out",
+    "command",
+    "problem",
+    "optimizer",
+    "model",
+    "data",
+    "target",
+    "loss",
+    "batch",
+    "plugin",
+    "strict",
+    "quiet",
+    "verbose",
+}
 
 
 def add(commands: Any) -> None:
     run = command(commands, "run", "run a suite and write its report", _run, RUN_EXAMPLES)
     suite = run.add_argument("suite", nargs="?", help="a built-in suite or a TOML file (default: quick)")
     run.add_argument("--out", metavar="DIR", help="results folder (default: results/<suite or request>)")
-    problem = run.add_argument(
-        "--problem", action="append", default=[], dest="problems", metavar="P", help="a problem; repeatable"
-    )
+    problem = run.add_argument("--problem", action="append", default=[], metavar="P", help="a problem; repeatable")
     optimizer = run.add_argument(
         "--optimizer",
         action="append",
         default=[],
-        dest="optimizers",
         metavar="O",
         help="like 'adam[lr=0.01,0.1]'; repeatable",
     )
@@ -113,7 +124,7 @@ def _run(options: argparse.Namespace, given: list[str]) -> int:
         loss = options.loss or "cross-entropy"
         own = from_files(options.model, options.data, options.target, loss, options.batch, load_file)
         tasks = sent.of([own])
-        options.problems = [*options.problems, *tasks.specs]
+        options.problem = [*options.problem, *tasks.specs]
         options.plugin = [*options.plugin, *tasks.files]
         return _run_named(options, given)
 
@@ -124,6 +135,7 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
     from optbench.execution.start import start_fork_server
 
     stated = {name: value for name, value in vars(options).items() if name not in HERE}
+    stated |= {"problems": options.problem, "optimizers": options.optimizer}
     stated |= {"own_process": True, "command": typed(given), "report": True, "verbosity": _verbosity(options)}
     suite, folder, how = asked(stated, options.plugin)
     _say_at_once(f"{suite.name} into {folder}: loading torch and the problems ...", options)
