@@ -143,12 +143,17 @@ def found(name: str) -> list[Path]:
     raise ValueError(f"{name} needs {root / missing[0]}{rest}: {how}")
 
 
+def here(name: str) -> tuple[Path, ...]:
+    """The files of a data set where all of them are there, else none."""
+    try:
+        return tuple(found(name))
+    except ValueError:
+        return ()
+
+
 def is_ready(name: str) -> bool:
     """Whether all files of a data set are there; nothing is read."""
-    try:
-        return bool(found(name))
-    except ValueError:
-        return False
+    return bool(here(name))
 
 
 def _plain_or_packed(path: Path) -> Path | None:

@@ -1,23 +1,26 @@
 """DeepOBS's deep test problems (Schneider, Balles & Hennig 2019) on the data that OPTBENCH_DATA names.
 
-The eighth, quadratic_deep, has a file of its own. Networks, losses, weight penalties and minibatches are DeepOBS's. Two
-things differ: pictures are not augmented, since a problem's data are fixed here, and validation data are held out of
-training data. Its budgets in epochs are three passes each: a forward and a backward, which costs two.
+The eighth, quadratic_deep, has a file of its own. Networks, losses, weight penalties, minibatches and the variation of
+pictures in training are DeepOBS's. What differs is in docs/decisions/deepobs.md: validation data are held out of
+training data, training losses are of pictures as they are, and the state of the LSTM begins at 0 in every window. Its
+budgets in epochs are three passes each: a forward and a backward, which costs two.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from optbench.core.losses import CROSS_ENTROPY, Loss, accuracy
 from optbench.core.problem import Batch, Net, Problem, Splits, generator
+from optbench.problems import data_files
 from optbench.problems import deepobs_networks as networks
+from optbench.problems.augmentation import DRAWS, varied
 from optbench.problems.shakespeare import NEXT_SYMBOL
-from optbench.problems.shared import stated
-from optbench.problems.standard_data import CLASSES, SHAPES, SYMBOLS, characters, images
+from optbench.problems.standard_data import SYMBOLS, OnPictures, characters
 
 GREY, COLOUR = ("mnist", "fmnist", "fashion"), ("cifar10", "cifar100", "svhn")
 
@@ -35,49 +38,36 @@ def _penalised(factor: float) -> Loss:
 
 
 @dataclass(frozen=True)
-class TwoConvTwoDense(Problem):
+class TwoConvTwoDense(OnPictures):
     """2c2d: two convolutions and two dense layers, 3,274,634 parameters on pictures of 28x28; cross-entropy."""
 
     data_set: str = "fmnist"  # or mnist, or fashion: the subset in the package
 
-    track = "supervised"
-    dtype = torch.float32
-    objective_loss = CROSS_ENTROPY
+    name, takes = "2c2d", GREY
     passes = 300.0
-    batch = 128
-    bound = 0.0
-
-    def __post_init__(self) -> None:
-        stated("2c2d: data_set", self.data_set, GREY)
 
     def network(self) -> nn.Module:
-        return networks.two_conv_two_dense(*SHAPES[self.data_set], CLASSES[self.data_set])
-
-    def data(self) -> Splits:
-        return images(self.data_set)
+        return networks.two_conv_two_dense(self.channels, self.side, self.classes)
 
 
 @dataclass(frozen=True)
-class ThreeConvThreeDense(Problem):
+class ThreeConvThreeDense(OnPictures):
     """3c3d: three convolutions and three dense layers, 895,210 parameters for ten classes; weight penalty 0.002."""
 
     data_set: str = "cifar10"  # or cifar100, svhn
 
-    track = "supervised"
-    dtype = torch.float32
+    name, takes = "3c3d", COLOUR
     objective_loss = _penalised(0.002)
     passes = 300.0
-    batch = 128
-    bound = 0.0
-
-    def __post_init__(self) -> None:
-        stated("3c3d: data_set", self.data_set, COLOUR)
+    variation = DRAWS
 
     def network(self) -> nn.Module:
-        return networks.three_conv_three_dense(CLASSES[self.data_set])
+        return networks.three_conv_three_dense(self.classes)
 
-    def data(self) -> Splits:
-        return images(self.data_set)
+    def varied(self, batch: Batch, numbers: Tensor) -> Batch:
+        """Another window and other light; pictures of CIFAR also mirrored."""
+        x, y = batch
+        return varied(x, numbers, mirrors=self.data_set != "svhn"), y
 
 
 @dataclass(frozen=True)
@@ -92,7 +82,7 @@ class AllConv(ThreeConvThreeDense):
     stochastic = True
 
     def network(self) -> nn.Module:
-        return networks.all_conv(CLASSES[self.data_set])
+        return networks.all_conv(self.classes)
 
 
 @dataclass(frozen=True)
@@ -106,25 +96,22 @@ class WideResNet(ThreeConvThreeDense):
     batch = 128
 
     def network(self) -> nn.Module:
-        return networks.wide_residual(16, 4, CLASSES[self.data_set])
+        return networks.wide_residual(16, 4, self.classes)
 
 
 @dataclass(frozen=True)
-class ConvolutionalVae(Problem):
+class ConvolutionalVae(OnPictures):
     """A convolutional VAE with 8 latent numbers; squared error of the pixels and the code's divergence, per picture."""
 
     data_set: str = "mnist"  # or fmnist, or fashion: the subset in the package
 
+    name, takes = "vae", GREY
     track = "unsupervised"
-    dtype = torch.float32
+    objective_loss = None
     loss_name = "elbo"
     passes = 150.0
     batch = 64
     stochastic = True
-    bound = 0.0
-
-    def __post_init__(self) -> None:
-        stated("vae: data_set", self.data_set, GREY)
 
     def network(self) -> nn.Module:
         return networks.ConvVae()
@@ -132,7 +119,7 @@ class ConvolutionalVae(Problem):
     def data(self) -> Splits:
         """Pictures (N, 1, 28, 28), each with the code noise (N, 8) of its evaluation."""
         stream = generator(0, "deepobs vae")
-        parts = [part for part in images(self.data_set) if part is not None]
+        parts = [part for part in super().data() if part is not None]
         return Splits(*((x, torch.randn(len(x), networks.CODE, generator=stream)) for x, _ in parts))
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
@@ -158,6 +145,10 @@ class CharacterRnn(Problem):
 
     def network(self) -> nn.Module:
         return networks.CharRnn(SYMBOLS, self.units)
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        return data_files.here("tolstoi")
 
     def data(self) -> Splits:
         return characters(50)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from optbench.problems.augmentation import standardised
+
 SLOPE = 0.3  # of the VAE's leaky units
 CODE = 8  # latent numbers of the VAE
 
@@ -33,14 +35,16 @@ def same(layer: nn.Conv2d | nn.MaxPool2d) -> nn.Sequential:
 
 
 class Penalised(nn.Module):
-    """(N, ...) -> (N, classes + 1): the body's scores, and half the squared weights; biases and norms are left out."""
+    """(N, C, H, W) -> (N, classes + 1): the body's scores of standardised pictures, and half the squared weights;
+    biases and norms are left out.
+    """
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
         self.body = body
 
     def forward(self, x: Tensor) -> Tensor:
-        scores = self.body(x)
+        scores = self.body(standardised(x))
         weights = [p for p in self.parameters() if p.ndim > 1]
         penalty = 0.5 * torch.stack([p.square().sum() for p in weights]).sum()
         return torch.cat([scores, penalty.expand(len(scores), 1)], dim=1)

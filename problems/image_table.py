@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from optbench.core.problem import Batch, split
+from optbench.core.user_files import Stamp, stamps
 
 PARTS = ("train", "valid", "test")
 MIN_SIDE = 15  # pixels a side: three halvings leave one
@@ -32,7 +33,15 @@ class Row(NamedTuple):
     part: str  # one of PARTS, or "" in a table without that column
 
 
-@cache
+def files(table: str) -> tuple[Path, ...]:
+    """The table and its images, as far as they can be read."""
+    path = Path(table)
+    try:
+        return path, *(path.parent / row.image for row in _read_rows(path))
+    except (ValueError, OSError):
+        return (path,) if table else ()
+
+
 def load(table: str, classes: int | None) -> list[Batch]:
     """Per split images (n, 1, H, W), standardised on train, and float64 labels (n,).
 
@@ -43,6 +52,12 @@ def load(table: str, classes: int | None) -> list[Batch]:
         raise ValueError(
             "own images need a table: own_images_class[table=FILE.csv] with the columns image,label[,split]"
         )
+    return _loaded(table, classes, stamps(files(table)))
+
+
+@lru_cache(maxsize=4)
+def _loaded(table: str, classes: int | None, files: tuple[Stamp, ...]) -> list[Batch]:
+    """files: as they are now, so that others are read anew."""
     path = Path(table)
     rows = _read_rows(path)
     for row in rows:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from optbench.core.losses import CROSS_ENTROPY
-from optbench.core.problem import Problem, Splits
-from optbench.problems.precision import PRECISIONS, in_precision
-from optbench.problems.shared import stated
-from optbench.problems.standard_data import CLASSES, SHAPES, images
+from optbench.problems.precision import in_precision
+from optbench.problems.standard_data import AnySize
 
 
 class Layer(nn.Module):
@@ -45,36 +41,23 @@ class Mixer(nn.Module):
 
 
 @dataclass(frozen=True)
-class MlpMixer(Problem):
+class MlpMixer(AnySize):
     """MLP-Mixer on pictures, cross-entropy; [width=64,depth=4] has 174 thousand parameters, [320,12] 10 million."""
 
     width: int = 64
     depth: int = 4
     patch: int = 4  # pixels a side of a patch
-    data_set: str = "fashion"  # the subset in the package; or mnist, fmnist, cifar10, cifar100, svhn
-    precision: str = "single"  # or mixed: bfloat16 where autocast has it
 
-    track = "supervised"
-    dtype = torch.float32
-    objective_loss = CROSS_ENTROPY
-    passes = 30.0
-    batch = 128
-    bound = 0.0
+    name = "mlp_mixer"
 
     def __post_init__(self) -> None:
-        stated("mlp_mixer: data_set", self.data_set, CLASSES)
-        stated("mlp_mixer: precision", self.precision, PRECISIONS)
-        side = SHAPES[self.data_set][1]
-        if min(self.width, self.depth, self.patch) < 1 or side % self.patch:
-            raise ValueError(f"mlp_mixer: patch {self.patch} must divide {side}, width and depth be at least 1")
+        super().__post_init__()
+        if min(self.width, self.depth, self.patch) < 1 or self.side % self.patch:
+            raise ValueError(f"mlp_mixer: patch {self.patch} must divide {self.side}, width and depth be at least 1")
 
     def network(self) -> nn.Module:
-        channels, side = SHAPES[self.data_set]
-        net = Mixer(channels, side, self.patch, self.width, self.depth, CLASSES[self.data_set])
+        net = Mixer(self.channels, self.side, self.patch, self.width, self.depth, self.classes)
         return in_precision(net, self.precision)
-
-    def data(self) -> Splits:
-        return images(self.data_set)
 
 
 def _two(size: int, hidden: int) -> nn.Sequential:

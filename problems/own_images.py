@@ -7,12 +7,13 @@ the columns image,label and maybe split; `image_table.py` says what they hold an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
 from optbench.core.losses import CROSS_ENTROPY, L1
 from optbench.core.problem import Problem, Splits
-from optbench.problems.image_table import load
+from optbench.problems.image_table import files, load
 from optbench.problems.mri_synthetic import scanner_network
 
 
@@ -37,6 +38,10 @@ class OwnImagesRegression(Problem):
         """Images (N, 1, H, W), standardised on train; labels (N, 1)."""
         splits = load(self.table, None)
         return Splits(*((x, y[:, None].float()) for x, y in splits))
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        return files(self.table)
 
     def _network(self, outputs: int) -> nn.Module:
         height, width = self.data().train[0].shape[-2:]

@@ -1,4 +1,5 @@
-"""MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100, SVHN and Tolstoi's characters, read from the files that they come in.
+"""MNIST, Fashion-MNIST, CIFAR-10, CIFAR-100, SVHN and Tolstoi's characters, read from the files that they come in, and
+what problems on these pictures share.
 
 Files of CIFAR in torchvision's format are pickles; only arrays, numbers and text are unpickled. Whatever is wrong with
 a file is one line that names it.
@@ -10,18 +11,24 @@ import gzip
 import io
 import pickle
 import struct
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optbench.core.problem import Splits, split
+from optbench.core.losses import CROSS_ENTROPY
+from optbench.core.problem import Problem, Splits, split
+from optbench.core.user_files import Stamp, stamps
 from optbench.problems import data_files
 from optbench.problems.fashion import pictures
+from optbench.problems.precision import PRECISIONS
+from optbench.problems.shared import stated
 
 IMAGES, LABELS = 2051, 2049  # what the first four bytes of an idx file say
 CLASSES = {"mnist": 10, "fmnist": 10, "cifar10": 10, "cifar100": 100, "svhn": 10, "fashion": 10}
@@ -45,6 +52,57 @@ class Images(NamedTuple):
     labels: Array
 
 
+@dataclass(frozen=True)
+class OnPictures(Problem):
+    """Pictures (N, C, H, W) and their classes (N,); cross-entropy."""
+
+    data_set: str = "fashion"  # the subset in the package; or mnist, fmnist, cifar10, cifar100, svhn
+
+    name: ClassVar[str] = ""  # what a refusal calls the problem
+    takes: ClassVar[Sequence[str]] = tuple(CLASSES)  # data sets
+    track = "supervised"
+    dtype = torch.float32
+    objective_loss = CROSS_ENTROPY
+    batch = 128
+    bound = 0.0
+
+    def __post_init__(self) -> None:
+        stated(f"{self.name}: data_set", self.data_set, self.takes)
+
+    @property
+    def channels(self) -> int:
+        return SHAPES[self.data_set][0]
+
+    @property
+    def side(self) -> int:
+        """Pixels."""
+        return SHAPES[self.data_set][1]
+
+    @property
+    def classes(self) -> int:
+        return CLASSES[self.data_set]
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        return data_files.here(self.data_set) if self.data_set in data_files.DATA_SETS else ()
+
+    def data(self) -> Splits:
+        return images(self.data_set)
+
+
+@dataclass(frozen=True)
+class AnySize(OnPictures):
+    """A network whose size is a setting."""
+
+    precision: str = "single"  # or mixed: bfloat16 where autocast has it
+
+    passes = 30.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        stated(f"{self.name}: precision", self.precision, PRECISIONS)
+
+
 def images(name: str) -> Splits:
     """Pictures (N, C, H, W) in [0, 1] with their labels; as many of the training ones as test has, at most a fifth, are
     held out for validation.
@@ -53,14 +111,13 @@ def images(name: str) -> Splits:
     """
     if name == "fashion":
         return Splits(*(tuple(part) for part in pictures()))
-    root = data_files.folder()
-    return _images(name, str(root.resolve()) if root else "")
+    return _images(name, stamps(data_files.found(name)))
 
 
-@cache
-def _images(name: str, root: str) -> Splits:
-    """root: of the files; so that another folder is read anew."""
-    paths = data_files.found(name)
+@lru_cache(maxsize=4)
+def _images(name: str, files: tuple[Stamp, ...]) -> Splits:
+    """files: as they are now, so that others are read anew."""
+    paths = [Path(path) for path, _, _ in files]
     readers = {"mnist": _mnist, "fmnist": _mnist, "cifar10": _cifar, "cifar100": _cifar, "svhn": _svhn}
     train, test = (_checked(name, part, paths) for part in readers[name](paths))
     held = min(len(test.labels), len(train.labels) // 5)
@@ -180,13 +237,12 @@ def characters(context: int) -> Splits:
 
     Raises ValueError.
     """
-    root = data_files.folder()
-    return _characters(context, str(root.resolve()) if root else "")
+    return _characters(context, stamps(data_files.found("tolstoi")))
 
 
-@cache
-def _characters(context: int, root: str) -> Splits:
-    train, test = (_numbers(path) for path in data_files.found("tolstoi"))
+@lru_cache(maxsize=4)
+def _characters(context: int, files: tuple[Stamp, ...]) -> Splits:
+    train, test = (_numbers(Path(path)) for path, _, _ in files)
     held = min(len(test), len(train) // 5)
     return Splits(*(_windows(part, context) for part in (train[:-held], train[-held:], test)))
 

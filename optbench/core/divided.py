@@ -19,6 +19,7 @@ import torch
 from optbench.core.dividing import dividing
 from optbench.core.problem import Best, Known, Problem, Splits, measured_start
 from optbench.core.trial import LOWEST_SEEN
+from optbench.core.user_files import Stamp, stamps
 
 P = TypeVar("P", bound=Problem)
 
@@ -108,7 +109,7 @@ class Divided(Problem):
         return stated if holds else Best(math.nan, LOWEST_SEEN)
 
     def data(self) -> Splits:
-        return _kept(self)
+        return _kept(self, stamps(self.data_files))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Divided) and (self._stated, self._number) == (other._stated, other._number)
@@ -118,7 +119,7 @@ class Divided(Problem):
 
 
 @lru_cache(maxsize=16)
-def _kept(problem: Divided) -> Splits:
+def _kept(problem: Divided, files: tuple[Stamp, ...]) -> Splits:
     found, times = _data(problem._stated, problem._number)
     if not times:
         raise ValueError(

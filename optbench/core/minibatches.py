@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from optbench.core.problem import Batch, generator
 
+# (samples, numbers (n, k) uniform in [0, 1) for each) -> the samples as a minibatch sees them, such as mirrored
+Vary = Callable[[Batch, Tensor], Batch]
 STEPS_AHEAD = 32  # steps whose batches are drawn, and moved to the device, in one go
 
 # Samples (N, ...), and where lanes do not all see the same: the (B, n) index of those that each lane sees, else None.
@@ -31,8 +33,15 @@ class Minibatches(Protocol):
         """
 
 
-def minibatches(train: Batch, seeds: Sequence[int], batch: int | None, device: str) -> Minibatches:
-    """The minibatches of lanes with these seeds. batch: samples; None, or as many as there are: the full batch."""
+def minibatches(
+    train: Batch, seeds: Sequence[int], batch: int | None, device: str, vary: Vary | None = None, numbers: int = 0
+) -> Minibatches:
+    """The minibatches of lanes with these seeds. batch: samples; None, or as many as there are: the full batch.
+
+    vary: what every minibatch does to its samples, with so many numbers for each; then no batch is the full one.
+    """
+    if vary is not None:
+        return VariedBatches(train, seeds, min(batch or len(train[0]), len(train[0])), device, vary, numbers)
     if batch is None or batch >= len(train[0]):
         return FullBatch(train)
     return SeededBatches(train, seeds, batch, device)
@@ -63,10 +72,11 @@ class SeededBatches:
         self._train, self._device, self._lanes = train, device, len(seeds)
         self._same_seed = len(set(seeds)) == 1
         self._blocks = [
-            batch_blocks(samples, size, seed, STEPS_AHEAD) for seed in (seeds[:1] if self._same_seed else seeds)
+            self._stream(samples, size, seed, STEPS_AHEAD) for seed in (seeds[:1] if self._same_seed else seeds)
         ]
         self._ahead: Iterator[Tensor] = iter(())  # indices of the next steps, already on the device
-        self._streams = [batches(samples, size, seed) for seed in seeds]  # of lanes that step on their own
+        one_by_one = [self._stream(samples, size, seed, 1) for seed in seeds]
+        self._streams = [(block[0] for block in blocks) for blocks in one_by_one]  # of lanes that step on their own
         self._of_lane: dict[int, Tensor] = {}  # the indices that such a lane is at
         self._step: LaneBatch | None = None  # the minibatch of the step under way
 
@@ -82,6 +92,9 @@ class SeededBatches:
             return self._step
         self._of_lane[lane], self._step = next(self._streams[lane]) if again is None else again, None
         return self._of_lane[lane]
+
+    def _stream(self, samples: int, size: int, seed: int, steps: int) -> Iterator[Tensor]:
+        return batch_blocks(samples, size, seed, steps)
 
     def _draw(self) -> LaneBatch:
         index = next(self._ahead, None)
@@ -100,6 +113,37 @@ class SeededBatches:
         """Indices of the next steps: (n,) where all lanes share a seed, else (B, n)."""
         block = torch.stack([next(stream) for stream in self._blocks], 1).to(self._device)  # (steps, B, n)
         return iter((block[:, 0] if self._same_seed else block).unbind())
+
+
+class VariedBatches(SeededBatches):
+    """Minibatches whose samples are varied, each by numbers of its own: other ones each time, the same for a seed.
+
+    A minibatch is named by one number a sample, its index + N times what its variation is drawn from.
+    """
+
+    def __init__(self, train: Batch, seeds: Sequence[int], size: int, device: str, vary: Vary, numbers: int) -> None:
+        self._vary, self._numbers = vary, numbers
+        super().__init__(train, seeds, size, device)
+
+    def _stream(self, samples: int, size: int, seed: int, steps: int) -> Iterator[Tensor]:
+        drawn = generator(seed, "variation")
+        for block in batch_blocks(samples, size, seed, steps):
+            yield block + samples * torch.randint(2**31, block.shape, generator=drawn)
+
+    def _batch_of(self, index: Tensor) -> LaneBatch:
+        names, samples = index.reshape(-1), len(self._train[0])
+        seen = self._vary(take(self._train, names % samples), uniform(names // samples, self._numbers))
+        if self._lanes == 1 or index.ndim == 1:
+            return seen, None
+        return seen, torch.arange(len(names), device=names.device).view(index.shape)
+
+
+def uniform(keys: Tensor, count: int) -> Tensor:
+    """(n,) whole numbers -> (n, count) float32 in [0, 1), the same on every device: murmur3's last steps."""
+    x = (keys[:, None] * count + torch.arange(count, device=keys.device)) & 0xFFFFFFFF
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+        x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
+    return (x >> 8).to(torch.float32) / 2**24
 
 
 def take(batch: Batch, index: Tensor) -> Batch:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -75,6 +76,7 @@ class Problem:
     instead_of_gradients: ClassVar[str] = ""  # what a user may do who wants them, where it gives none
     passes: ClassVar[float] = 100.0  # the default budget
     batch: ClassVar[int | None] = None  # the default minibatch; None is the full batch
+    variation: ClassVar[int] = 0  # numbers a sample that `varied` takes; 0: minibatches see the data as they are
 
     @property
     def track(self) -> str:
@@ -151,6 +153,18 @@ class Problem:
     def data(self) -> Splits:
         """The data, the same at every call, featurised on the training split alone."""
         raise NotImplementedError(f"{type(self).__name__} has no data()")
+
+    def varied(self, batch: Batch, numbers: Tensor) -> Batch:
+        """A minibatch of training data as an optimizer sees it, such as pictures mirrored; scores see the data.
+
+        numbers: (n, `variation`), uniform in [0, 1), drawn anew for each minibatch by the seed of the trial.
+        """
+        return batch
+
+    @property
+    def data_files(self) -> tuple[Path, ...]:
+        """Files of a user that `data` reads, as far as they are there: trials run again where one of them changes."""
+        return ()
 
     def loss(self, net: Net, batch: Batch) -> Tensor:
         """The mean loss over the batch, a scalar tensor."""

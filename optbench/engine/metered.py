@@ -90,7 +90,9 @@ def metered(
         model=model or BatchedModel(problem, tuple(seeds), device, steps=steps, eager=eager, precision=precision),
         data=data,
         meter=Meter(passes, cost, device, time),
-        batches=minibatches(data.train, seeds, batch, device),
+        batches=minibatches(
+            data.train, seeds, batch, device, problem.varied if problem.variation else None, problem.variation
+        ),
         device=device,
         on_point=on_point,
         needs=needs,

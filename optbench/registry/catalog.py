@@ -19,6 +19,7 @@ from optbench.core.divided import divided, divides
 from optbench.core.objective import Objective
 from optbench.core.problem import FULL, ORACLES, PRECISIONS, TRACKS, Problem, fresh
 from optbench.core.trial import RequestError, spec
+from optbench.core.user_files import checksum
 from optbench.optimizers import ADAPTERS, OPTIMIZERS, Entry, Space
 from optbench.optimizers.gradient.combination import Combination, Part
 from optbench.optimizers.gradient.elementwise import arguments
@@ -230,9 +231,22 @@ class Catalog:
         return "gradient" if issubclass(self._load(name), torch.optim.Optimizer) else "plugin"
 
     def fingerprint(self, problem: str, optimizer: str) -> str:
-        """12 hexadecimal digits that change when the source of either does (for a library's class, its version)."""
+        """12 hexadecimal digits that change when the source of either does (for a library's class, its version), or the
+        data that a user's files hold."""
         names = (problem, optimizer)
-        return fingerprints.fingerprint(self._classes_of(*names), [one.fingerprint for one in self._sent_of(*names)])
+        also = [one.fingerprint for one in self._sent_of(*names)]
+        if files := self._data_files(problem):
+            also.append(checksum(files))
+        return fingerprints.fingerprint(self._classes_of(*names), also)
+
+    def _data_files(self, problem: str) -> tuple[Path, ...]:
+        """Of a user, which the problem reads its data from."""
+        name = parse(problem)[0][0]
+        cls = self._load(self.problems[name].path if name in self.problems else name)
+        if getattr(cls, "data_files", Problem.data_files) is Problem.data_files:
+            return ()
+        with self.guarding(cls):
+            return tuple(self._stated(problem).data_files)
 
     def third_party(self, problem: str, optimizer: str) -> tuple[str, ...]:
         """The classes of a trial that are neither optbench's nor torch's, and may leave its process changed."""

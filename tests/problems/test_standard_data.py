@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import io
+import os
 import pickle
 import struct
 import tarfile
@@ -17,11 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.cifar import COLOUR, cifar_batches, write_cifar
 from torch import nn
 
 from optbench.cli import main
 from optbench.core.problem import dimension, fresh
 from optbench.core.trial import Trial
+from optbench.engine.data import splits
 from optbench.execution.lane_group import run_group
 from optbench.problems import data_files, deepobs_networks
 from optbench.registry.catalog import Catalog
@@ -29,7 +32,6 @@ from optbench.registry.listing import listing
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (30, 28, 28), dtype=np.uint8)
-COLOUR = RNG.integers(0, 256, (60, 3, 32, 32), dtype=np.uint8)
 
 
 def write_idx(folder: Path, packed: bool = False, train: int = 20, classes: int = 10) -> None:
@@ -64,29 +66,12 @@ def test_mnist_is_read_in_either_layout(root: Path, folder: str, packed: bool) -
     assert sorted(whole.sum((1, 2, 3)).tolist()) == pytest.approx(sorted((PIXELS[:20] / 255.0).sum((1, 2)).tolist()))
 
 
-def cifar_batches(hundred: bool) -> Iterator[tuple[str, np.ndarray, list[int]]]:
-    names = ("train", "test") if hundred else (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch")
-    for k, name in enumerate(names):
-        yield name, COLOUR[10 * k : 10 * k + 10], [(k + j) % 10 for j in range(10)]
-
-
 @pytest.mark.parametrize("hundred", [False, True])
 @pytest.mark.parametrize("binary", [False, True])
 def test_cifar_is_read_as_pickles_and_as_rows(root: Path, hundred: bool, binary: bool) -> None:
-    stem = ("cifar-100-" if hundred else "cifar-10-batches-") + (
-        ("binary" if hundred else "bin") if binary else ("python" if hundred else "py")
-    )
-    (root / stem).mkdir()
-    for name, x, y in cifar_batches(hundred):
-        if binary:
-            coarse = np.full((10, int(hundred)), 9, dtype=np.uint8)
-            rows = np.concatenate([coarse, np.array(y, dtype=np.uint8)[:, None], x.reshape(10, -1)], axis=1)
-            (root / stem / f"{name}.bin").write_bytes(rows.tobytes())
-        else:
-            batch = {"data": x.reshape(10, -1), ("fine_labels" if hundred else "labels"): y, "filenames": ["a"] * 10}
-            (root / stem / name).write_bytes(pickle.dumps(batch, protocol=2))
+    write_cifar(root, hundred, binary)
     data = Catalog().problem("cifar100_allcnnc" if hundred else "cifar10_3c3d").data()
-    name, x, y = list(cifar_batches(hundred))[-1]
+    _, x, y = list(cifar_batches(hundred))[-1]
     assert data.test is not None
     assert torch.equal(data.test[0], torch.from_numpy(x).float() / 255) and data.test[1].tolist() == y
 
@@ -285,3 +270,23 @@ def test_quadratic_deep_trains_as_a_bare_loop_to_the_bit() -> None:
     at = {round(point["backward"] / len(train[0])): point["loss"] for point in record.curve}
     assert len(at) >= 5 and max(at) <= 12
     assert [at[k] for k in sorted(at)] == [losses[k] for k in sorted(at)]
+
+
+def test_other_files_are_another_problem_in_the_same_process(root: Path) -> None:
+    """Trials run again, and on what the files hold now."""
+    write_idx(root / "mnist")
+    catalog = Catalog()
+    first = catalog.fingerprint("mnist_2c2d", "sgd")
+    before = splits(catalog.problem("mnist_2c2d"), "cpu").test
+    assert first == Catalog().fingerprint("mnist_2c2d", "sgd")
+    labels = root / "mnist" / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1] + b"\0")  # as long as before
+    os.utime(labels, ns=(0, 10**9))
+    assert catalog.fingerprint("mnist_2c2d", "sgd") != first
+    after = splits(catalog.problem("mnist_2c2d"), "cpu").test
+    assert before is not None and after is not None and before[1][-1] == 9 and after[1][-1] == 0
+    labels.unlink()
+    assert catalog.fingerprint("mnist_2c2d", "sgd") != first  # what is missing is told where the data are read
+    for name in ("resnet[data_set=mnist]", "mlp_mixer[data_set=mnist]", "mnist_vae"):
+        assert catalog.problem(name).data_files == ()
+    assert catalog.problem("resnet").data_files == ()
