@@ -8,11 +8,11 @@ What is read of the records is kept in docs/crossover.csv, one row per trial; wi
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 from typing import Any
 
+import drawn
 import numpy as np
 import pandas as pd
 
@@ -141,18 +141,8 @@ def _cell(cost: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "folder", nargs="?", help="results of the suite `crossover` (default: draw the committed table)"
-    )
-    given = parser.parse_args()
-    if given.folder:
-        from_records(given.folder).to_csv(DATA, index=False, float_format="%.5g")
-    table = pd.read_csv(DATA)
-    drawn = draw(table)
-    FIGURE.parent.mkdir(exist_ok=True)
-    drawn.savefig(FIGURE.with_suffix(".svg"), metadata={"Date": None})
-    drawn.savefig(FIGURE.with_suffix(".png"), dpi=110)
+    table = drawn.table(__doc__, "crossover", DATA, from_records, digits=5)
+    drawn.save(draw(table), FIGURE)
     page = PAGE.read_text(encoding="utf-8")
     between = re.compile(r"(<!-- tables -->\n).*(<!-- end of tables -->)", re.DOTALL)
     PAGE.write_text(between.sub(lambda found: found[1] + tables(table) + "\n" + found[2], page), encoding="utf-8")

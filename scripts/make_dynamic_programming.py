@@ -15,6 +15,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
+import drawn
 import numpy as np
 import seaborn as sns
 import torch
@@ -25,7 +26,7 @@ from torch.func import functional_call
 
 from optbench.core.objective import Objective, Stop
 from optbench.core.problem import Problem
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 from optbench.optimizers.exact.ddp import DDP
 from optbench.optimizers.exact.dp_grid import DPGrid
 from optbench.optimizers.exact.dp_step import DPStep
@@ -49,7 +50,7 @@ class Watched(Objective):
 
 def run(problem: Problem, optimizer: Any, passes: float, seed: int = 0) -> Watched:
     torch.set_num_threads(1)
-    f = metered(problem, [seed], passes, kind=Watched)
+    f = metered_as(Watched, problem, [seed], passes)
     with suppress(Stop):
         optimizer.minimise(f)
     f.finish()
@@ -138,8 +139,7 @@ def main() -> None:
     for draw, panel in zip((draw_fits, draw_gap, draw_grid, draw_descent), axes.flat, strict=True):
         draw(panel)
     sns.despine(figure)
-    figure.savefig(OUT.with_suffix(".svg"), metadata={"Date": None})
-    figure.savefig(OUT.with_suffix(".png"), dpi=110, metadata={"Software": None})
+    drawn.save(figure, OUT)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
+import drawn
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -96,7 +97,4 @@ def figure(folder: str) -> plt.Figure:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="a results folder with the functions in two dimensions")
-    drawn = figure(parser.parse_args().folder)
-    OUT.parent.mkdir(exist_ok=True)
-    drawn.savefig(OUT.with_suffix(".svg"), dpi=110, metadata={"Date": None})  # the same bytes from the same data
-    drawn.savefig(OUT.with_suffix(".png"), dpi=110)
+    drawn.save(figure(parser.parse_args().folder), OUT)

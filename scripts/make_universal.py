@@ -9,9 +9,9 @@ without an argument that file is drawn again.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
+import drawn
 import pandas as pd
 
 from optbench.core.problem import fresh
@@ -83,17 +83,8 @@ def draw(trials: pd.DataFrame) -> None:
         panel.set_title(f"{depth} hidden layer{'s' if depth > 1 else ''}")
     panels[0].set_ylabel("error (root mean square)")
     panels[0].legend(loc="lower left")
-    FIGURE.parent.mkdir(exist_ok=True)
-    figure.savefig(FIGURE.with_suffix(".svg"), metadata={"Date": None})  # the same bytes from the same data
-    figure.savefig(FIGURE.with_suffix(".png"), dpi=160)
+    drawn.save(figure, FIGURE, dpi=160)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "folder", nargs="?", help="results of the suite `universal` (default: draw the committed table)"
-    )
-    given = parser.parse_args()
-    if given.folder:
-        from_records(given.folder).to_csv(DATA, index=False, float_format="%.6g", lineterminator="\n")
-    draw(pd.read_csv(DATA))
+    draw(drawn.table(__doc__, "universal", DATA, from_records, digits=6))

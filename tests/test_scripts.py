@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-HOOKS = {"site_pages"}  # mkdocs loads it; it is never run by itself
+HOOKS = {"site_pages", "drawn"}  # mkdocs loads the one, other scripts the other; neither is run by itself
 
 PHASES = Path(__file__).parent / "benchmarks" / "phases" / "sitecustomize.py"
 

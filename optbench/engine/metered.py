@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar, overload
+from typing import Any, TypeVar
 
 from optbench.core.goal import Goal
 from optbench.core.meter import Meter
@@ -16,43 +16,6 @@ from optbench.engine.flops import costs
 from optbench.engine.model import BatchedModel
 
 Kind = TypeVar("Kind", bound=Objective)
-
-
-@overload
-def metered(
-    problem: Problem,
-    seeds: Sequence[int],
-    passes: float,
-    *,
-    batch: int | None = None,
-    precision: str = FULL,
-    device: str = "cpu",
-    on_point: Callable[[int, Point], None] | None = None,
-    eager: bool = False,
-    needs: str = "exact",
-    time: float | None = None,
-    goal: Goal | None = None,
-    model: BatchedModel | None = None,
-) -> Objective: ...
-
-
-@overload
-def metered(
-    problem: Problem,
-    seeds: Sequence[int],
-    passes: float,
-    *,
-    batch: int | None = None,
-    precision: str = FULL,
-    device: str = "cpu",
-    on_point: Callable[[int, Point], None] | None = None,
-    eager: bool = False,
-    needs: str = "exact",
-    time: float | None = None,
-    goal: Goal | None = None,
-    model: BatchedModel | None = None,
-    kind: type[Kind],
-) -> Kind: ...
 
 
 def metered(
@@ -78,7 +41,7 @@ def metered(
     (lane, curve point) as each point is scored. eager: nothing is compiled. needs: the oracle that the
     optimizer declares, and all that it is answered. time: the
     budget in seconds. goal: what ends a lane. model: the networks of these seeds, where
-    they are there already. kind: a subclass of Objective, for whoever watches its calls.
+    they are there already. kind: what it is, as `metered_as` asks.
     """
     cost = costs(problem, batch, device)
     data = splits(problem, device)
@@ -98,3 +61,10 @@ def metered(
         needs=needs,
         goal=goal,
     )
+
+
+def metered_as(kind: type[Kind], problem: Problem, seeds: Sequence[int], passes: float, **more: Any) -> Kind:
+    """The same as an objective of a subclass, for whoever watches its calls. more: what `metered` takes besides."""
+    found = metered(problem, seeds, passes, **more, kind=kind)
+    assert isinstance(found, kind)
+    return found

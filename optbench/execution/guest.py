@@ -24,8 +24,7 @@ from optbench.execution.board import Board
 from optbench.execution.host import END, READY
 from optbench.execution.lane_group import train
 from optbench.execution.offspring import leave
-from optbench.execution.options import RunOptions
-from optbench.execution.worker import EXIT_ORPHAN, prepare
+from optbench.execution.worker import EXIT_ORPHAN, Begun, prepare
 from optbench.registry.catalog import Catalog
 from optbench.registry.process_state import unchanged_process
 from optbench.registry.specs import one_line
@@ -35,20 +34,12 @@ MAX_MESSAGE_BYTES = 2**24  # of a message from the problem: the names and shapes
 ERRORS: dict[str, type[Exception]] = {"ValueError": ValueError, "OracleError": OracleError, "TypeError": TypeError}
 
 
-def serve(
-    connection: Connection,
-    options: RunOptions,
-    files: tuple[str, ...],
-    parent: int,
-    threads: int,
-    core: int | None = None,
-) -> None:
+def serve(connection: Connection, begun: Begun) -> None:
     """Train once for every problem that is announced, until the other process is gone.
 
-    connection: to the process of the problem. files: the plugin files to import. parent: the process id of the run.
-    core: the logical processor to stay on, that of the other process: one of the two waits at any time.
+    connection: to the process of the problem, whose core is this one's too: one of the two waits at any time.
     """
-    prepare(options, parent, threads, core)
+    prepare(begun)
     catalog: Catalog | None = None
     while True:
         try:
@@ -58,7 +49,7 @@ def serve(
         own = 0.0
         with unchanged_process():
             try:
-                catalog = catalog or Catalog(files, moved=dict(options.moved))
+                catalog = catalog or Catalog(begun.files, moved=dict(begun.options.moved))
                 f = IsolatedObjective(connection, about)
                 built = [catalog.optimizer(about["name"], hyper).optimizer for hyper in about["hypers"]]
                 optimizer = built[0] if len(built) == 1 else built[0].together(built)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import torch
@@ -92,26 +92,27 @@ def _shifted(on_point: Callable[[int, Point], None], by: int, lane: int, point: 
     on_point(by + lane, point)
 
 
-def serve(
-    connection: Connection,
-    options: RunOptions,
-    files: tuple[str, ...],
-    parent: int,
-    threads: int,
-    core: int | None = None,
-    guest: Connection | None = None,
-) -> None:
+class Begun(NamedTuple):
+    """What a process that trains is told as it begins."""
+
+    options: RunOptions
+    files: tuple[str, ...]  # plugin files to import
+    parent: int  # the process id of the run
+    threads: int
+    core: int | None = None  # the logical processor to stay on
+
+
+def serve(connection: Connection, begun: Begun, guest: Connection | None = None) -> None:
     """A worker's whole life: told one lane group at a time until the run that started it is gone.
 
     connection: gives (group or check, file for points, file for records), takes one small JSON object a message.
-    files: the plugin files to import. parent: the process id of the run. core: the logical processor to stay on.
     guest: the process of an isolated optimizer.
     """
     global _catalog, _options
     try:
-        _options = options
-        prepare(options, parent, threads, core)
-        _catalog = Catalog(files, moved=dict(options.moved))
+        _options = begun.options
+        prepare(begun)
+        _catalog = Catalog(begun.files, moved=dict(begun.options.moved))
     except BaseException as error:
         _tell(connection, "error", text=one_line(error))
         leave(1)
@@ -123,7 +124,7 @@ def serve(
             leave(0)
         run = _verify if isinstance(asked, Check) else _answer
         if guest is not None and isinstance(asked, LaneGroup):
-            _catalog = HostCatalog(files, asked, guest, Path(points).parent, options.memory_bytes // 2)
+            _catalog = HostCatalog(begun.files, asked, guest, Path(points).parent, begun.options.memory_bytes // 2)
         _tell(connection, **run(asked, Path(points), Path(records)))
 
 
@@ -137,17 +138,17 @@ def _tell(connection: Connection, kind: str, **values: Any) -> None:
         leave(EXIT_ORPHAN)
 
 
-def prepare(options: RunOptions, parent: int, threads: int, core: int | None) -> None:
+def prepare(begun: Begun) -> None:
     """Once a process: its processor, its threads, its silence and its watchdog."""
-    if core is not None:
-        psutil.Process().cpu_affinity([core])
+    if begun.core is not None:
+        psutil.Process().cpu_affinity([begun.core])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends its workers itself
-    torch.set_num_threads(threads)
+    torch.set_num_threads(begun.threads)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     sys.stdin = open(os.devnull)  # noqa: SIM115  # for as long as the worker lives
-    threading.Thread(target=_watch, args=(parent, options.memory_bytes), daemon=True).start()
+    threading.Thread(target=_watch, args=(begun.parent, begun.options.memory_bytes), daemon=True).start()
 
 
 def _watch(parent: int, memory: int) -> None:

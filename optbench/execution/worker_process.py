@@ -70,10 +70,10 @@ class WorkerProcess:
         try:
             own, other = Pipe() if guests is not None else (None, None)
             try:
-                if other is not None:
-                    self._guest = start_process(guest.serve, (other, options, guests, os.getpid(), threads, core))
-                arguments = theirs, options, files, os.getpid(), threads, core, own
-                self._process = start_process(worker.serve, arguments)
+                begun = worker.Begun(options, files, os.getpid(), threads, core)
+                if other is not None and guests is not None:
+                    self._guest = start_process(guest.serve, (other, begun._replace(files=guests)))
+                self._process = start_process(worker.serve, (theirs, begun, own))
             finally:
                 for end in (own, other):
                     if end is not None:

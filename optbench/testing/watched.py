@@ -13,7 +13,7 @@ from torch import Tensor
 from optbench.core.objective import Objective, OracleError, Stop
 from optbench.core.trial import Trial
 from optbench.engine.data import splits
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 from optbench.execution.lane_group import batch_size
 from optbench.registry.catalog import Catalog
 from optbench.testing.runs import CheckError
@@ -52,7 +52,7 @@ def watched_trial(trial: Trial, catalog: Catalog, lanes: int, needs: str) -> tup
     """
     problem = catalog.problem(trial.problem)
     built = catalog.optimizer(trial.optimizer, dict(trial.hyper))
-    f = metered(problem, range(lanes), PASSES, batch=batch_size(built, problem), needs=needs, kind=Watched)
+    f = metered_as(Watched, problem, range(lanes), PASSES, batch=batch_size(built, problem), needs=needs)
     data = [tensor for part in splits(problem, "cpu") if part for tensor in part]
     copies = [tensor.clone() for tensor in data]
     with torch.random.fork_rng(devices=[]):

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from optbench.core.problem import Problem
-from optbench.tour.picture import Frames, Layer, dots, image, line
+from optbench.tour.picture import Frames, Layer, Panel, dots, image, line
 from optbench.watch.landscape import Landscape
 from optbench.watch.scene import heights
 
 VALLEY = ("#8ea6bf", "#dfe7ee", "#ffffff")  # low to high
 SIDE = 90  # points of a surface
+BOWL = (-1.3, 2.1, -1.7, 1.7)  # left, right, bottom, top: where the line of `samples.slope` is fitted
 
 
 def growing(
@@ -38,3 +39,14 @@ def surface(problem: Problem, window: Sequence[float]) -> Layer:
 def costs_said(costs: Sequence[float]) -> list[str]:
     """What the slider says of costs."""
     return [f"{cost:,.0f} passes" if cost >= 100 else f"{cost:.1f} passes" for cost in costs]
+
+
+def bowl(
+    runs: Sequence[Any], seen: Sequence[Sequence[int]], names: Sequence[str], colours: Sequence[str], says: str
+) -> Panel:
+    """The paths of runs in the plane of a line's weight and bias, on the loss. seen: as `growing` takes it, of each."""
+    layers = [surface(runs[0].problem, BOWL)]
+    for run, at, name, colour in zip(runs, seen, names, colours, strict=True):
+        points = np.array([point.numpy() for point in run.points])
+        layers += growing(points[:, 0], points[:, 1], at, colour, name)
+    return Panel("The path through the bowl", layers, BOWL[:2], BOWL[2:], "weight", "bias", shape=0.9, says=says)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from optbench.core.objective import Objective
 from optbench.core.problem import Problem, fresh
 from optbench.core.trial import RequestError, Trial
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 from optbench.execution.lane_group import batch_size, train
 from optbench.execution.task import unsupported_reason
 from optbench.registry.catalog import Built, Catalog
@@ -115,7 +115,7 @@ def record(
 
 
 def _recorded(trial: Trial, problem: Problem, built: Built, family: str) -> Path:
-    f = metered(problem, [trial.seed], trial.passes, batch=batch_size(built, problem), needs=built.needs, kind=Recorded)
+    f = metered_as(Recorded, problem, [trial.seed], trial.passes, batch=batch_size(built, problem), needs=built.needs)
     frames = max(2, min(FRAMES, MAX_NUMBERS // f.dim))  # fewer pictures of a large network
     cloud = max(1, min(MAX_CLOUD, MAX_NUMBERS // (frames * f.dim)))
     f.record_at([trial.passes * (k / frames) ** 2 for k in range(frames)], cloud)

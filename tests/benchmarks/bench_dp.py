@@ -21,7 +21,7 @@ import ruptures
 import torch
 
 from optbench.core.objective import Objective, Stop
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered, metered_as
 from optbench.optimizers.exact.ddp import DDP
 from optbench.optimizers.exact.dp_grid import DPGrid
 from optbench.optimizers.exact.dp_segments import Absolute, Binary, Labels, Segments, Squared
@@ -186,7 +186,7 @@ class Timed(Objective):
 
 def reach(optimizer: Any, seed: int) -> tuple[float, float, float]:
     """(seconds, passes, evaluations) to a loss of 1e-6; infinite where the optimizer ends above it."""
-    f = metered(SineGrid(5, 2), [seed], 1e5, kind=Timed)
+    f = metered_as(Timed, SineGrid(5, 2), [seed], 1e5)
     began = perf_counter()
     try:
         optimizer.minimise(f)

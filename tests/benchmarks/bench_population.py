@@ -35,7 +35,7 @@ from torch.nn import functional as F
 from optbench.core.objective import Objective, Stop
 from optbench.core.problem import Batch, Best, Net, Problem, Splits
 from optbench.engine.blocks import block_size
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered, metered_as
 from optbench.engine.population import MIN_BLOCKS
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.mlp_digits import MlpDigits
@@ -252,7 +252,7 @@ def our_swarm(dim: int) -> Callable[[], Took]:
     warm = 1 + math.ceil(MIN_BLOCKS / math.ceil(CANDIDATES / block_size(CANDIDATES, dim)))
 
     def go() -> Took:
-        f = metered(Bowl(dim), [0], CANDIDATES * (warm + STEPS + 1), kind=Marked)
+        f = metered_as(Marked, Bowl(dim), [0], CANDIDATES * (warm + STEPS + 1))
         with suppress(Stop):
             ParticleSwarm(swarm=CANDIDATES).minimise(f)
         first, last = f.marks[warm], f.marks[warm + STEPS]
@@ -314,7 +314,7 @@ LARGE = """
 import re, sys
 from contextlib import suppress
 from optbench.core.objective import Objective, Stop
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered, metered_as
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm
 from optbench.problems.teacher import Teacher
 swarm, problem = int(sys.argv[1]), Teacher(features=60, hidden=int(sys.argv[2]), depth=2)

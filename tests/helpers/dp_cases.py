@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from optbench.core.layers import Sign, Step
 from optbench.core.objective import Objective
 from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 
 MODULES: dict[str, type[nn.Module]] = {
     "identity": nn.Identity,
@@ -86,7 +86,7 @@ class Solved(NamedTuple):
 
 def solved(problem: Problem, optimizer: Any, passes: float = 1e6) -> Solved:
     """Run the optimizer on the problem and take its certificate, its point and the loss there."""
-    f = metered(problem, [0], passes, kind=Witness)
+    f = metered_as(Witness, problem, [0], passes)
     optimizer.minimise(f)
     f.finish()
     certificate = f.finish().certificates[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from optbench.core.objective import Objective, Stop
 from optbench.core.problem import Batch, Best, Net, Problem, Splits
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 
 
 class Point(nn.Module):
@@ -71,7 +71,7 @@ class Recording(Objective):
 
 def run(optimizer: Any, problem: Problem, passes: float, seeds: tuple[int, ...] = (0,)) -> Recording:
     """Train until the budget is spent or the optimizer is done."""
-    f = metered(problem, seeds, passes, kind=Recording)
+    f = metered_as(Recording, problem, seeds, passes)
     with suppress(Stop):
         optimizer.minimise(f)
     f.finish()

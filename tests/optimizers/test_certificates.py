@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from optbench.core.objective import Inapplicable, Objective, Stop
 from optbench.core.problem import Problem
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 from optbench.optimizers import OPTIMIZERS
 from optbench.optimizers.exact.dp_step import DPStep
 from optbench.problems.step_1d import Step1d
@@ -88,7 +88,7 @@ def test_no_optimizer_goes_below_a_continuous_certificate(name: str, problem: Pr
     if extra and importlib.util.find_spec(extra) is None:
         pytest.skip(f"needs {extra}")
     certified = CERTIFIED[type(problem).__mro__[2]]
-    f = metered(problem, [0], 80.0, kind=Lowest)
+    f = metered_as(Lowest, problem, [0], 80.0)
     optimizer = Catalog().optimizer(name, GRID.get(name, {})).optimizer
     refused = False
     try:
@@ -103,7 +103,7 @@ def test_no_optimizer_goes_below_a_continuous_certificate(name: str, problem: Pr
 
 def test_a_warm_start_is_close_enough_to_tell() -> None:
     """A certificate a hundredth too high would be passed at once."""
-    f = metered(WarmStep(), [0], 80.0, kind=Lowest)
+    f = metered_as(Lowest, WarmStep(), [0], 80.0)
     f.value(f.start(20))
     assert f.lowest < 1.01 * CERTIFIED[Step1d].lower
 

@@ -12,7 +12,7 @@ from helpers.recording import Formula, Recording, run, sphere
 from torch import Tensor
 
 from optbench.core.objective import Inapplicable
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 from optbench.optimizers.colony.aco_r import ACOR, basis
 
 SEEDS = tuple(range(25))
@@ -47,7 +47,7 @@ def test_ten_ants_equal_the_paper_written_with_loops() -> None:
     k, m, q, xi, dim = 6, 2, 0.3, 0.85, 3
     problem = Formula(sphere, dim=dim)
     f = run(ACOR(archive=k, ants=m, q=q, xi=xi), problem, k + 5 * m)
-    replay = metered(problem, [0], 1, kind=Recording)
+    replay = metered_as(Recording, problem, [0], 1)
     weights = [math.exp(-((rank - 1) ** 2) / (2 * q * q * k * k)) for rank in range(1, k + 1)]
     archive = sorted(((float(sphere(x)), x) for x in f.start(k)[0]), key=lambda pair: pair[0])
     for step in range(5):

@@ -18,7 +18,7 @@ from torch.func import functional_call, jacrev
 
 from optbench.core.objective import Inapplicable, Objective, Stop
 from optbench.core.problem import fresh
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered, metered_as
 from optbench.optimizers.exact import ddp_sweep
 from optbench.optimizers.exact.chain import Chain, read
 from optbench.optimizers.exact.ddp import DDP
@@ -268,7 +268,7 @@ class Timed(Objective):
 
 def sweeps(case: Small, seed: int, target: float, most: int) -> int:
     """Sweeps until the loss is below the target, or most + 1."""
-    f = metered(case, [seed], 1e9, kind=Timed)
+    f = metered_as(Timed, case, [seed], 1e9)
     f.target = target
     with pytest.raises(Stop):
         DDP().minimise(f)

@@ -14,7 +14,7 @@ from scipy.optimize import dual_annealing
 from torch import Tensor
 
 from optbench.core.objective import Inapplicable
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 from optbench.optimizers import arrays, checks
 from optbench.optimizers.colony.mmas import MMAS, convergence
 from optbench.optimizers.direct.dual_annealing import DualAnnealing
@@ -130,7 +130,7 @@ def test_centred_ranks_share_ties_and_put_infinite_losses_last() -> None:
 def test_openai_es_and_spsa_estimate_the_gradient() -> None:
     slope = torch.arange(1, 7, dtype=torch.float64)
     problem = Formula(lambda x: (slope * x).sum(), dim=6)
-    f = metered(problem, [0], 10**6, kind=Recording)
+    f = metered_as(Recording, problem, [0], 10**6)
     x = f.start()
     parts = [SPSA()._slope(f, x, 0.01) for _ in range(4000)]
     mean = torch.stack([s[:, None] * signs for s, signs in parts]).mean(0)[0]
@@ -164,7 +164,7 @@ def test_cma_wrapped_is_cma(diagonal: bool) -> None:
     state = np.random.get_state()[1]
     f = run(CMAES(diagonal=diagonal), problem, 80)
     assert np.array_equal(np.random.get_state()[1], state)
-    fresh, asked = metered(problem, [0], 80, kind=Recording), []
+    fresh, asked = metered_as(Recording, problem, [0], 80), []
     with arrays.global_state(arrays.seed(fresh)):
         options = {"seed": math.nan, "verbose": -9, "CMA_diagonal": diagonal}
         search = cma.CMAEvolutionStrategy(arrays.start(fresh), 0.5 * arrays.spread(fresh), options)
@@ -184,7 +184,7 @@ def test_evotorch_wrapped_is_evotorch_and_silent(kind: type, capfd: pytest.Captu
     problem = Formula(sphere, dim=4)
     f = run(optimizer, problem, 200)
     assert "evotorch" not in capfd.readouterr().err
-    again = metered(problem, [0], 200, kind=Recording)
+    again = metered_as(Recording, problem, [0], 200)
     asked: list[Tensor] = []
 
     def losses(x: Tensor) -> Tensor:
@@ -206,7 +206,7 @@ def test_evotorch_wrapped_is_evotorch_and_silent(kind: type, capfd: pytest.Captu
 def test_dual_annealing_asks_what_scipy_asks() -> None:
     problem = Formula(rastrigin, dim=3)
     f = run(DualAnnealing(), problem, 120)
-    fresh, asked = metered(problem, [0], 1, kind=Recording), []
+    fresh, asked = metered_as(Recording, problem, [0], 1), []
     bounds = box(fresh, 5.0)
 
     def value(x: np.ndarray) -> float:

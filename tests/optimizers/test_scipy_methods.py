@@ -12,7 +12,7 @@ from scipy.optimize import minimize, rosen, rosen_der
 from torch import Tensor
 
 from optbench.core.objective import Inapplicable, Objective, Stop
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered, metered_as
 from optbench.optimizers.direct.nelder_mead import NelderMead
 from optbench.optimizers.quasi_newton.scipy_lbfgsb import LBFGSB
 
@@ -35,7 +35,7 @@ class Traced(Objective):
 
 
 def test_lbfgsb_asks_what_scipy_asks_and_ends_where_scipy_ends() -> None:
-    f = metered(VALLEY, [0], 10_000, kind=Traced)
+    f = metered_as(Traced, VALLEY, [0], 10_000)
     LBFGSB().minimise(f)  # returns: scipy converges long before the budget
     f.finish()
     theirs = []

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.recording import Formula, Recording, rastrigin, run, sphere
 
-from optbench.engine.metered import metered
+from optbench.engine.metered import metered_as
 from optbench.optimizers import arrays
 from optbench.optimizers.direct.random_search import RandomSearch
 from optbench.optimizers.swarm.particle_swarm import ParticleSwarm, led_by, neighbours
@@ -23,7 +23,7 @@ from optbench.optimizers.swarm.pyswarms_local import LocalBest
 def test_three_steps_equal_the_equations_written_with_loops() -> None:
     swarm = ParticleSwarm(swarm=4, topology="ring")
     f = run(swarm, Formula(rastrigin, dim=3), 16)
-    replay = metered(Formula(rastrigin, dim=3), [0], 16, kind=Recording)
+    replay = metered_as(Recording, Formula(rastrigin, dim=3), [0], 16)
     draws = [replay.rand(4, 3)[0] for _ in range(6)]
     x = f.start(4)[0]
     v, own, best = torch.zeros(4, 3).double(), x.clone(), [math.inf] * 4
@@ -136,7 +136,7 @@ def test_pyswarms_wrapped_is_pyswarms(
     assert logging.getLogger().handlers == handlers and not list(tmp_path.iterdir())
 
     single = pytest.importorskip("pyswarms.single")
-    fresh = metered(problem, [0], 1000, kind=Recording)
+    fresh = metered_as(Recording, problem, [0], 1000)
     options = {"w": 0.72984, "c1": 1.49618, "c2": 1.49618}
     options |= {"k": 3, "p": 2} if kind == "LocalBestPSO" else {}
     monkeypatch.setattr(logging.config, "dictConfig", lambda _: None)

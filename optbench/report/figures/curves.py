@@ -14,10 +14,9 @@ from optbench.report.analysis.bands import Bands
 from optbench.report.analysis.splits import OF_EACH
 from optbench.report.analysis.statistics import Array
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import PAPER, Style, legend, log, pyplot, short
+from optbench.report.figures.multiples import multiples, pages
+from optbench.report.figures.style import Style, log, short
 
-COLUMNS = 3
-PAGE = 12  # panels a figure; more problems make more figures
 UNITS = {"passes": "passes", "seconds": "seconds", "samples": "samples", "flops": "FLOPs"}
 
 
@@ -25,38 +24,15 @@ def figures(
     study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str
 ) -> dict[str, Callable[[], Any]]:
     """{name: what draws it}: one for every twelve problems."""
-    split = pages(f"curves_{axis}", study.problems, PAGE)
+    split = pages(f"curves_{axis}", study.problems)
     return {name: partial(_figure, study, labels, styles, axis, problems) for name, problems in split.items()}
-
-
-def pages(name: str, problems: Sequence[str], maximum: int) -> dict[str, Sequence[str]]:
-    """{figure's name: its problems}, `maximum` to a figure; names are numbered where one figure cannot hold all."""
-    starts = range(0, len(problems), maximum)
-    return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + maximum] for k, at in enumerate(starts)}
 
 
 def _figure(
     study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str, problems: Sequence[str]
 ) -> Any:
-    plt = pyplot()
-    columns = min(COLUMNS, len(problems))
-    rows = math.ceil(len(problems) / columns)
-    entries = max(1, math.ceil(len(labels) / 4))
-    size = (PAPER * columns / COLUMNS if columns > 1 else 0.6 * PAPER, 1.75 * rows + 0.17 * entries + 0.2)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    handles: dict[str, Any] = {}
-    for k, axis_ in enumerate(axes.flat):
-        if k >= len(problems):
-            axis_.set_visible(False)
-            continue
-        handles |= _panel(axis_, study, labels, styles, axis, problems[k])
-        if k % columns == 0:
-            axis_.set_ylabel(_gap_name(study, problems))
-        if k >= len(problems) - columns:
-            axis_.set_xlabel(study.unit if axis == "passes" else UNITS[axis])
-    ordered = [label for label in labels if label in handles]
-    legend(figure, [handles[label] for label in ordered], ordered, columns=4 if columns > 1 else 2)
-    return figure
+    across = study.unit if axis == "passes" else UNITS[axis]
+    return multiples(problems, labels, partial(_panel, study, labels, styles, axis), across, _gap_name(study, problems))
 
 
 def _gap_name(study: Study, problems: Sequence[str]) -> str:
@@ -67,7 +43,7 @@ def _gap_name(study: Study, problems: Sequence[str]) -> str:
 
 
 def _panel(
-    axis_: Any, study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str, problem: str
+    study: Study, labels: Sequence[str], styles: Mapping[str, Style], axis: str, axis_: Any, problem: str
 ) -> dict[str, Any]:
     every = Bands(study, problem, axis)
     best, source = study.best(problem)

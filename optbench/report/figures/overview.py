@@ -12,7 +12,7 @@ import pandas as pd
 
 from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.study import Study
-from optbench.report.figures.curves import PAGE, pages
+from optbench.report.figures.multiples import pages
 from optbench.report.figures.style import GREY, PAPER, Style, log, pyplot, short, short_all
 from optbench.report.format import number, target_name
 
@@ -88,7 +88,7 @@ def gaps(
 ) -> dict[str, Callable[[], Any]]:
     """{name: what draws it}: final loss above the best known, with its interval, a panel a problem, twelve a figure."""
     problems = [name for name in study.problems if len(table) and (table["problem"] == name).any()]
-    split = pages("gaps", problems, PAGE)
+    split = pages("gaps", problems)
     return {name: partial(_gaps, study, labels, styles, table, shown) for name, shown in split.items()}
 
 

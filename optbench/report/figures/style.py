@@ -106,33 +106,6 @@ def _free(used: dict[int, int], wanted: int) -> int:
     return found
 
 
-# What seaborn's theme "whitegrid" in the context "paper" sets beside; seaborn imports scipy.stats, half a second.
-WHITEGRID: dict[Any, Any] = {
-    "axes.axisbelow": True,
-    "axes.edgecolor": ".8",
-    "axes.labelcolor": ".15",
-    "grid.color": ".8",
-    "legend.title_fontsize": 9.6,
-    "lines.solid_capstyle": "round",
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
-    "patch.linewidth": 0.8,
-    "text.color": ".15",
-    "xtick.bottom": False,
-    "xtick.color": ".15",
-    "xtick.major.size": 4.8,
-    "xtick.major.width": 1.0,
-    "xtick.minor.size": 3.2,
-    "xtick.minor.width": 0.8,
-    "ytick.color": ".15",
-    "ytick.left": False,
-    "ytick.major.size": 4.8,
-    "ytick.major.width": 1.0,
-    "ytick.minor.size": 3.2,
-    "ytick.minor.width": 0.8,
-}
-
-
 def pyplot() -> Any:
     """matplotlib.pyplot in the house style: deterministic, with text kept as text in SVG.
 
@@ -143,12 +116,15 @@ def pyplot() -> Any:
     if "matplotlib.pyplot" not in sys.modules and "MPLBACKEND" not in os.environ:
         matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    import seaborn as sns  # half a second, for it imports scipy.stats: only where a figure is drawn
     from matplotlib.rcsetup import cycler
 
     size = _medium.get().type
     plt.rcParams.update(
         {
-            **WHITEGRID,
+            **sns.axes_style("whitegrid"),
+            **sns.plotting_context("paper"),
+            "image.cmap": "viridis",
             "axes.prop_cycle": cycler(color=list(COLOURS)),
             "font.family": "DejaVu Sans",
             "font.size": 8 * size,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.report.analysis.tuning import rated
-from optbench.report.figures.curves import PAGE, pages
+from optbench.report.figures.multiples import multiples, pages
 from optbench.report.figures.style import GREY, PAPER, Style, legend, log, most_drawn, pyplot, short
 from optbench.report.figures.style import styles as styles_of
 
@@ -61,31 +61,17 @@ def score_by_cost(table: pd.DataFrame, styles: Mapping[str, Style], order: Seque
 def _paged(name: str, table: pd.DataFrame, styles: Mapping[str, Style], *what: str) -> dict[str, Callable[[], Any]]:
     table = table[table["optimizer"].isin(styles)]
     problems = list(dict.fromkeys(table["problem"]))
-    return {page: partial(_panels, table, shown, styles, *what) for page, shown in pages(name, problems, PAGE).items()}
+    return {page: partial(_panels, table, shown, styles, *what) for page, shown in pages(name, problems).items()}
 
 
 def _panels(
     table: pd.DataFrame, problems: Sequence[str], styles: Mapping[str, Style], x: str, y: str, across: str, up: str
 ) -> Any:
-    plt = pyplot()
-    columns = min(3, len(problems))
-    rows = math.ceil(len(problems) / columns)
-    size = (PAPER if columns > 1 else 0.6 * PAPER, 1.6 * rows + 0.17 * math.ceil(len(styles) / 4) + 0.3)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    handles: dict[str, Any] = {}
-    for k, panel in enumerate(axes.flat):
-        if k >= len(problems):
-            panel.set_visible(False)
-            continue
-        handles |= _lines(panel, table[table["problem"] == problems[k]], styles, x, y)
-        panel.set_title(short(problems[k], 30))
-        if k % columns == 0:
-            panel.set_ylabel(up)
-        if k >= len(problems) - columns:
-            panel.set_xlabel(across)
-    shown = [name for name in styles if name in handles]
-    legend(figure, [handles[name] for name in shown], shown)
-    return figure
+    def panel(axes: Any, problem: str) -> dict[str, Any]:
+        axes.set_title(short(problem, 30))
+        return _lines(axes, table[table["problem"] == problem], styles, x, y)
+
+    return multiples(problems, list(styles), panel, across, up)
 
 
 def _cut(panel: Any, values: np.ndarray, at: np.ndarray) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from optbench.tour.drawing import costs_said, growing, surface
-from optbench.tour.picture import BLUE, GREEN, INK, ORANGE, Control, Panel, Picture, seen_at
+from optbench.tour.drawing import bowl, costs_said, growing
+from optbench.tour.picture import BLUE, GREEN, INK, ORANGE, Control, Layer, Panel, Picture, seen_at
 from optbench.tour.topic import Topic
 
 COLOURS = (ORANGE, GREEN, BLUE, INK)
@@ -36,7 +36,6 @@ def shaking(run: Any) -> float:
 
 def draw(runs: Any) -> Picture:
     """The four paths, and their losses above the lowest one there is."""
-    window = (-1.3, 2.1, -1.7, 1.7)
     shown, seen = seen_at([run.costs for run in runs], PLACES)
     names = [f"batch of {run.label.split('batch=')[1].split(',')[0].rstrip(']')}" for run in runs]
     names = [name.replace("batch of full", "all 60 samples") for name in names]
@@ -44,25 +43,15 @@ def draw(runs: Any) -> Picture:
     x, y = runs[0].problem.data().train
     design = np.column_stack([x.numpy(), np.ones(len(x))])
     best = float(np.linalg.lstsq(design, y.numpy()[:, 0], rcond=None)[1][0] / len(x))
-    paths, curves = [surface(runs[0].problem, window)], []
+    curves: list[Layer] = []
     for run, loss, at, name, colour in zip(runs, losses, seen, names, COLOURS, strict=True):
-        points = np.array([point.numpy() for point in run.points])
-        paths += growing(points[:, 0], points[:, 1], at, colour, name)
         curves += growing(run.costs, np.maximum(loss - best, 1e-6), at, colour, name)
     told = ", ".join(f"{name} {shaking(run):.3f}" for name, run in zip(names, runs, strict=True))
+    says = "The smaller the batch, the more the path shakes. The path of all samples is smooth."
     return Picture(
         Control("cost", costs_said(shown)),
         [
-            Panel(
-                "The path through the bowl",
-                paths,
-                window[:2],
-                window[2:],
-                "weight",
-                "bias",
-                shape=0.9,
-                says="The smaller the batch, the more the path shakes. The path of all samples is smooth.",
-            ),
+            bowl(runs, seen, names, COLOURS, says),
             Panel(
                 "Loss above the best line",
                 curves,

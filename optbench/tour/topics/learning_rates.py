@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from optbench.tour.drawing import costs_said, growing, surface
-from optbench.tour.picture import BLUE, GREEN, OLIVE, ORANGE, PINK, Control, Panel, Picture, seen_at
+from optbench.tour.drawing import bowl, costs_said, growing
+from optbench.tour.picture import BLUE, GREEN, OLIVE, ORANGE, PINK, Control, Layer, Panel, Picture, seen_at
 from optbench.tour.topic import Topic
 
 NAMES = ("too small: 0.005", "right: 0.1", "too large: 0.8", "scheduled: 0.1, cosine", "warmed up: 0.1, cosine")
@@ -32,30 +32,18 @@ def study(passes: float = 60.0) -> Any:
 
 def draw(runs: Any) -> Picture:
     """The five paths in the bowl, and their losses."""
-    problem = runs[0].problem
-    window = (-1.3, 2.1, -1.7, 1.7)
     shown, seen = seen_at([run.costs for run in runs], PLACES)
     losses = [np.array(run.losses()) for run in runs]
-    paths, curves = [surface(problem, window)], []
+    curves: list[Layer] = []
     for run, loss, at, name, colour in zip(runs, losses, seen, NAMES, COLOURS, strict=True):
-        points = np.array([point.numpy() for point in run.points])
-        paths += growing(points[:, 0], points[:, 1], at, colour, name)
         curves += growing(run.costs, np.minimum(loss, 1e9), at, colour, name)
     low = min(float(np.nanmin(loss)) for loss in losses)
     ends = ", ".join(f"{name.split(':')[0]} {loss[-1]:.3g}" for name, loss in zip(NAMES, losses, strict=True))
+    says = "Five paths start at one point. One crawls, one flies out of the picture, three reach the bottom."
     return Picture(
         Control("cost", costs_said(shown)),
         [
-            Panel(
-                "The path through the bowl",
-                paths,
-                window[:2],
-                window[2:],
-                "weight",
-                "bias",
-                shape=0.9,
-                says="Five paths start at one point. One crawls, one flies out of the picture, three reach the bottom.",
-            ),
+            bowl(runs, seen, NAMES, COLOURS, says),
             Panel(
                 "Training loss",
                 curves,
