@@ -37,12 +37,17 @@ class Limited:
         return int(self.budget - self.problem.evaluations)
 
 
-def pycma(f: Limited, start: Callable[[], Any], seed: int) -> None:
+def pycma(f: Limited, start: Callable[[], Any], seed: int, diagonal: bool = False) -> None:
     """cma.fmin2 with sigma 2, as in COCO's example, restarted with twice the population (IPOP)."""
     import cma
 
-    options = {"verbose": -9, "seed": seed + 1, "maxfevals": f.left, "bounds": None}
+    options = {"verbose": -9, "seed": seed + 1, "maxfevals": f.left, "bounds": None, "CMA_diagonal": diagonal}
     cma.fmin2(f, lambda: start(), 2, options, restarts=9)
+
+
+def pycma_diagonal(f: Limited, start: Callable[[], Any], seed: int) -> None:
+    """The same with a diagonal covariance matrix: sep-CMA-ES."""
+    pycma(f, start, seed, diagonal=True)
 
 
 def scipy_nelder_mead(f: Limited, start: Callable[[], Any], seed: int) -> None:
@@ -83,7 +88,8 @@ def pyswarms_global(f: Limited, start: Callable[[], Any], seed: int) -> None:
 
 
 SOLVERS: dict[str, Callable[[Limited, Callable[[], Any], int], None]] = {
-    solver.__name__: solver for solver in (pycma, scipy_nelder_mead, scipy_lbfgsb, scipy_de, pyswarms_global)
+    solver.__name__: solver
+    for solver in (pycma, pycma_diagonal, scipy_nelder_mead, scipy_lbfgsb, scipy_de, pyswarms_global)
 }
 
 

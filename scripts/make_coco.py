@@ -30,13 +30,14 @@ COLUMNS = [f"{precision:.0e}" for precision in PRECISIONS]
 # ours, and the original that it is compared with
 PAIRS = {
     "cma_es": "pycma",
+    "sep_cma_es": "pycma_diagonal",
     "pso": "pyswarms_global",
     "nelder_mead": "scipy_nelder_mead",
     "scipy_lbfgsb": "scipy_lbfgsb (native)",
     "lbfgs": "scipy_lbfgsb (native)",
     "differential_evolution": "scipy_de",
 }
-NATIVE = ("pycma", "pyswarms_global", "scipy_nelder_mead", "scipy_lbfgsb (native)", "scipy_de")
+NATIVE = ("pycma", "pycma_diagonal", "pyswarms_global", "scipy_nelder_mead", "scipy_lbfgsb (native)", "scipy_de")
 FUNCTIONS, FEWEST = 24, 5  # of the suite; instances of each, at least
 DRAWS = 2000  # of the bootstrap
 EQUALS, EQUAL_DRAWS = 20, 400  # comparisons of equals, and draws of the bootstrap in each

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import coco_natives
+import make_coco
 import numpy as np
+import pandas as pd
 import pytest
 
 cocoex: Any = pytest.importorskip("cocoex", reason="needs coco-experiment: pip install 'optbench[coco]'")
@@ -240,6 +242,23 @@ def test_ert_by_hand() -> None:
     trials = [Ended(1, 2, 1, 100, 0, {100.0: 1, 10.0: 40}), Ended(1, 2, 2, 60, 0, {100.0: 3})]
     rows = {row["precision"]: (row["ert"], row["hits"]) for row in coco.ert(trials)}
     assert rows[100.0] == (2.0, 2) and rows[10.0] == (100.0, 1) and rows[1.0] == (math.inf, 0)
+
+
+def trials_of(costs: list[float], spent: int = 1000) -> pd.DataFrame:
+    """Trials that hit every precision after so many evaluations, or none (NaN)."""
+    rows = {column: costs for column in make_coco.COLUMNS}
+    return pd.DataFrame({"i": range(1, len(costs) + 1), "f": 1, "spent": spent, **rows})
+
+
+def test_the_page_counts_an_ert_within_the_interval_of_the_originals() -> None:
+    rng = np.random.default_rng(0)
+    original = trials_of([100.0, 120.0, 90.0, 110.0, 105.0])
+    assert make_coco.ert(original)[0] == 105.0
+    for costs, within in (([104.0] * 5, True), ([80.0] * 5, False), ([140.0] * 5, False)):
+        assert make_coco.is_within(trials_of(costs), original, 500, rng).tolist() == [within] * len(PRECISIONS)
+    half = trials_of([100.0, math.nan, 90.0, math.nan])  # 2190 evaluations for two hits, and for four misses none
+    assert make_coco.ert(half)[0] == 1095.0
+    assert make_coco.is_within(half, half, 500, rng).all()
 
 
 def test_noisy_functions_run_and_leave_the_hits_to_cocopp(tmp_path: Path, cocopp: Any) -> None:
