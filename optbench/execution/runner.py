@@ -237,7 +237,7 @@ def _forget_changed(results: Store, planned: Plan, say: Say) -> None:
         if (record := results.records.get(task.trial.key)) and record.fingerprint != task.fingerprint
     ]
     if changed:
-        say(f"{len(changed)} trials run again: the source of their problem or optimizer has changed")
+        say(f"{len(changed)} trials run again: the source or data of their problem or optimizer have changed")
         results.forget(changed)
 
 

@@ -58,7 +58,7 @@ class Record:
     joules: float | None = None  # that the GPU took meanwhile
     note: str | None = None  # how it was run, where that is not as it was planned
     certificate: dict[str, Any] | None = None  # {lower, upper, scope, exact}
-    fingerprint: str = ""  # of the source of its problem and optimizer
+    fingerprint: str = ""  # of the source of its problem and optimizer, and of a user's data files
     split: int = 0  # which division of the problem's data; left out of the line where it is the stated one
     curve: list[dict[str, float]] = field(default_factory=list)
     version: int = VERSION
