@@ -219,7 +219,7 @@ const chart = (() => {
   // Critical-difference diagram: mean ranks on a line, names beside, bars over what is not told apart.
   const ranksChart = (host, spec) => {
     const width = Math.max(host.clientWidth || 0, 260), order = spec.ranks, n = order.length, half = Math.ceil(n / 2), pitch = 16;
-    const names = order.map(([name]) => short(say(name), 22)), side = Math.min(Math.max(...names.map((name) => name.length)) * 6.4 + 46, 0.36 * width);
+    const names = order.map(([name]) => short(say(name), 22)), side = Math.min(Math.max(...names.map((name) => name.length)) * 7 + 52, 0.36 * width);
     const base = 26 + 8 * spec.bars.length + 12, height = base + pitch * half + 8;
     const x = (rank) => side + ((rank - 1) / Math.max(n - 1, 1)) * (width - 2 * side);
     const made = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": spec.label || "mean ranks" });
