@@ -66,9 +66,10 @@ class Objective:
         on_point: Callable[[int, Point], None] | None = None,
         needs: str = "exact",
         goal: Goal | None = None,
+        warms: bool = False,
     ) -> None:
         """seeds: one a lane. on_point: called with (lane, curve point) as each point is scored. needs: the oracle that
-        the optimizer declares; "value" gives no gradients, "exact" gives everything.
+        the optimizer declares; "value" gives no gradients, "exact" gives everything. warms: a warm-up, hardly scored.
         """
         self._needs = needs
         self.lanes, self.dim = len(seeds), model.dim
@@ -81,7 +82,7 @@ class Objective:
         self._answer = Answer(model.matrix, batches.full)
         self._own = OwnWork(self.lanes, meter.take_off)
         if meter.time is None:
-            self._scoring = Scoring(model, data, meter.limit, meter.costs.one_pass, on_point, goal)
+            self._scoring = Scoring(model, data, meter.limit, meter.costs.one_pass, on_point, goal, warms)
         else:  # as many scores as a long budget has, spread over the time
             self._scoring = Scoring(model, data, int(1e6 * meter.time), int(1e6 * meter.time) // 100, on_point, goal)
         self._nonfinite = torch.zeros(self.lanes, dtype=torch.int64, device=device)

@@ -31,10 +31,11 @@ class Scoring:
         one_pass: int,
         on_point: Callable[[int, Point], None] | None,
         goal: Goal | None = None,
+        warms: bool = False,
     ) -> None:
         """limit: what a trial may spend, in FLOPs or microseconds. one_pass: of a forward pass over the training set.
 
-        goal: a lane that has it is over.
+        goal: a lane that has it is over. warms: nobody reads the curves, so that the budget's end is scored alone.
         """
         self.reached: list[Point | None] = [None] * len(model.matrix)  # where a lane had its goal
         self._goal = goal
@@ -43,7 +44,7 @@ class Scoring:
         self.diverged: list[Point | None] = [None] * lanes  # where the loss of a lane was not finite for good
         self.lowest = model.matrix.detach().clone()  # (B, D): the points that scored lowest
         self._model, self._data, self._on_point = model, data, on_point
-        self._checkpoints = checkpoints(limit, one_pass)
+        self._checkpoints = [limit] if warms else checkpoints(limit, one_pass)
         self._next: float = self._checkpoints[0]
         self._latest: tuple[Tensor, list[dict[str, float]]] | None = None  # points (B, D) and what they scored
 

@@ -31,6 +31,7 @@ def metered(
     needs: str = "exact",
     time: float | None = None,
     goal: Goal | None = None,
+    warms: bool = False,
     model: BatchedModel | None = None,
     kind: type[Objective] = Objective,
 ) -> Objective:
@@ -40,7 +41,8 @@ def metered(
     evaluations, "float32" or "bf16"; scores are in the network's own. on_point: called with
     (lane, curve point) as each point is scored. eager: nothing is compiled. needs: the oracle that the
     optimizer declares, and all that it is answered. time: the
-    budget in seconds. goal: what ends a lane. model: the networks of these seeds, where
+    budget in seconds. goal: what ends a lane. warms: a warm-up, of which the start and
+    the end alone are scored. model: the networks of these seeds, where
     they are there already. kind: what it is, as `metered_as` asks.
     """
     cost = costs(problem, batch, device)
@@ -60,6 +62,7 @@ def metered(
         on_point=on_point,
         needs=needs,
         goal=goal,
+        warms=warms,
     )
 
 

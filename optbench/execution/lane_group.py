@@ -143,8 +143,9 @@ def objective(
     problem: Problem,
     on_point: Callable[[int, Point], None] | None = None,
     eager: bool = False,
+    warms: bool = False,
 ) -> Objective:
-    """The meter of a lane group, whose budget is `passes`."""
+    """The meter of a lane group, whose budget is `passes`. warms: it is a warm-up."""
     return metered(
         problem,
         [trial.seed for trial in trials],
@@ -157,6 +158,7 @@ def objective(
         needs=built.needs,
         time=trials[0].seconds,
         goal=read_goal(trials[0].until) if trials[0].until else None,
+        warms=warms,
     )
 
 
@@ -165,7 +167,7 @@ def _warm_up(
 ) -> None:
     """A few steps that do not count: first calls allocate, choose kernels and import."""
     plain = replace(trial, seconds=None, until="")
-    f = objective([plain], warm_up_passes(trial, built, problem), built, problem, eager=eager)
+    f = objective([plain], warm_up_passes(trial, built, problem), built, problem, eager=eager, warms=True)
     if on_start:
         on_start(f)
     train(built.optimizer, f, trial.seed)

@@ -18,6 +18,7 @@ from optbench.core.trial import Trial
 from optbench.engine.flops import flops
 from optbench.engine.gradients import MIN_STEPS
 from optbench.engine.metered import metered
+from optbench.engine.model import BatchedModel
 from optbench.engine.randomness import Given, Watched, for_lanes, keyed, seeded
 from optbench.execution import lane_group, width
 from optbench.execution.executor import execute
@@ -308,6 +309,18 @@ def test_alone_means_alone_and_warm() -> None:
     record = run_group(trials("mlp_iris", "adam", 1), CATALOG, alone=True)[0]
     assert record.alone and record.lanes == 1 and 0 < record.seconds < record.warmup_seconds + 60
     same(record, run_group(trials("mlp_iris", "adam", 1), CATALOG)[0])
+
+
+def test_a_warm_up_is_scored_at_its_start_and_its_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    scored, calls = BatchedModel.score, []
+
+    def watched(self: BatchedModel, *given: Any) -> Any:
+        calls.append(1)
+        return scored(self, *given)
+
+    monkeypatch.setattr(BatchedModel, "score", watched)
+    record = run_group(trials("mlp_iris", "adam", 1), CATALOG, alone=True)[0]
+    assert len(record.curve) > 8 and len(calls) == len(record.curve) + 2
 
 
 def test_a_group_too_large_for_the_device_runs_in_halves_and_says_so(monkeypatch) -> None:
