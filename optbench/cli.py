@@ -16,6 +16,7 @@ from optbench.core.trial import MachineError, RequestError
 from optbench.execution.start import usable_torch_cache
 
 FILES = (run, results, plugins, data, pictures, bridges, archive)  # in the order of the help
+NO_MEMORY = ("can't allocate memory", "failed to map segment", "bad_alloc")  # as torch, the loader and C++ say it
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,5 +95,4 @@ def _print_no_more() -> None:
 
 def _is_memory(error: Exception) -> bool:
     """Whether the machine had no memory, for Python, for torch or for a library that was to be loaded."""
-    text = str(error)
-    return isinstance(error, MemoryError) or "can't allocate memory" in text or "failed to map segment" in text
+    return isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY)

@@ -108,6 +108,7 @@ def test_a_run_in_which_nothing_succeeds_exits_1_and_a_quiet_one_prints_its_verd
     [
         MemoryError(),
         ImportError("libscipy_openblas.so: failed to map segment from shared object"),
+        RuntimeError("std::bad_alloc"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
     ],
 )

@@ -44,7 +44,7 @@ class Costs(NamedTuple):
 
 
 class Spent(NamedTuple):
-    """What one lane has spent so far; all lanes of a group spend alike."""
+    """What one lane has spent so far; all lanes of a group spend alike, but for their own work."""
 
     forward: int  # samples that went through a forward pass
     backward: int  # samples that went through a backward pass
@@ -55,9 +55,9 @@ class Spent(NamedTuple):
     warmup: float  # seconds that compiling took
     refused: int  # calls after the end: an optimizer that goes on has swallowed Stop
     ended: bool = False  # the budget did not cover what was asked for, so Stop was raised
-    own_flops: int = 0  # of the optimizer itself, between its calls
+    own_flops: tuple[int, ...] = ()  # of the optimizer itself, between its calls, of each lane
     own_seconds: float = 0.0  # of the group, on the optimizer's clock, without the problem's
-    state_bytes: int = 0  # that the optimizer holds in tensors of its own
+    state_bytes: tuple[int, ...] = ()  # that the optimizer holds in tensors of its own, of each lane
     products: int = 0  # samples of `backward` that went through a Hessian-vector product, not a plain backward pass
     product_flops: int = 0  # of `flops`, theirs
 

@@ -286,17 +286,21 @@ class Objective:
             self._meter.spend(forward, backward, cost, 0)
             self._own.leave_out(cost * self.lanes)  # what is seen of it is the problem's work, not the optimizer's own
 
-    def charge_own(self, flops: float) -> None:
-        """State work of the optimizer's own that is not done in torch, in FLOPs of all lanes together.
+    def charge_own(self, flops: float, lane: int | None = None) -> None:
+        """State work of the optimizer's own that is not done in torch, in FLOPs of all lanes together, or of one lane.
 
         What is done in torch is counted as it runs. Own work is recorded beside the problem's and does not end a trial.
         Raises ValueError for a negative number.
         """
-        self._own.charge(flops)
+        self._own.charge(flops, lane)
 
     def counting_own_work(self) -> AbstractContextManager[None]:
         """A context for the whole of an optimizer's work: what it computes between its calls is counted."""
         return self._own.counting()
+
+    def own_work_of(self, lane: int) -> AbstractContextManager[None]:
+        """A context for what one lane computes by itself, where lanes work one after another."""
+        return self._own.of_lane(lane)
 
     def structure(self) -> Structure:
         """The problem's pieces, for methods that declare `needs = "exact"`.
@@ -336,8 +340,8 @@ class Objective:
     def spent(self) -> Spent:
         """Counts, passes, seconds and own work so far, a snapshot."""
         own = self._own
-        spent = self._meter.spent
-        return spent._replace(own_flops=round(own.flops), own_seconds=own.seconds, state_bytes=own.state_bytes)
+        own_flops, state_bytes = tuple(map(round, own.flops)), tuple(own.state_bytes)
+        return self._meter.spent._replace(own_flops=own_flops, own_seconds=own.seconds, state_bytes=state_bytes)
 
     def start_clock(self) -> None:
         """Let the clock run from now on: what came before is no training."""

@@ -68,11 +68,12 @@ class Scoring:
                 "forward": spent.forward,
                 "backward": spent.backward,
                 "seconds": spent.seconds,
-                "own_flops": spent.own_flops,
             }
             for lane, scores in enumerate(self._scores(points)):
                 if self.diverged[lane] is None and self.reached[lane] is None:
-                    self._keep(lane, {**at, **scores}, points[lane], spent, for_good)
+                    self._keep(
+                        lane, {**at, "own_flops": spent.own_flops[lane], **scores}, points[lane], spent, for_good
+                    )
         self._next = next((cost for cost in self._checkpoints if cost > mark), math.inf)
 
     def forget(self, passes: float) -> None:

@@ -8,8 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from optbench.core.meter import Costs
-from optbench.core.own_work import seen
 from optbench.core.problem import Problem, dimension, fresh
+from optbench.core.watching import seen
 from optbench.engine.data import head, splits
 
 MAX_COUNTED = 64  # samples that the FLOPs of a large network are counted on

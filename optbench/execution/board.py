@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from optbench.core.own_work import uncounted
+from optbench.core.watching import uncounted
 
 
 class Board:

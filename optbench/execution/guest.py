@@ -46,7 +46,7 @@ def serve(connection: Connection, begun: Begun) -> None:
             about = json.loads(connection.recv_bytes(MAX_MESSAGE_BYTES))
         except (EOFError, OSError):
             leave(0)
-        own = 0.0
+        own: list[float] = []
         with unchanged_process():
             try:
                 catalog = catalog or Catalog(begun.files, moved=dict(begun.options.moved))
@@ -98,8 +98,8 @@ class IsolatedObjective:
         return Known(self._ended)
 
     @property
-    def own_flops(self) -> float:
-        """Of one lane, what the optimizer computed by itself."""
+    def own_flops(self) -> list[float]:
+        """Of each lane, what the optimizer computed by itself."""
         return self._own.flops
 
     @cached_property
@@ -178,13 +178,17 @@ class IsolatedObjective:
         self._write(x)
         self._ask("recommend")
 
-    def charge_own(self, flops: float) -> None:
+    def charge_own(self, flops: float, lane: int | None = None) -> None:
         """As `Objective.charge_own`."""
-        self._own.charge(flops)
+        self._own.charge(flops, lane)
 
     def counting_own_work(self) -> AbstractContextManager[None]:
         """As `Objective.counting_own_work`."""
         return self._own.counting()
+
+    def own_work_of(self, lane: int) -> AbstractContextManager[None]:
+        """As `Objective.own_work_of`."""
+        return self._own.of_lane(lane)
 
     def structure(self) -> NoReturn:
         """Not here. Raises Inapplicable."""

@@ -166,10 +166,11 @@ class Guest:
             "board": [self._board.path, self._board.numbers],
         }
 
-    def _ended(self, f: Objective, status: Any = "", reason: Any = None, own: Any = 0.0) -> None:
+    def _ended(self, f: Objective, status: Any = "", reason: Any = None, own: Any = None) -> None:
         self._sync()
-        if isinstance(own, int | float) and math.isfinite(own) and own >= 0:
-            f.charge_own(own * f.lanes)
+        if isinstance(own, list) and len(own) == f.lanes and all(map(_is_count, own)):
+            for lane, flops in enumerate(own):
+                f.charge_own(flops, lane)
         text = clean(str(reason))[:MAX_REASON]
         if status == "spent":
             raise Stop
@@ -287,6 +288,10 @@ class Guest:
         if not isinstance(heard, list) or not heard:
             raise GuestError("its process said what no optimizer says")
         return heard
+
+
+def _is_count(flops: Any) -> bool:
+    return isinstance(flops, int | float) and math.isfinite(flops) and flops >= 0
 
 
 def _known(network: nn.Module) -> tuple[list[Described], list[nn.Parameter]]:

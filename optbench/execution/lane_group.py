@@ -98,11 +98,11 @@ def run_group(
     for lane, record in enumerate(records):
         _fill(record, outcome, lane, status, error_text)
         if _is_counted(built.optimizer, outcome):
-            record.own_flops, record.own_seconds = outcome.spent.own_flops, outcome.spent.own_seconds
+            record.own_flops, record.own_seconds = outcome.spent.own_flops[lane], outcome.spent.own_seconds
         elif outcome.charged_own:
-            record.note = f"its author states {outcome.spent.own_flops} FLOPs of own work; nothing checks them"
+            record.note = f"its author states {outcome.spent.own_flops[lane]} FLOPs of own work; nothing checks them"
         if not outcome.charged_own:  # what is not torch's holds its state elsewhere
-            record.state_bytes = outcome.spent.state_bytes
+            record.state_bytes = outcome.spent.state_bytes[lane]
         if record.status in MEASURED and (
             reason := inconsistency(outcome, lane, cost, first.passes, elapsed, built.needs)
         ):

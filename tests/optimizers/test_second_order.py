@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from optbench.core.minibatches import batches
 from optbench.core.objective import Stop
-from optbench.core.own_work import seen
 from optbench.core.trial import Trial
+from optbench.core.watching import seen
 from optbench.engine.flops import costs, product
 from optbench.engine.metered import metered
 from optbench.execution.lane_group import run_group
@@ -169,7 +169,7 @@ def test_products_are_no_own_work_again() -> None:
             with torch.no_grad():
                 p.addcdiv_(p.grad, curvature.abs() + 0.1, value=-0.01)
 
-    assert losses and spent.own_flops / steps == pytest.approx(seen(alone), rel=0.1)
+    assert losses and spent.own_flops[0] / steps == pytest.approx(seen(alone), rel=0.1)
 
 
 @pytest.mark.parametrize(("clip", "backwards"), [(None, 1), (0.5, 2)])
@@ -191,7 +191,7 @@ def test_a_fused_backward_pass_equals_a_bare_loop_and_each_pass_is_counted(clip:
     assert abs(spent.backward - backwards * spent.forward) <= BATCH and spent.evaluations == spent.forward // BATCH
     parameters = CATALOG.problem(PROBLEM).network().parameters()
     own = 2 * sum(p.numel() for p in parameters) * spent.evaluations  # p - lr g; and where it clips, a norm
-    assert own <= spent.own_flops <= (3.2 if clip else 1.3) * own
+    assert own <= spent.own_flops[0] <= (3.2 if clip else 1.3) * own
 
 
 def test_fused_backward_passes_stop_on_budget_and_share_the_network_with_none() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from optbench.core.own_work import uncounted
+from optbench.core.watching import uncounted
 from optbench.optimizers.gradient.steps import Steps
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from optbench.core.own_work import uncounted
+from optbench.core.watching import uncounted
 from optbench.optimizers.gradient.steps import Steps
 
 # An optimizer of these parameters.

@@ -44,8 +44,10 @@ def train_side_by_side(f: Objective, lanes: Sequence[Build], shapings: Sequence[
 
     greenlets = [greenlet(train) for _ in lanes]
     for index, lane in enumerate(greenlets):
-        lane.switch(index)
+        with f.own_work_of(index):
+            lane.switch(index)
     while True:
         losses[:] = f.closure().unbind()
-        for lane in greenlets:
-            lane.switch()
+        for index, lane in enumerate(greenlets):
+            with f.own_work_of(index):
+                lane.switch()

@@ -1,0 +1,164 @@
+"""What operations of torch cost, counted as they run: matrix products and convolutions by torch's own formulas, every
+other operation by the numbers that it reads or writes, whichever are more, times what a number costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+from torch.utils.weak import TensorWeakRef
+
+# FLOPs a number of the operations that do more than one; torch's fused steps as their unfused code adds up
+COST = {
+    "addcmul": 3, "addcdiv": 3, "lerp": 3,
+    "_fused_adam": 13, "_fused_adamw": 14, "_fused_adagrad": 8,
+}  # fmt: skip
+# cubic operations, which torch's counter does not know, by their textbook counts for an n x n (m x n) matrix
+CUBIC: dict[str, Callable[[int, int], float]] = {
+    "linalg_cholesky_ex": lambda m, n: n**3 / 3,
+    "cholesky_inverse": lambda m, n: 2 * n**3 / 3,
+    "linalg_eigh": lambda m, n: 9 * n**3,
+    "_linalg_eigh": lambda m, n: 9 * n**3,
+    "_linalg_svd": lambda m, n: 4 * max(m, n) * min(m, n) ** 2 + 22 * min(m, n) ** 3,
+    "linalg_qr": lambda m, n: 4 * max(m, n) * min(m, n) ** 2 - 4 * min(m, n) ** 3 / 3,
+    "linalg_inv_ex": lambda m, n: 2 * n**3,
+    "_linalg_solve_ex": lambda m, n: 2 * n**3 / 3,
+    "linalg_lu_factor_ex": lambda m, n: 2 * n**3 / 3,
+}
+# FLOPs a number that is written by what solves with an n x n factor: a triangle is n, two triangles are 2 n
+SUBSTITUTIONS = {
+    "linalg_solve_triangular": 1, "triangular_solve": 1,
+    "cholesky_solve": 2, "linalg_lu_solve": 2, "lu_solve": 2, "_linalg_solve_ex": 2,
+}  # fmt: skip
+FREE = """
+    detach view _unsafe_view expand t transpose permute slice select split split_with_sizes unbind reshape alias squeeze
+    unsqueeze as_strided diagonal unfold lift_fresh empty empty_like new_empty empty_strided zeros zeros_like new_zeros
+    ones eye ones_like new_full full full_like fill fill_ zero_ arange scalar_tensor copy_ clone _to_copy contiguous
+    stack cat repeat index index_select gather scatter index_put index_put_ _local_scalar_dense
+"""  # they move or make numbers and compute none
+FRESH = ("lift_fresh", "lift_fresh_copy")  # what `torch.tensor` ends with: the memory that it is given is new
+_FREE = frozenset(FREE.split())
+
+
+class Watch(TorchDispatchMode):
+    """Adds up what the operations of torch cost while it is entered, and keeps an eye on the tensors that they make."""
+
+    def __init__(self, held: list[TensorWeakRef]) -> None:
+        """held: tensors that were made before and are still there."""
+        super().__init__()
+        self.flops = 0.0
+        self._made: list[TensorWeakRef] = []
+        self._at: dict[int, list[TensorWeakRef]] = {}  # where the memory of those begins that are there
+        for ref in held:
+            if (tensor := ref()) is not None:
+                self._take(tensor)
+        self.paused = False
+
+    def __enter__(self) -> Watch:
+        _entered.append(self)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        _entered.remove(self)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if self.paused:
+            return out
+        self.flops += cost_of(func, args, kwargs or {}, out)
+        given: set[int] = set()
+        if func._overloadpacket.__name__ not in FRESH:
+            given = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, torch.Tensor) and ((at := _storage(leaf)) not in given or self._is_own(at)):
+                self._take(leaf)  # new memory, or another view of what the optimizer made
+        return out
+
+    def _take(self, tensor: torch.Tensor) -> None:
+        self._made.append(TensorWeakRef(tensor))
+        self._at.setdefault(_storage(tensor), []).append(self._made[-1])
+
+    def _is_own(self, at: int) -> bool:
+        """Whether a tensor that is there begins here; one that is gone may have left its place to somebody else's."""
+        return any(ref() is not None for ref in self._at.get(at, ()))
+
+    def held(self) -> tuple[list[TensorWeakRef], int]:
+        """The tensors that are still there, and the bytes of their memory."""
+        alive = [(ref, tensor) for ref in self._made if (tensor := ref()) is not None]
+        sizes = {_storage(tensor): tensor.untyped_storage().nbytes() for _, tensor in alive}
+        return [ref for ref, _ in alive], sum(sizes.values())
+
+
+_entered: list[Watch] = []  # those that watch now
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Nothing in here is anybody's work: for what is found out once a process by trying, not for a trial."""
+    stopped = [watch for watch in _entered if not watch.paused]
+    for watch in stopped:
+        watch.paused = True
+    try:
+        yield
+    finally:
+        for watch in stopped:
+            watch.paused = False
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    """Where a tensor's memory begins."""
+    return tensor.untyped_storage().data_ptr()
+
+
+def seen(work: Callable[[], object]) -> float:
+    """FLOPs that this work would count as, were it the optimizer's own."""
+    with Watch([]) as watch:
+        work()
+    return watch.flops
+
+
+def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> float:
+    """FLOPs of one call of an operation of torch."""
+    packet = func._overloadpacket
+    name = packet.__name__
+    if name in _FREE:
+        return 0.0
+    if packet in flop_registry:
+        return float(flop_registry[packet](*args, **kwargs, out_val=out))
+    if name in CUBIC or name in SUBSTITUTIONS:
+        first = next(leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))
+        return _factorised(name, first) + _substituted(name, out)
+    if name.startswith("_fused_"):  # lists of parameters, gradients and states: a parameter is one number
+        plain_sgd = 4 if kwargs.get("momentum") else 2
+        return float(COST.get(name.rstrip("_"), plain_sgd) * sum(p.numel() for p in args[0]))
+    read = sum(leaf.numel() for leaf in tree_leaves(args[:1]) if isinstance(leaf, torch.Tensor))
+    written = sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+    each = COST.get(name.removeprefix("_foreach_").rstrip("_"), 1)
+    return float(max(read, written) * (each + (kwargs.get("alpha", 1) != 1)))  # a + alpha b is two operations
+
+
+def _factorised(name: str, matrices: torch.Tensor) -> float:
+    """FLOPs of decomposing (..., m, n) matrices."""
+    if name not in CUBIC:
+        return 0.0
+    return prod(matrices.shape[:-2]) * CUBIC[name](matrices.shape[-2], matrices.shape[-1])
+
+
+def _substituted(name: str, out: Any) -> float:
+    """FLOPs of solving for the (..., n, k) numbers that come first in what is written; n for each, or twice n."""
+    if name not in SUBSTITUTIONS:
+        return 0.0
+    solution = next(leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+    rows = solution.shape[-2] if solution.ndim > 1 else solution.shape[-1]
+    return float(SUBSTITUTIONS[name] * rows * solution.numel())
