@@ -59,11 +59,12 @@ def _fix(base: Collection[tuple[str, str]], other: Collection[tuple[str, str]]) 
 
 def report_json(found: Findings, verdict: list[str]) -> str:
     """report.json; what is infinite or unknown is null. The keys are documented in docs/report.md."""
-    study, ranking = found.study, found.ranking
+    study, ranking = found.study, found.asked.ranking
     data = {
         "format": FORMAT,
         "folders": [*study.names],
         "verdict": verdict,
+        "question": ranking.study.question.name,
         "winner": ranking.winner,
         "ranking": [
             {"optimizer": label, "score": ranking.iqm[label].estimate}

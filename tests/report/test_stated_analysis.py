@@ -22,6 +22,7 @@ from optbench.report.analysis.findings import findings
 from optbench.report.analysis.following import follow
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.statistics import holm, signed_rank
+from optbench.report.sentences.glance import glance
 from optbench.report.sentences.stated import reference, stated_beforehand
 
 TEN = [f"p{k}" for k in range(10)]
@@ -93,6 +94,25 @@ def test_the_other_question_can_be_the_one_that_was_stated(tmp_path: Path) -> No
     path = tmp_path / "none" / "environment.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"analysis": {"question": "validation"}}))
     assert "No problem here states targets on validation" in stated_beforehand(found(tmp_path / "none"))[-1]
+
+
+def test_the_headline_and_the_winner_are_those_of_the_stated_question(tmp_path: Path) -> None:
+    """`fast` is first in training and overfits: 1.5 times its training loss on validation never meets a target."""
+    runners = {"fast": Runner(4.0, own=0.1, valid=1.5e3), "slow": Runner(2.0, own=0.1), "third": Runner(1.0, own=0.1)}
+    make(tmp_path / "none", runners, {name: problem_facts(validation=True) for name in TEN})
+    make(tmp_path / "valid", runners, {name: problem_facts(validation=True) for name in TEN})
+    path = tmp_path / "valid" / "environment.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"analysis": {"question": "validation", BEFORE: 0}}))
+    usual, asked = glance(found(tmp_path / "none")), glance(found(tmp_path / "valid"))
+    assert usual.headline == "fast wins on 10 problems."
+    assert asked.headline == "By validation loss, as stated beforehand: slow wins on 10 problems."
+    assert ("Minimises", "On training loss fast has the highest score") in [
+        (word, text.partition(",")[0]) for word, text in asked.sentences
+    ]
+    for folder, winner, question in (("none", "fast", "training"), ("valid", "slow", "validation")):
+        report.write([tmp_path / folder])
+        told = json.loads((tmp_path / folder / "report.json").read_text())
+        assert (told["winner"], told["question"], told["ranking"][0]["optimizer"]) == (winner, question, winner)
 
 
 def test_what_was_stated_late_is_said_to_be(tmp_path: Path) -> None:

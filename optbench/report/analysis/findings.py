@@ -59,6 +59,14 @@ class Findings:
         return findings(asked, self.mixed) if len(asked.trials) else None
 
     @cached_property
+    def asked(self) -> Findings:
+        """On the question that the suite stated beforehand, where it stated one that can be answered; else these."""
+        stated = self.study.followed
+        if stated is not None and stated[0].question == VALIDATION.name and self.generalising is not None:
+            return self.generalising
+        return self
+
+    @cached_property
     def scored_otherwise(self) -> Findings:
         """The same question by the other rule: every trial at the best point of its curve in place of the one that it
         returned, or the other way round; settings are chosen by that rule too.

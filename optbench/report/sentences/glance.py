@@ -49,18 +49,21 @@ def glance(findings: Findings) -> Glance:
     missing = completeness(findings.settings)
     if not len(study.trials) or study.no_result.all():
         return Glance(missing[0] if missing else "Nothing was compared.", [], [], missing[1:])
-    reached = bool(len(findings.costs)) and bool(np.isfinite(study.passes_to).any())
+    asked = findings.asked
+    reached = bool(len(asked.costs)) and bool(np.isfinite(asked.study.passes_to).any())
     said: list[tuple[str, str]] = []
     if findings.comparison:
         said += [("Changes", text) for text in compared(findings.comparison)[:1]]
         said += [("Worse", text) for text in regressions(findings.comparison)[:1]]
     if reached:
-        said += _one(findings, findings.one_problem) if findings.one_problem else _several(findings)
+        said += _one(asked, asked.one_problem) if asked.one_problem else [*_several(asked), *_otherwise(findings)]
     said += [("Failures", _failures(study))]
     if found := _proved(findings):
         said.append(("Proofs", found))
-    headline = _headline(findings) if reached else "No trial reached any target."
-    numbers = [one for one in (_score(findings), _cost(findings), _tuning(findings), _lost(study)) if one][:3]
+    headline = _headline(asked) if reached else "No trial reached any target."
+    if asked is not findings:
+        headline = f"By validation loss, as stated beforehand: {headline}"
+    numbers = [one for one in (_score(asked), _cost(asked), _tuning(asked), _lost(study)) if one][:3]
     unit = study.unit
     return Glance(
         in_words(headline, unit),
@@ -138,7 +141,7 @@ def _one(findings: Findings, found: OneProblem) -> list[tuple[str, str]]:
 
 
 def _several(findings: Findings) -> list[tuple[str, str]]:
-    """Who is first, who is not told from it, and who is first where the question is what generalises."""
+    """Who is first, and who is not told from it."""
     ranking = findings.ranking
     if not ranking.labels:
         return []
@@ -154,12 +157,20 @@ def _several(findings: Findings) -> list[tuple[str, str]]:
         out.append(("Told apart", f"It is better than {rest} beyond chance."))
     if found := _reached(findings, leader):
         out.append(("Cost", found))
-    second = findings.generalising
-    if second and second.ranking.labels and not second.one_problem:
-        first = second.ranking.order[0]
-        score = number(second.ranking.iqm[first].estimate)
-        out.append(("Generalises", f"On validation {_name(findings, first)} has the highest score, {score}."))
     return out
+
+
+def _otherwise(findings: Findings) -> list[tuple[str, str]]:
+    """Who is first on the question that the headline does not answer."""
+    if findings.asked is findings:
+        other, word, where = findings.generalising, "Generalises", "validation"
+    else:
+        other, word, where = findings, "Minimises", "training loss"
+    if other is None or not other.ranking.labels or other.one_problem:
+        return []
+    first = other.ranking.order[0]
+    score = number(other.ranking.iqm[first].estimate)
+    return [(word, f"On {where} {_name(findings, first)} has the highest score, {score}.")]
 
 
 def _yours(findings: Findings, label: str) -> str:
