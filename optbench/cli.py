@@ -16,7 +16,8 @@ from optbench.core.trial import MachineError, RequestError
 from optbench.execution.start import usable_torch_cache
 
 FILES = (run, results, plugins, data, pictures, bridges, archive)  # in the order of the help
-NO_MEMORY = ("can't allocate memory", "failed to map segment", "bad_alloc")  # as torch, the loader and C++ say it
+# as torch and the system, the loader, C++ and Python's threads say it
+NO_MEMORY = ("allocate memory", "failed to map segment", "bad_alloc", "can't start new thread")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -109,6 +109,7 @@ def test_a_run_in_which_nothing_succeeds_exits_1_and_a_quiet_one_prints_its_verd
         MemoryError(),
         ImportError("libscipy_openblas.so: failed to map segment from shared object"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
     ],
 )
@@ -192,7 +193,7 @@ def test_every_option_of_run_reaches_the_run(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("optbench.execution.runner.run_suite", run_suite)
     monkeypatch.setattr("optbench.execution.start.start_fork_server", lambda: None)
-    monkeypatch.setattr("optbench.report.write", lambda *_: SimpleNamespace(verdict=[], regressions=[], html=""))
+    monkeypatch.setattr("optbench.report.write", lambda *_: SimpleNamespace(in_short=[], regressions=[], html=""))
     (tmp_path / "plain").mkdir()
     plain = ["run", "quick", "--out", "plain"]
     main(plain)

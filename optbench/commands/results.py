@@ -99,7 +99,7 @@ def write_report(folders: list[Path], out: Path | None, **view: Any) -> int:
 
     _check_folders(folders, out)
     written = report.write(folders, out, report.View(**view))
-    for sentence in written.verdict:
+    for sentence in written.in_short:
         print(sentence)
     print(f"report: {written.html}")
     return int(bool(written.regressions))

@@ -24,7 +24,7 @@ from optbench.report.format import listed, plural
 from optbench.report.sections.base import Content, Drawing
 from optbench.report.sections.order import SECTIONS
 from optbench.report.sentences import comparison
-from optbench.report.sentences.verdict import verdict
+from optbench.report.sentences.verdict import in_short, verdict
 
 PAGE = "report.html"
 NEW, LOCK = ".report.new", ".report.lock"  # beside what is there
@@ -50,10 +50,14 @@ class View:
 
 @dataclass(frozen=True)
 class Report:
-    """Where the page is and what it says. regressions: plain sentences, one a cell that got worse."""
+    """Where the page is and what it says. regressions: plain sentences, one a cell that got worse.
+
+    verdict: all its sentences. in_short: those that answer, for a terminal.
+    """
 
     html: Path
     verdict: list[str]
+    in_short: list[str]
     regressions: list[str] = field(default_factory=list)
 
 
@@ -163,7 +167,8 @@ def _written(found: Findings, out: Path) -> Report:
     (out / "report.json").write_text(results.report_json(found, sentences), encoding="utf-8")
     if found.comparison:
         (out / "junit.xml").write_text(results.junit(found.comparison), encoding="utf-8")
-    return Report(html, sentences, comparison.regressions(found.comparison) if found.comparison else [])
+    worse = comparison.regressions(found.comparison) if found.comparison else []
+    return Report(html, sentences, in_short(found), worse)
 
 
 def _drawing(found: Findings) -> Drawing:
