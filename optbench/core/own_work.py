@@ -15,8 +15,11 @@ from torch.utils.weak import TensorWeakRef
 
 from optbench.core.watching import Watch
 
-FIRST = 40  # stretches that are watched at the beginning, and again each time that `GROWTH` times as many have passed
+FIRST = 200  # stretches that are watched at the beginning, and again each time that `GROWTH` times as many have passed
 GROWTH = 4
+SKIPPED = 7  # one in so many of those is not watched: the clock has to know what a stretch takes when nobody watches
+NEAR = 4  # watched ones that tell what one between them costs
+SETTLED = 120  # the latest of FIRST that tell what those after them cost: of 140, whole periods of every ten steps
 
 
 class OwnWork:
@@ -130,7 +133,7 @@ class _Stretches:
         self._since: float | None = None  # when the stretch under way began
         self.flops = 0.0  # so far
         self._latest: list[float] = []  # what the latest watched stretches cost
-        self._mean = 0.0  # of those that count for the others
+        self._settled = 0.0  # what each of those costs that come after them, once one did
         self._stretches = self._from = 0  # how many there were, and at which of them the latest watching began
         self._unwatched = 0  # of those that were not watched, how many there were
         self._seconds = self._watched_seconds = 0.0  # and what they took, and what the others did
@@ -168,8 +171,9 @@ class _Stretches:
 
     def begin(self) -> None:
         if self._stretches >= self._from + FIRST and self._stretches >= GROWTH * max(self._from, FIRST):
-            self._from, self._latest = self._stretches, []
-        if self._stretches < self._from + FIRST:
+            self._from, self._latest, self._settled = self._stretches, [], 0.0
+        place = self._stretches - self._from
+        if place < FIRST and (place % SKIPPED or place <= SKIPPED):  # the first of all also set up what others use
             self._watch = Watch(self._held)
             self._watch.__enter__()
         self._since = perf_counter()
@@ -183,8 +187,6 @@ class _Stretches:
             self._watch.__exit__(None, None, None)
             self.flops += self._watch.flops
             self._latest.append(self._watch.flops)
-            settled = self._latest[len(self._latest) // 2 :]  # the first of all also set up what the others use
-            self._mean = sum(settled) / len(settled)
             self._held, held = self._watch.held()
             self.state_bytes = max(self.state_bytes, held)
             self._owed.append(took)
@@ -192,7 +194,12 @@ class _Stretches:
             self._take_off(took)
             self._watch = None
             return
-        self.flops += self._mean
+        if self._stretches <= self._from + FIRST:
+            near = self._latest[-NEAR:]
+            self.flops += sum(near) / len(near)
+        else:
+            self._settled = self._settled or sum(self._latest[-SETTLED:]) / len(self._latest[-SETTLED:])
+            self.flops += self._settled
         self._seconds += took
         self._unwatched += 1
         if self._owed:

@@ -366,6 +366,19 @@ def test_what_is_found_out_by_trying_is_nobodys_work(optimizer: str) -> None:
     assert first == again and first
 
 
+@pytest.mark.parametrize("settings", [{}, {"history_size": 7, "lr": 0.1}])
+def test_work_that_changes_over_a_trial_is_charged_as_it_is_done(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """L-BFGS collects pairs, and once it has converged it does nothing: neither is told from its first steps."""
+    found = record("mlp_cancer", "lbfgs", 200.0, **settings)
+    monkeypatch.setattr("optbench.core.own_work.FIRST", 10**9)
+    monkeypatch.setattr("optbench.core.own_work.SKIPPED", 10**9)
+    exact = record("mlp_cancer", "lbfgs", 200.0, **settings)
+    assert found.own_flops == pytest.approx(exact.own_flops, rel=0.05)
+    assert found.flops == exact.flops
+
+
 def test_a_lane_is_charged_what_it_did_itself() -> None:
     """Of lanes that work one after another: one holds twenty pairs of L-BFGS and one a single pair."""
     hypers = [(("history_size", 20), ("line_search_fn", None)), (("history_size", 1), ("line_search_fn", None))]
