@@ -107,12 +107,12 @@ class OwnWork:
         if not self._apart:
             self._apart = [_Stretches(self._take_off) for _ in range(self._lanes)]
             self._together.end()
-        self._now = self._apart[lane]
-        self._now.begin()
+        self._now = one = self._apart[lane]
+        one.begin()
         try:
             yield
         finally:
-            self._now, one = None, self._apart[lane]
+            self._now = None
             one.end()
 
     def __enter__(self) -> None:
@@ -203,9 +203,8 @@ class _Stretches:
         self._seconds += took
         self._unwatched += 1
         if self._owed:
-            self._take_off(
-                -min(self._usual * len(self._owed), sum(self._owed))
-            )  # they took no less than unwatched ones
+            # what was watched took no less than what is not
+            self._take_off(-min(self._usual * len(self._owed), sum(self._owed)))
             self._owed.clear()
 
     def close(self) -> None:

@@ -129,9 +129,8 @@ class Gradients:
             if self._compiles:
                 began = perf_counter()
                 make = partial(compile_step, call, mine, batch, results=_RESULTS)
-                alone = (
-                    self._kind is None or mine[0].is_cuda
-                )  # a graph on a GPU keeps memory, so it ends with its model
+                # A graph on a GPU keeps memory, so it ends with its model.
+                alone = self._kind is None or mine[0].is_cuda
                 call = self._compiled[key] = make() if alone else shared(("gradients", self._kind, key), make)
                 self.overhead += perf_counter() - began
         call(*mine, *batch)

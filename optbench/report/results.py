@@ -59,7 +59,7 @@ def _fix(base: Collection[tuple[str, str]], other: Collection[tuple[str, str]]) 
 
 def report_json(found: Findings, verdict: list[str]) -> str:
     """report.json; what is infinite or unknown is null. The keys are documented in docs/report.md."""
-    study, ranking = found.study, found.asked.ranking
+    study, ranking = found.study, found.as_stated.ranking
     data = {
         "format": FORMAT,
         "folders": [*study.names],

@@ -59,7 +59,7 @@ class Findings:
         return findings(asked, self.mixed) if len(asked.trials) else None
 
     @cached_property
-    def asked(self) -> Findings:
+    def as_stated(self) -> Findings:
         """On the question that the suite stated beforehand, where it stated one that can be answered; else these."""
         stated = self.study.followed
         if stated is not None and stated[0].question == VALIDATION.name and self.generalising is not None:

@@ -49,7 +49,7 @@ def glance(findings: Findings) -> Glance:
     missing = completeness(findings.settings)
     if not len(study.trials) or study.no_result.all():
         return Glance(missing[0] if missing else "Nothing was compared.", [], [], missing[1:])
-    asked = findings.asked
+    asked = findings.as_stated
     reached = bool(len(asked.costs)) and bool(np.isfinite(asked.study.passes_to).any())
     said: list[tuple[str, str]] = []
     if findings.comparison:
@@ -162,7 +162,7 @@ def _several(findings: Findings) -> list[tuple[str, str]]:
 
 def _otherwise(findings: Findings) -> list[tuple[str, str]]:
     """Who is first on the question that the headline does not answer."""
-    if findings.asked is findings:
+    if findings.as_stated is findings:
         other, word, where = findings.generalising, "Generalises", "validation"
     else:
         other, word, where = findings, "Minimises", "training loss"
