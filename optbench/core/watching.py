@@ -20,6 +20,8 @@ COST = {
     "addcmul": 3, "addcdiv": 3, "lerp": 3,
     "_fused_adam": 13, "_fused_adamw": 14, "_fused_adagrad": 8,
 }  # fmt: skip
+# products that torch's counter does not know, two operations a number of the argument at this place
+PRODUCTS = {"dot": 0, "vdot": 0, "mv": 0, "addmv": 1}
 # cubic operations, which torch's counter does not know, by their textbook counts for an n x n (m x n) matrix
 CUBIC: dict[str, Callable[[int, int], float]] = {
     "linalg_cholesky_ex": lambda m, n: n**3 / 3,
@@ -139,6 +141,8 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) 
     if name in CUBIC or name in SUBSTITUTIONS:
         first = next(leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))
         return _factorised(name, first) + _substituted(name, out)
+    if (place := PRODUCTS.get(name.rstrip("_"))) is not None:
+        return 2.0 * args[place].numel()
     if name.startswith("_fused_"):  # lists of parameters, gradients and states: a parameter is one number
         plain_sgd = 4 if kwargs.get("momentum") else 2
         return float(COST.get(name.rstrip("_"), plain_sgd) * sum(p.numel() for p in args[0]))
