@@ -19,6 +19,8 @@ FIRST = 200  # stretches that are watched at the beginning, and again each time 
 GROWTH = 4
 SKIPPED = 7  # one in so many of those is not watched: the clock has to know what a stretch takes when nobody watches
 NEAR = 4  # watched ones that tell what one between them costs
+PERIOD = 4  # a step that always does the same has so many stretches, or a half or a quarter of them
+EQUAL = 36  # stretches in a row that cost what those a period before did: then only one in SKIPPED is watched
 SETTLED = 120  # the latest of FIRST that tell what those after them cost: of 140, whole periods of every ten steps
 
 
@@ -134,6 +136,8 @@ class _Stretches:
         self.flops = 0.0  # so far
         self._latest: list[float] = []  # what the latest watched stretches cost
         self._settled = 0.0  # what each of those costs that come after them, once one did
+        self._pattern = [-1.0] * PERIOD  # what the latest watched stretch at each place of a period cost
+        self._equal = 0  # how many in a row cost what the pattern says
         self._stretches = self._from = 0  # how many there were, and at which of them the latest watching began
         self._unwatched = 0  # of those that were not watched, how many there were
         self._seconds = self._watched_seconds = 0.0  # and what they took, and what the others did
@@ -171,22 +175,48 @@ class _Stretches:
 
     def begin(self) -> None:
         if self._stretches >= self._from + FIRST and self._stretches >= GROWTH * max(self._from, FIRST):
-            self._from, self._latest, self._settled = self._stretches, [], 0.0
-        place = self._stretches - self._from
-        if place < FIRST and (place % SKIPPED or place <= SKIPPED):  # the first of all also set up what others use
+            self._from, self._latest, self._settled, self._equal = self._stretches, [], 0.0, 0
+        if self._to_watch(self._stretches - self._from):
             self._watch = Watch(self._held)
             self._watch.__enter__()
         self._since = perf_counter()
+
+    @property
+    def _steady(self) -> bool:
+        return self._equal >= EQUAL
+
+    def _to_watch(self, place: int) -> bool:
+        """Whether this stretch since the latest watching began is watched: most, and few once they cost the same."""
+        if place <= SKIPPED:  # the first of all also set up what others use
+            return True
+        return place < FIRST and (place % SKIPPED == 0) == self._steady
+
+    def _cost(self, place: int) -> float:
+        """What a stretch does that is not watched."""
+        if self._steady or (place < FIRST and self._equal >= PERIOD):
+            return self._pattern[place % PERIOD]
+        if place < FIRST:
+            near = self._latest[-NEAR:]
+            return sum(near) / len(near)
+        self._settled = self._settled or sum(self._latest[-SETTLED:]) / len(self._latest[-SETTLED:])
+        return self._settled
+
+    def _learn(self, place: int, cost: float) -> None:
+        """What a watched stretch has cost."""
+        self._latest.append(cost)
+        self._equal = self._equal + 1 if cost == self._pattern[place % PERIOD] else 0
+        self._pattern[place % PERIOD] = cost
 
     def end(self) -> None:
         if self._since is None:
             return
         took, self._since = perf_counter() - self._since, None
+        place = self._stretches - self._from
         self._stretches += 1
         if self._watch is not None:
             self._watch.__exit__(None, None, None)
             self.flops += self._watch.flops
-            self._latest.append(self._watch.flops)
+            self._learn(place, self._watch.flops)
             self._held, held = self._watch.held()
             self.state_bytes = max(self.state_bytes, held)
             self._owed.append(took)
@@ -194,12 +224,7 @@ class _Stretches:
             self._take_off(took)
             self._watch = None
             return
-        if self._stretches <= self._from + FIRST:
-            near = self._latest[-NEAR:]
-            self.flops += sum(near) / len(near)
-        else:
-            self._settled = self._settled or sum(self._latest[-SETTLED:]) / len(self._latest[-SETTLED:])
-            self.flops += self._settled
+        self.flops += self._cost(place)
         self._seconds += took
         self._unwatched += 1
         if self._owed:

@@ -4,14 +4,13 @@ other operation by the numbers that it reads or writes, whichever are more, time
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from torch.utils.weak import TensorWeakRef
 
@@ -75,16 +74,17 @@ class Watch(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        out = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        out = func(*args, **kwargs)
         if self.paused:
             return out
-        self.flops += cost_of(func, args, kwargs or {}, out)
+        self.flops += cost_of(func, args, kwargs, out)
         given: set[int] = set()
         if func._overloadpacket.__name__ not in FRESH:
-            given = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)}
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, torch.Tensor) and ((at := _storage(leaf)) not in given or self._is_own(at)):
-                self._take(leaf)  # new memory, or another view of what the optimizer made
+            given = {_storage(tensor) for tensor in _tensors((*args, *kwargs.values()))}
+        for tensor in _tensors((out,)):
+            if (at := _storage(tensor)) not in given or self._is_own(at):
+                self._take(tensor)  # new memory, or another view of what the optimizer made
         return out
 
     def _take(self, tensor: torch.Tensor) -> None:
@@ -118,6 +118,17 @@ def uncounted() -> Iterator[None]:
             watch.paused = False
 
 
+def _tensors(values: Iterable[Any]) -> list[torch.Tensor]:
+    """Those among the arguments or results of an operation: they hold tensors and lists of tensors, nothing deeper."""
+    found: list[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found.extend(one for one in value if isinstance(one, torch.Tensor))
+    return found
+
+
 def _storage(tensor: torch.Tensor) -> int:
     """Where a tensor's memory begins."""
     return tensor.untyped_storage().data_ptr()
@@ -139,15 +150,15 @@ def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) 
     if packet in flop_registry:
         return float(flop_registry[packet](*args, **kwargs, out_val=out))
     if name in CUBIC or name in SUBSTITUTIONS:
-        first = next(leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor))
+        first = _tensors(args)[0]
         return _factorised(name, first) + _substituted(name, out)
     if (place := PRODUCTS.get(name.rstrip("_"))) is not None:
         return 2.0 * args[place].numel()
     if name.startswith("_fused_"):  # lists of parameters, gradients and states: a parameter is one number
         plain_sgd = 4 if kwargs.get("momentum") else 2
         return float(COST.get(name.rstrip("_"), plain_sgd) * sum(p.numel() for p in args[0]))
-    read = sum(leaf.numel() for leaf in tree_leaves(args[:1]) if isinstance(leaf, torch.Tensor))
-    written = sum(leaf.numel() for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+    read = sum(tensor.numel() for tensor in _tensors(args[:1]))
+    written = sum(tensor.numel() for tensor in _tensors((out,)))
     each = COST.get(name.removeprefix("_foreach_").rstrip("_"), 1)
     return float(max(read, written) * (each + (kwargs.get("alpha", 1) != 1)))  # a + alpha b is two operations
 
@@ -163,6 +174,6 @@ def _substituted(name: str, out: Any) -> float:
     """FLOPs of solving for the (..., n, k) numbers that come first in what is written; n for each, or twice n."""
     if name not in SUBSTITUTIONS:
         return 0.0
-    solution = next(leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor))
+    solution = _tensors((out,))[0]
     rows = solution.shape[-2] if solution.ndim > 1 else solution.shape[-1]
     return float(SUBSTITUTIONS[name] * rows * solution.numel())

@@ -14,6 +14,7 @@ from helpers.plugins import quiet
 
 from optbench.core.own_work import FIRST, GROWTH, OwnWork
 from optbench.core.trial import Trial
+from optbench.core.watching import Watch
 from optbench.engine.metered import metered
 from optbench.execution.lane_group import run_group, train
 from optbench.optimizers.evolution.cma_es import generation_work
@@ -428,3 +429,32 @@ def test_work_of_one_lane_ends_where_its_oracle_begins() -> None:
 def test_nothing_is_given_back() -> None:
     with pytest.raises(ValueError, match="nothing is given back"):
         OwnWork(1, quiet).charge(-1.0)
+
+
+def test_steps_that_always_do_the_same_are_watched_less_and_charged_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change among them is noticed, and then they are watched again."""
+    looked: list[int] = []
+    at = [0]
+
+    class Counted(Watch):
+        def __enter__(self) -> Watch:
+            looked.append(at[0])
+            return super().__enter__()
+
+    monkeypatch.setattr("optbench.core.own_work.Watch", Counted)
+
+    def work(changes_at: int) -> float:
+        looked.clear()
+        own = OwnWork(1, quiet)
+        with own.counting():
+            for at[0] in range(180):
+                numbers = (100 if at[0] % 2 else 10) * (5 if at[0] >= changes_at else 1)
+                torch.ones(numbers) + 1
+                with own:
+                    pass
+        return own.flops[0]
+
+    assert work(1000) == 90 * 100 + 90 * 10
+    assert len(looked) < 80
+    assert work(90) == pytest.approx(45 * 110 + 5 * 45 * 110, rel=0.05)
+    assert 90 < len(looked) < 150
