@@ -53,7 +53,7 @@ def serve(connection: Connection, files: tuple[str, ...], parent: int) -> None:
             with machine.threads(WORKER_THREADS):  # as the workers will have, for what is measured
                 answer = QUESTIONS[asked.pop("ask")](catalog, **asked)
         except BaseException as error:
-            answer = _refusal(error)
+            answer = _refusal(error, str(asked.get("text") or asked.get("name") or asked.get("problem")))
 
 
 def _entries(catalog: Catalog) -> dict[str, Any]:
@@ -150,8 +150,10 @@ QUESTIONS: dict[str, Callable[..., dict[str, Any]]] = {
 }
 
 
-def _refusal(error: BaseException) -> dict[str, Any]:
-    return {"refused": (str(error) if isinstance(error, RequestError) else one_line(error))[:MAX_TEXT]}
+def _refusal(error: BaseException, about: str = "") -> dict[str, Any]:
+    """about: the problem or optimizer that was asked about, for an error that does not name it."""
+    reason = str(error) if isinstance(error, RequestError) else f"{about}: {one_line(error)}".removeprefix(": ")
+    return {"refused": reason[:MAX_TEXT]}
 
 
 def _send(connection: Connection, answer: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from optbench.records.schema import RECORDS, Record
 
 PACKED = f"{RECORDS}.xz"
 DIGITS, SECONDS_DIGITS = 8, 4
+# the folders of an absolute path, as it stands in a command: not those of a relative one, nor of an address of the web
+_FOLDERS = re.compile(r"(?<![\w.:/\\-])(?:[A-Za-z]:)?[/\\](?:[^\s'\"/\\]+[/\\])*")
 
 
 def complete(folder: Path) -> tuple[list[Record], dict[str, Any]]:
     """The records of a folder in which every planned trial has one, and its environment without the plan.
 
+    In the command an absolute path is its last name: the folders above it are of one machine alone.
     Raises RequestError for a folder without records, with lines that are none, or with trials that are still to run.
     """
     records: dict[str, Record] = {}
@@ -41,6 +45,8 @@ def complete(folder: Path) -> tuple[list[Record], dict[str, Any]]:
     planned = {trial["key"] for trial in facts.pop("plan", [])}
     if missing := planned - records.keys():
         raise RequestError(f"{folder} is not complete: {len(missing)} of {len(planned)} planned trials have no record")
+    if isinstance(facts.get("command"), str):
+        facts["command"] = _FOLDERS.sub("", facts["command"])
     return [*records.values()], facts
 
 

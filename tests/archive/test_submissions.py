@@ -14,7 +14,7 @@ from optbench import report
 from optbench.archive.submissions import add, entries, line, opened, shown
 from optbench.cli import main
 from optbench.core.trial import RequestError
-from optbench.records.files import read_environment
+from optbench.records.files import ENVIRONMENT, read_environment
 from optbench.records.manifest import FILES, MANIFEST, checked, plain, seal
 from optbench.records.merge import builds, merge
 from optbench.records.reader import read
@@ -52,6 +52,25 @@ def test_a_submission_holds_every_trial_and_says_how_it_was_made(archive: Path, 
     assert [entry.folder.name for entry in entries(archive)] == ["known"]
     assert "known  self-reported  80 trials, 8 problems, 2 optimizers, 5 seeds" in line(entries(archive)[0])
     assert any(text.startswith("command:") for text in shown(found))
+
+
+@pytest.mark.parametrize(
+    ("command", "shared"),
+    [
+        ("run --problem /home/a/my.py:Net --out=/tmp/x/y", "run --problem my.py:Net --out=y"),
+        (r"run --out 'C:\Users\a\mine'", "run --out 'mine'"),
+        ("run quick --optimizer plugins/mine.py:Mine --out ../mine", None),
+        ("run https://example.org/a/suite.toml", None),
+    ],
+)
+def test_a_submission_tells_no_folder_of_its_authors_machine(
+    results: Path, tmp_path: Path, command: str, shared: str | None
+) -> None:
+    facts = read_environment(results) | {"command": command}
+    (results / ENVIRONMENT).write_text(json.dumps(facts))
+    add(results, tmp_path / "archive", "mine")
+    assert opened(tmp_path / "archive" / "mine")["command"] == (shared or command)
+    assert read_environment(tmp_path / "archive" / "mine")["command"] == (shared or command)
 
 
 def test_ones_own_results_stand_beside_a_submission(archive: Path, tmp_path: Path) -> None:

@@ -154,6 +154,29 @@ def test_an_import_that_ends_its_process_is_refused_in_one_line(name: str, tmp_p
     assert ways[name][1] in str(refused.value) and "\n" not in str(refused.value)
 
 
+WRONG_LOSS = """
+from torch import nn, zeros
+from optbench import Problem, Splits
+
+class Wrong(Problem):
+    def network(self):
+        return nn.Linear(1, 1)
+
+    def data(self):
+        return Splits((zeros(8, 1), zeros(8, 1)), None, None)
+
+    def loss(self, outputs, y):
+        return ((outputs - y) ** 2).mean()
+"""
+
+
+def test_an_error_in_a_problem_of_others_names_the_problem(tmp_path) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG_LOSS)
+    name = f"{tmp_path / 'wrong.py'}:Wrong"
+    with pytest.raises(RequestError, match=r"wrong\.py:Wrong: TypeError: unsupported operand"):
+        run_suite(Suite("wrong", (name,), ("adam",), seeds=1), tmp_path / "out", RunOptions(), quiet)
+
+
 def test_names_of_others_mean_in_the_run_what_they_mean_where_they_are_imported(tmp_path) -> None:
     """Facts, spaces and settings come from the child; a name that is wrong is refused with its words."""
     path = tmp_path / "others.py"
