@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -28,6 +28,7 @@ _CLOCKS = ("seconds", "warmup_seconds", "wall_seconds")
 _GPU = ("utilisation", "joules")
 _SPENT = ("passes", *_CLOCKS, "own_flops", "own_seconds", "state_bytes", "peak_bytes", "samples_per_second", *_GPU)
 _FIELDS = (*_WHO, "status", "error", "note", "lanes", "alone", "machine", *_COUNTS, *_SPENT, "fingerprint")
+_COLUMNS = (*_FIELDS, "hyper", "certificate")
 _FLOATS = ("budget", *_SPENT)
 _AXES = ("passes", "forward", "backward", "seconds", "own_flops", "loss")
 
@@ -76,10 +77,10 @@ def read(folder: str | Path, only: Callable[[Iterator[bytes]], Iterator[bytes]] 
         raise RequestError(f"no result folder {str(folder)!r}; `python -m optbench run --out DIR` makes one")
     notes: list[str] = []
     environment = _environment(folder, notes)
-    records, curves = _records(folder, notes, only)
-    if not records and not environment and not has_results(folder):
+    rows, curves = _records(folder, notes, only)
+    if not curves.lengths and not environment and not has_results(folder):
         raise RequestError(f"{str(folder)!r} holds no results: no records.jsonl, environment.json or suite.toml")
-    return Results(folder, _trials(records, environment.get("plan", [])), curves.table(), environment, notes)
+    return Results(folder, rows.table(environment.get("plan", [])), curves.table(), environment, notes)
 
 
 def _environment(folder: Path, notes: list[str]) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class _Curves:
 
     def __init__(self) -> None:
         self.lengths: list[int] = []
-        self._blocks: list[_Curve] = []
+        self._blocks: list[tuple[int, dict[str, npt.NDArray[np.float64]]]] = []  # how many points, and their columns
         self._last: list[_Curve] = []  # that are in no block yet
 
     def add(self, curve: _Curve) -> None:
@@ -116,30 +117,78 @@ class _Curves:
             self._close()
 
     def _close(self) -> None:
-        for names, some in groupby(self._last, key=lambda curve: curve.names):
-            self._blocks.append(_Curve(names, np.concatenate([curve.values for curve in some])))
+        for names, group in groupby(self._last, key=lambda curve: curve.names):
+            some = [curve.values for curve in group]
+            columns = {name: np.concatenate([values[:, k] for values in some]) for k, name in enumerate(names)}
+            self._blocks.append((sum(map(len, some)), columns))
         self._last = []
 
     def table(self) -> pd.DataFrame:
-        """Curve points as float columns; a value a point lacks is NaN. Gives up what it holds."""
+        """Curve points as float columns; a value a point lacks is NaN. Gives up what it holds, column by column."""
         self._close()
-        names = tuple(dict.fromkeys((*_AXES, *(name for block in self._blocks for name in block.names))))
-        columns = {name: np.full(sum(self.lengths), np.nan) for name in names}
-        at = 0
-        for block in self._blocks:
-            for k, name in enumerate(block.names):
-                columns[name][at : at + len(block.values)] = block.values[:, k]
-            at += len(block.values)
+        names = dict.fromkeys((*_AXES, *(name for _, columns in self._blocks for name in columns)))
+        columns = {"trial": np.repeat(np.arange(len(self.lengths)), self.lengths)}
+        for name in names:
+            columns[name] = np.full(sum(self.lengths), np.nan)
+            at = 0
+            for length, block in self._blocks:
+                if name in block:
+                    columns[name][at : at + length] = block.pop(name)
+                at += length
         self._blocks = []
-        return pd.DataFrame({"trial": np.repeat(np.arange(len(self.lengths)), self.lengths), **columns})
+        return pd.DataFrame(columns, copy=False)
+
+
+class _Rows:
+    """What the records say beside their curves, a list a field: an object a record would take three times as much."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        self._settings: dict[str, dict[str, Any]] = {}  # that many records share
+        self._texts: dict[str, str] = {}
+
+    def add(self, record: Record) -> None:
+        for name, column in self.columns.items():
+            value = getattr(record, name)
+            if isinstance(value, str) and name != "key":
+                value = self._texts.setdefault(value, value)
+            column.append(value)
+        self.columns["hyper"][-1] = self._settings.setdefault(repr(record.hyper), record.hyper)
+
+    def add_missing(self, planned: Mapping[str, Any]) -> None:
+        """A row for a planned trial that left no record."""
+        hyper = dict(planned.get("hyper") or {})
+        row = (
+            {name: planned.get(name) for name in ("key", "problem", "optimizer", "seed", "budget", "device")}
+            | {"label": spec(planned["optimizer"], hyper), "hyper": hyper, "status": MISSING}
+            | {"alone": False, "error": "planned, but no record was left", "lanes": 0, "fingerprint": "", "machine": ""}
+            | dict.fromkeys(_COUNTS, 0)
+            | {"split": _number(planned.get("split"))}
+        )
+        for name, column in self.columns.items():
+            column.append(row.get(name))
+
+    def table(self, plan: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """A row a record, then a row a planned trial without one. Gives up what it holds."""
+        known = set(self.columns["key"])
+        for planned in plan:
+            if planned["key"] not in known:
+                self.add_missing(planned)
+        columns = {name: self.columns.pop(name) for name in _COLUMNS}
+        table = pd.DataFrame(columns, dtype=None if columns["key"] else object, copy=False)
+        for name in _FLOATS:
+            table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
+        table["alone"] = table["alone"].astype(bool)
+        table["split"] = table["split"].fillna(0).astype(int)
+        return table
 
 
 def _records(
     folder: Path, notes: list[str], only: Callable[[Iterator[bytes]], Iterator[bytes]] | None
-) -> tuple[list[Record], _Curves]:
+) -> tuple[_Rows, _Curves]:
     """The records and, apart, their curves; the first line of a key counts; what is no record is noted."""
-    found: dict[str, Record] = {}
-    curves = _Curves()
+    found: set[str] = set()
+    rows, curves = _Rows(), _Curves()
     bad: list[str] = []
     again = 0
     try:
@@ -151,9 +200,9 @@ def _records(
             if record.key in found:
                 again += 1
                 continue
-            found[record.key] = record
+            found.add(record.key)
+            rows.add(record)
             curves.add(_curve(record.curve))
-            record.curve = []  # a million points as dictionaries are a gigabyte
     except FileNotFoundError:
         notes.append(f"{RECORDS} is absent: no trial has ended yet.")
     if bad:
@@ -161,7 +210,7 @@ def _records(
         notes.append(f"{len(bad)} line(s) of records.jsonl are no records: {'; '.join(bad[:3])}{more}.")
     if again:
         notes.append(f"{again} trial(s) were recorded again; the first record of each counts.")
-    return [*found.values()], curves
+    return rows, curves
 
 
 def _curve(points: list[dict[str, float]]) -> _Curve:
@@ -176,31 +225,6 @@ def _curve(points: list[dict[str, float]]) -> _Curve:
         values = np.array([[_number(value) for value in row] for row in rows], dtype=float)
     values[np.abs(values) > MAX_FINITE] = math.nan
     return _Curve(names, values)
-
-
-def _trials(records: list[Record], plan: list[Mapping[str, Any]]) -> pd.DataFrame:
-    rows = [
-        {name: getattr(r, name, None) for name in _FIELDS} | {"hyper": r.hyper, "certificate": r.certificate}
-        for r in records
-    ]
-    known = {record.key for record in records}
-    for planned in plan:
-        if planned["key"] in known:
-            continue
-        hyper = dict(planned.get("hyper") or {})
-        rows.append(
-            {name: planned.get(name) for name in ("key", "problem", "optimizer", "seed", "budget", "device")}
-            | {"label": spec(planned["optimizer"], hyper), "hyper": hyper, "certificate": None, "status": MISSING}
-            | {"alone": False, "error": "planned, but no record was left", "lanes": 0, "fingerprint": "", "machine": ""}
-            | dict.fromkeys(_COUNTS, 0)
-            | {"split": _number(planned.get("split"))}
-        )
-    table = pd.DataFrame(rows, columns=[*_FIELDS, "hyper", "certificate"])
-    for name in _FLOATS:
-        table[name] = pd.to_numeric(table[name], errors="coerce").astype(float)
-    table["alone"] = table["alone"].astype(bool)
-    table["split"] = table["split"].fillna(0).astype(int)
-    return table
 
 
 def _number(value: Any) -> float:

@@ -24,7 +24,8 @@ from optbench.report.format import listed, plural
 from optbench.report.sections.base import Content, Drawing
 from optbench.report.sections.order import SECTIONS
 from optbench.report.sentences import comparison
-from optbench.report.sentences.verdict import in_short, verdict
+from optbench.report.sentences.glance import in_short
+from optbench.report.sentences.verdict import verdict
 
 PAGE = "report.html"
 NEW, LOCK = ".report.new", ".report.lock"  # beside what is there
@@ -52,7 +53,7 @@ class View:
 class Report:
     """Where the page is and what it says. regressions: plain sentences, one a cell that got worse.
 
-    verdict: all its sentences. in_short: those that answer, for a terminal.
+    verdict: all its sentences. in_short: the answer, for a terminal.
     """
 
     html: Path
@@ -168,7 +169,7 @@ def _written(found: Findings, out: Path) -> Report:
     if found.comparison:
         (out / "junit.xml").write_text(results.junit(found.comparison), encoding="utf-8")
     worse = comparison.regressions(found.comparison) if found.comparison else []
-    return Report(html, sentences, in_short(found), worse)
+    return Report(html, sentences, in_short(found, len(sentences)), worse)
 
 
 def _drawing(found: Findings) -> Drawing:

@@ -149,7 +149,7 @@ class TestBestByThen:
         final, test = (one.study.last[name][one.study.cells["p0", "g (tuned, 2)"]] for name in ("loss", "test_loss"))
         assert final == pytest.approx(test / 1.2)  # of the same point, not of the end
         assert main(["report", str(folder), "--scored", "best"]) == 0
-        assert "g (tuned, 2) wins" in capsys.readouterr().out
+        assert "g wins on 8 problems" in capsys.readouterr().out
 
     def test_the_report_shows_the_places_by_both_rules(self, tmp_path: Path) -> None:
         page = unfolded(report.write([self.folder(tmp_path)]).html)

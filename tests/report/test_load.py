@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers.synthetic import Runner, make
 
 from optbench.core.trial import RequestError
 from optbench.records.reader import MISSING, curves, load, read
 from optbench.report.analysis.load import load_study
+from optbench.report.analysis.question import TRAINING
 
 TWO = {"a": Runner(), "b": Runner(rate=1.0, fails=(1,))}
 
@@ -110,6 +112,22 @@ def test_a_broken_environment_is_a_note_not_an_end(tmp_path: Path) -> None:
     assert any("environment.json is not readable" in note for note in read(tmp_path).notes)
     (tmp_path / "environment.json").write_text(json.dumps([1]))
     assert any("not a JSON object" in note for note in read(tmp_path).notes)
+
+
+def test_curves_are_held_once(tmp_path: Path) -> None:
+    make(tmp_path, TWO, points=9)
+    results = read(tmp_path)
+    before = results.points.copy()
+    study = load_study([results])
+    assert np.shares_memory(study.points["loss"].to_numpy(), results.points["loss"].to_numpy())
+    assert np.shares_memory(study.asked(TRAINING).points["loss"].to_numpy(), results.points["loss"].to_numpy())
+    pd.testing.assert_frame_equal(results.points, before)  # own work is added to the study's passes alone
+
+
+def test_records_share_their_texts_and_settings(tmp_path: Path) -> None:
+    make(tmp_path, {"a": Runner(hyper={"lr": 0.1})}, ["p"], seeds=3)
+    trials = read(tmp_path).trials
+    assert len({id(one) for one in trials["hyper"]}) == 1 and trials["hyper"][0] == {"lr": 0.1}
 
 
 def test_the_report_never_imports_torch() -> None:

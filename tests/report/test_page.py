@@ -22,7 +22,7 @@ from optbench.report import export, format
 from optbench.report.analysis.findings import findings
 from optbench.report.analysis.load import load_study
 from optbench.report.analysis.statistics import Interval
-from optbench.report.sentences.glance import glance
+from optbench.report.sentences.glance import glance, in_short
 
 TWO = {"a": Runner(), "b": Runner(rate=1.0, fails=(1,))}
 NASTY = ["<script>alert(1)</script>", "a$b_{x}&%#^~\\|`*", "../../etc/passwd", '"><img src=x onerror=alert(2)>']
@@ -271,7 +271,23 @@ def test_the_answer_is_short_and_in_plain_words(tmp_path: Path) -> None:
         assert len(found.sentences) <= 6 and 1 <= len(found.numbers) <= 3 and not found.warnings
         for _, text in found.sentences:
             assert "(" not in text and text.endswith(".") and len(text) < 150
+        lines = in_short(findings(load_study([read(tmp_path / name)])), 12)
+        assert lines[0] == head and lines[-1] == "The evidence: 12 sentences in report.md"
+        assert lines[1:-1] == [f"{word}: {text}" for word, text in found.sentences]
     incomplete = tmp_path / "cut"
     make(incomplete, runners, {"p": problem_facts()}, keep=12)
     found = glance(findings(load_study([read(incomplete)])))
     assert "3 of 15 planned trials left no record" in found.warnings[0]
+
+
+def test_a_terminal_names_every_cell_that_got_worse_and_a_lucky_seed(tmp_path: Path) -> None:
+    problems = {f"p{k}": problem_facts() for k in range(3)}
+    for name, rate in {"old": 4.0, "new": 1.0}.items():
+        make(tmp_path / name, {"a": Runner(rate=rate), "b": Runner(rate=3.0)}, problems, seeds=10)
+    lines = in_short(findings(load_study([read(tmp_path / name) for name in ("old", "new")])), 30)
+    assert lines[1].startswith("Changes: new against old: of 6 common cells, 3 got worse")
+    assert sum(line.startswith("Regression: a on p") for line in lines) == 3
+    runners = {f"g{k}": Runner(hyper={"lr": k}, rate=k, name="g") for k in (1, 2)} | {"b": Runner()}
+    make(tmp_path / "one", runners, problems, seeds=1, tuned={"g": ["g1", "g2"]})
+    lines = in_short(findings(load_study([read(tmp_path / "one")])), 30)
+    assert any(line.startswith("Seeds: One seed chose the settings") for line in lines)

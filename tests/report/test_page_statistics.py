@@ -163,7 +163,12 @@ def test_kinds_and_sizes() -> None:
         "sphere": {"track": "function", "summary": "the sphere in 10 dimensions", "dim": 10},
         "line": {"track": "supervised", "summary": "line fit on diabetes", "dim": 2},
     }
+    facts |= {
+        "rnn_text": {"track": "unsupervised", "summary": "next character by an RNN", "dim": 9000},
+        "denoise": {"track": "unsupervised", "summary": "denoising autoencoder with convolutions", "dim": 9000},
+    }
     kinds = ["CNNs", "dense networks", "test functions", "lines and logistic models"]
+    kinds += ["recurrent networks", "autoencoders and the like"]
     assert [kind_of(name, fact) for name, fact in facts.items()] == kinds
     assert kind_of("mine", {}) == "dense networks" and size_of({"dim": 30}) == "up to 30 parameters"
     assert [*rows([*facts], facts)] == kinds

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.synthetic import Runner, make, problem_facts
 
+from optbench import report
 from optbench.records.reader import read
 from optbench.report.analysis import cells, certificates
 from optbench.report.analysis.bands import Bands
@@ -235,6 +236,18 @@ class TestCertificates:
         whole = load_study([read(tmp_path)])
         (text,) = sentences(whole, "p", certificates.certificates(whole))
         assert word in text
+
+    def test_regrets_are_a_table_not_a_sentence_in_markdown(self, tmp_path: Path) -> None:
+        runners = {"exact": Runner(rate=0.3, certificate=GRID, name="dp_grid"), "adam": Runner(rate=6.0)}
+        make(tmp_path, runners, {"p": problem_facts(source="bound"), "none": problem_facts()}, seeds=3)
+        lines = (tmp_path / "records.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "records.jsonl").write_text(
+            "".join(line for line in lines if '"none"' not in line or "adam" in line)
+        )
+        report.write([tmp_path])
+        text = (tmp_path / "report.md").read_text()
+        assert text.count("How far each ended from what is proved") == 1
+        assert "| optimizer | regret to dp\\_grid, over " in text and "\n| adam | " in text
 
     def test_a_bound_is_not_called_an_optimum(self, tmp_path: Path) -> None:
         whole = made(tmp_path, {"adam": Runner()}, {"p": problem_facts(source="bound")})

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 # The first that the problem's own summary or name speaks of; a network that names none of them is a dense one.
-_KINDS = (
+_SEQUENCES = (
     ("transformers", r"transformer|attention"),
     ("recurrent networks", r"\brnn\b|lstm|\bgru\b|recurrent"),
+)
+_KINDS = (
+    *_SEQUENCES,
     ("CNNs", r"\bcnn|convolution"),
     ("networks of steps and signs", r"\b(step|sign) network|hard threshold"),
     ("lines and logistic models", r"\bline fit|logistic|linear regression|softmax regression"),
@@ -20,12 +23,11 @@ LARGEST = "more than 1,000 parameters"
 
 
 def kind_of(name: str, fact: Mapping[str, Any]) -> str:
-    """Its kind as a plural: of the network where it learns from labels, of the task elsewhere."""
+    """Its kind as a plural: of the network where labels or sequences are learned, of the task elsewhere."""
     track = str(fact.get("track") or "")
-    if track in _TRACKS:
-        return _TRACKS[track]
     text = f"{name.replace('_', ' ')} {fact.get('summary') or ''}".lower()
-    return next((kind for kind, words in _KINDS if re.search(words, text)), "dense networks")
+    kinds = _SEQUENCES if track == "unsupervised" else () if track in _TRACKS else _KINDS
+    return next((kind for kind, words in kinds if re.search(words, text)), _TRACKS.get(track, "dense networks"))
 
 
 def size_of(fact: Mapping[str, Any]) -> str:

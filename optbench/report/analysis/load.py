@@ -66,11 +66,11 @@ def load_study(
             known = facts[problem] = with_splits(facts.get(problem, fact), fact)
             if known.get("targets") != fact.get("targets"):
                 notes.append(f"{problem}: the folders state different targets; those of {names[0]} are used for both.")
-        rest["trial"] += offset
+        rest["trial"] = rest["trial"] + offset
         offset += len(trials)
         tables.append(trials)
         points.append(rest)
-    table, curves = pd.concat(tables, ignore_index=True), pd.concat(points, ignore_index=True)
+    table, curves = _stacked(tables), _stacked(points)
     if "own_flops" not in curves or curves["own_flops"].isna().all():
         axis = ORACLE
     environments = [results.environment for results in folders]
@@ -140,8 +140,8 @@ def _add_own_work(trials: pd.DataFrame, points: pd.DataFrame, facts: Mapping[str
     cost = [float(fact.get("flops_per_pass") or 0) for fact in of_each]
     counted = [a > float(fact.get("train") or 0) for a, fact in zip(cost, of_each, strict=True)]
     a_pass = np.array([a if so else np.inf for a, so in zip(cost, counted, strict=True)], dtype=float)[place]
-    trials["passes"] += (trials["own_flops"] / a_pass).fillna(0.0)
-    points["passes"] += (points["own_flops"] / a_pass[points["trial"].to_numpy()]).fillna(0.0)
+    trials["passes"] = trials["passes"] + (trials["own_flops"] / a_pass).fillna(0.0)
+    points["passes"] = points["passes"] + (points["own_flops"] / a_pass[points["trial"].to_numpy()]).fillna(0.0)
 
 
 def _tuned(environment: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
@@ -170,6 +170,11 @@ def _suffix(trials: pd.DataFrame, folder: str) -> pd.Series:
     return device + (f" ({folder})" if folder else "")
 
 
+def _stacked(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The tables below each other; one alone is not copied, for curves are most of the memory."""
+    return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0].reset_index(drop=True)
+
+
 def _unique(results: Results, mark: str, notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One trial a (problem, label, seed, device): the planned one, else that of the largest budget.
 
@@ -182,8 +187,9 @@ def _unique(results: Results, mark: str, notes: list[str]) -> tuple[pd.DataFrame
     order = pd.DataFrame({"planned": planned, "budget": trials["budget"]}).sort_values(["planned", "budget"]).index
     who = ["problem", "label", "seed", "device"]
     keep = trials.loc[order, who].drop_duplicates(keep="last").index.sort_values()
-    if len(keep) < len(trials):
-        notes.append(f"{mark}{len(trials) - len(keep)} trial(s) of another budget are left out: one a seed counts.")
+    if len(keep) == len(trials):
+        return trials.copy(), results.points.copy(deep=False)
+    notes.append(f"{mark}{len(trials) - len(keep)} trial(s) of another budget are left out: one a seed counts.")
     new = pd.Series(np.arange(len(keep)), index=keep)
     points = results.points[results.points["trial"].isin(keep)].copy()
     points["trial"] = points["trial"].map(new).astype(int)

@@ -256,6 +256,8 @@ class Study:
         if labels is not None:
             families = {name: self.families[label] for name, label in zip(labels, trials["label"], strict=True)}
             trials["setting"], trials["label"] = trials["label"], labels
+        if np.array_equal(rows, np.arange(len(self.trials))):
+            return replace(self, trials=trials, families=families)
         points = self.points.iloc[self.places(rows)].reset_index(drop=True)
         points["trial"] = np.repeat(np.arange(len(rows)), self.bounds[rows + 1] - self.bounds[rows])
         return replace(self, trials=trials, points=points, families=families)

@@ -45,6 +45,8 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     tables = {}
     second = findings.generalising.finals if findings.generalising else findings.finals
     for k, problem in enumerate(study.problems, 1):
+        if len(regrets := certificates.regrets(study, problem, proofs)):
+            tables[f"regrets_{k}"] = regrets
         tables[f"costs_{k}"] = _costs(findings.costs, problem)
         tables[f"finals_{k}"] = _finals(findings.finals, problem, second, study.unit)
     views = {f"problem={one['name']}": _view(findings, one, tables, k) for k, one in enumerate(problems, 1)}
@@ -81,10 +83,8 @@ def _view(findings: Findings, problem: Mapping[str, Any], tables: Mapping[str, p
         {"optimizer": row["label"], "setting (seeds)": row["chosen"], "median loss": number(row["select"], "∞")}
         for row in records_of(chosen)
     ]
-    proofs = findings.certificates
-    said = certificates.sentences(findings.study, name, proofs, distances=False)
     found = {
-        "regrets": certificates.regrets(findings.study, name, proofs),
+        "regrets": tables.get(f"regrets_{k}", pd.DataFrame()),
         "costs": tables[f"costs_{k}"],
         "finals": tables[f"finals_{k}"],
         "chosen": pd.DataFrame(settings),
@@ -94,7 +94,6 @@ def _view(findings: Findings, problem: Mapping[str, Any], tables: Mapping[str, p
     chart = charts_of.panels(rates, "rate", "final", RATE, FINAL, "other_settings") if len(rates) else None
     return {
         **problem,
-        "certificates": said,
         "unit": findings.study.unit,
         "network": _layers(fact),
         "data": _data_said(fact),

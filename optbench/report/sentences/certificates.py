@@ -37,11 +37,8 @@ def reference(study: Study, problem: str) -> str:
     return f"The lowest training loss known is {number(value)} ({source}); the optimum may be lower."
 
 
-def sentences(study: Study, problem: str, table: pd.DataFrame, distances: bool = True) -> list[str]:
-    """What each certificate on this problem means for everybody who trained it.
-
-    distances: with every optimizer's distance to it, which `regrets` has as a table.
-    """
+def sentences(study: Study, problem: str, table: pd.DataFrame) -> list[str]:
+    """What each certificate on this problem says; `regrets` has how far everybody ended from it."""
     out = []
     for row in records_of(table[table["problem"] == problem]):
         where = row["scope"] or "a scope it does not name"
@@ -55,9 +52,6 @@ def sentences(study: Study, problem: str, table: pd.DataFrame, distances: bool =
         everywhere = all_weights(row["scope"])
         column = "lowest" if everywhere else "final"
         below = below_bound(study, problem, row["lower"], rounding(study, problem), column, row["split"])
-        if distances and (far := _regrets(study, problem, row)):
-            text += " Regret to it at the end, median over seeds: "
-            text += listed([f"{label} {value}" for label, value in far.items()], maximum=40) + "."
         if below and everywhere:
             bound = "proved" if row["proved"] else "claimed"
             text += f" CONTRADICTION: {listed(below)} went below the {bound} bound; one of the two is wrong."

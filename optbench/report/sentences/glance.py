@@ -21,6 +21,7 @@ from optbench.report.sentences.entrants import entered
 from optbench.report.sentences.outcomes import completeness
 
 MAX_SENTENCES = 6
+_WORSE = "Worse"  # the word of a cell that got worse
 MAX_NAMED = 3  # optimizers of a headline; more are counted
 
 
@@ -54,7 +55,7 @@ def glance(findings: Findings) -> Glance:
     said: list[tuple[str, str]] = []
     if findings.comparison:
         said += [("Changes", text) for text in compared(findings.comparison)[:1]]
-        said += [("Worse", text) for text in regressions(findings.comparison)[:1]]
+        said += [(_WORSE, text) for text in regressions(findings.comparison)[:1]]
     if reached:
         said += _one(asked, asked.one_problem) if asked.one_problem else [*_several(asked), *_otherwise(findings)]
     said += [("Failures", _failures(study))]
@@ -71,6 +72,18 @@ def glance(findings: Findings) -> Glance:
         [(word, in_words(text, unit)) for word, text in said][:MAX_SENTENCES],
         missing,
     )
+
+
+def in_short(findings: Findings, sentences: int) -> list[str]:
+    """What a terminal prints: the top of the page without its numbers, then each cell that got worse.
+
+    sentences: of the whole verdict, which the last line points to.
+    """
+    found = glance(findings)
+    said = [f"{word}: {text}" for word, text in found.sentences if word != _WORSE]
+    worse = regressions(findings.comparison) if findings.comparison else []
+    more = f"The evidence: {plural(sentences, 'sentence')} in report.md"
+    return [*found.warnings, found.headline, *said, *worse, *([more] if sentences > 1 else [])]
 
 
 def _name(findings: Findings, label: str) -> str:
@@ -150,6 +163,8 @@ def _several(findings: Findings) -> list[tuple[str, str]]:
     out = [("Best", f"{_name(findings, leader)} has the highest score, {number(ranking.iqm[leader].estimate)}.")]
     if own and own[0] != leader:
         out.append(("Yours", _yours(findings, own[0])))
+    if len(findings.choices) and findings.study.trials["seed"].nunique() == 1:
+        out.append(("Seeds", "One seed chose the settings and is reported, which favours the luckiest."))
     if level := [x for x in ranking.order if x != leader and ranking.claim(leader, x) in ("open", "same")]:
         out.append(("Not told apart", f"The evidence does not tell it from {_names(findings, level, 8)}."))
     elif ranking.winner:

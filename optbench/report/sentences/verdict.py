@@ -69,14 +69,6 @@ def verdict(findings: Findings) -> list[str]:
     return [text for one in answers(findings) for text in (one.title, *one.sentences, *one.more) if text]
 
 
-def in_short(findings: Findings) -> list[str]:
-    """The same without what the page folds away, which the last line counts."""
-    found = answers(findings)
-    out = [text for one in found for text in (one.title, *one.sentences) if text]
-    folded = sum(len(one.more) for one in found)
-    return [*out, f"{plural(folded, 'more sentence')} in report.md"] if folded else out
-
-
 def _minimises(findings: Findings) -> tuple[list[str], list[str]]:
     """Chosen and scored on training loss: the answer, and what it rests on."""
     study, ranking = findings.study, findings.ranking

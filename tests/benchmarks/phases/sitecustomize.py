@@ -65,7 +65,10 @@ class Stopwatch:
     def write(self) -> None:
         """What there is so far, into the file of this process."""
         self._settle()
-        (self._folder / f"{os.getpid()}.json").write_text(json.dumps(self.spent), encoding="utf-8")
+        whole = self._folder / f"{os.getpid()}.json"
+        part = whole.with_suffix(".part")  # a worker may be stopped while it writes
+        part.write_text(json.dumps(self.spent), encoding="utf-8")
+        part.replace(whole)
 
     def _settle(self) -> None:
         now = time.process_time()
