@@ -53,6 +53,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page whose optimizers were tuned, so that their names carry a mark."""
+    folder = tmp_path_factory.mktemp("tuned")
+    runners = {f"g{k}": Runner(hyper={"lr": k}, rate=k, name="g") for k in (1, 2)} | {"b": Runner()}
+    make(folder, runners, ["bowl", "valley"], tuned={"g": ["g1", "g2"]})
+    return report.write([folder]).html
+
+
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     options = Options()
     for flag in FLAGS.split():
@@ -270,6 +279,28 @@ def test_every_section_and_every_view_unfolds_without_an_error(opened: Any) -> N
     until(opened, f"document.title.includes({HOSTILE!r})")
     assert script(opened, "return document.querySelectorAll('img').length") == 0
     assert errors(opened) == []
+
+
+def test_a_tuned_optimizer_is_found_by_its_name(browser: Any, tuned: Path) -> None:
+    browser.get("about:blank")
+    browser.get(tuned.as_uri() + "#optimizer=g")
+    until(browser, "document.getElementById('view').innerText.startsWith('g (tuned, 2)')")
+    assert "no optimizer" not in script(browser, "return document.getElementById('view').innerText")
+
+
+def test_a_phone_breaks_no_word_of_the_map(browser: Any, page: Path) -> None:
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.get("about:blank")
+        browser.get(page.as_uri())
+        code = """return [...document.querySelectorAll('.map tbody th')].map(one => {
+            one.textContent = 'autoencoders'; const text = document.createRange(); text.selectNodeContents(one);
+            return text.getClientRects().length === 1; })"""
+        assert script(browser, code) and all(script(browser, code))
+        assert script(browser, "return document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_filters_make_the_leaderboard_and_the_pictures_again(opened: Any) -> None:

@@ -105,7 +105,7 @@ const chart = (() => {
     if (!shown.length) { host.append(html("p", { class: "soft" }, spec.nothing || "Nothing to draw.")); return; }
     const direct = wide && !spec.alone && shown.length <= 24;
     const names = shown.map((line) => short(say(line.name), 24));
-    const margin = { left: 46, right: direct ? Math.min(Math.max(...names.map((name) => name.length)) * 6.6 + 22, 190) : 10, top: 18, bottom: 36 };
+    const margin = { left: 46, right: direct ? Math.min(Math.max(...names.map((name) => name.length)) * 6.6 + 22, 190) : 10, top: 24, bottom: 36 };
     const good = (value, log) => value !== null && isFinite(value) && (!log || value > 0);
     const xs = shown.flatMap((line) => line.x.filter((v, k) => good(v, spec.x.log) && good(line.y[k], false)));
     const ys = shown.flatMap((line) => line.y.filter((v) => good(v, spec.y.log)));

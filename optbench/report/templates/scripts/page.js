@@ -73,7 +73,10 @@
 
   // Addresses: #curves opens a section, #optimizer=adam and #problem=line_mse a view of their own.
   const go = () => {
-    const address = decodeURIComponent(location.hash.slice(1)), view = byId("view");
+    const asked = decodeURIComponent(location.hash.slice(1)), view = byId("view");
+    // "adam" is enough for "adam (tuned, 8)" where no other begins so.
+    const near = stored.has(asked) ? [] : [...stored.keys()].filter((one) => one.startsWith(`${asked} (`));
+    const address = near.length === 1 ? near[0] : asked;
     const fold = folds.find((one) => one.id === address);
     if (fold) { open(fold); fold.scrollIntoView(); }
     const own = /^(optimizer|problem)=/.test(address);
