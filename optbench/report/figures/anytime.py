@@ -11,7 +11,19 @@ import numpy as np
 from optbench.report.analysis.ranking import Ranking
 from optbench.report.analysis.statistics import Array, ecdf, profile
 from optbench.report.analysis.study import Study
-from optbench.report.figures.style import GREY, PAPER, Style, log, most_drawn, name_ends, pyplot, short, short_all
+from optbench.report.figures.style import (
+    GREY,
+    PAPER,
+    Style,
+    letters,
+    log,
+    most_drawn,
+    name_ends,
+    short,
+    short_all,
+    subplots,
+    titled,
+)
 from optbench.report.format import plain, target_name
 
 MAX_LINES = 8  # optimizers that a panel draws in colour; the others are grey lines behind them
@@ -36,9 +48,8 @@ def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     """ECDF over (problem, target, seed); Dolan-More profiles of all; the same for the best two alone."""
     if not ranking.labels or not np.isfinite(study.passes_to).any():
         return None
-    plt = pyplot()
     labels = ranking.order[: most_drawn()]
-    figure, axes = plt.subplots(1, 3, figsize=(PAPER, 2.3), layout="constrained", width_ratios=[1.25, 1, 1])
+    figure, ((*axes,),) = subplots(1, 3, PAPER, 2.3, width_ratios=[1.25, 1, 1])
     own = {label: styles[label] if k < MAX_LINES else PALE for k, label in enumerate(labels)}
     ends = _ecdf(axes[0], study, labels[::-1], own)
     named = [(plain(label, study.labels), ends[label], own[label].colour) for label in labels[:MAX_LINES]]
@@ -47,10 +58,10 @@ def summary(study: Study, ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     name_ends(axes[0], named)
     tau = study.headline
     _profiles(axes[1], study, labels, tau, own)
-    axes[1].set_title(f"cost to the {target_name(tau)}")
+    titled(axes[1], f"cost to the {target_name(tau)}")
     pair = labels[:2]
     _profiles(axes[2], study, pair, tau, styles)
-    axes[2].set_title("the same, first two alone")
+    titled(axes[2], "the same, first two alone")
     return figure
 
 
@@ -72,7 +83,8 @@ def _ecdf(panel: Any, study: Study, labels: Sequence[str], styles: Mapping[str, 
             markevery=max(1, len(x) // 5),
         )  # fmt: skip
     log(panel, both=False)
-    panel.set(ylim=(-0.02, 1.02), xlabel="passes", ylabel="share", title="(problem, target, seed) hit")
+    panel.set(ylim=(-0.02, 1.02), xlabel="passes", ylabel="share")
+    titled(panel, "(problem, target, seed) hit")
     return ends
 
 
@@ -81,7 +93,7 @@ def _profiles(panel: Any, study: Study, labels: Sequence[str], tau: float, style
     finite = ratios[np.isfinite(ratios)]
     end = max(float(finite.max()) * 1.2, 2.0) if len(finite) else 2.0
     if not len(finite):
-        panel.text(0.5, 0.5, "no optimizer reaches it on a problem", ha="center", va="center", fontsize=7)
+        panel.text(0.5, 0.5, "no optimizer reaches it on a problem", ha="center", va="center", fontsize=letters(7))
     for j, label in reversed([*enumerate(labels)]):
         x = np.sort(ratios[:, j][np.isfinite(ratios[:, j])])
         y = np.arange(1, len(x) + 1) / max(len(ratios), 1)
@@ -100,23 +112,22 @@ def scores(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     """IQM of the score with its interval, and the leader's probability of improvement over each other."""
     if not ranking.labels:
         return None
-    plt = pyplot()
     order = ranking.order[: most_drawn()]
     chances = ranking.improvements(order[0], order[1:])
-    figure, axes = plt.subplots(
-        1, 2 if chances else 1, figsize=(PAPER, 0.17 * len(order) + 0.75), layout="constrained", squeeze=False
-    )
+    figure, axes = subplots(1, 2 if chances else 1, PAPER, 0.17 * len(order) + 0.75)
     places = np.arange(len(order))[::-1]
     for place, label in zip(places, order, strict=True):
         style, value = styles[label], ranking.iqm[label]
         _mark(axes[0, 0], value.estimate, value.low, value.high, place, style)
         if label in chances:
             _mark(axes[0, 1], chances[label].estimate, chances[label].low, chances[label].high, place, style)
-    axes[0, 0].set(title="anytime score: IQM and 95 % interval", xlim=(-0.02, None))
+    axes[0, 0].set_xlim(-0.02, None)
+    titled(axes[0, 0], "anytime score: IQM and 95 % interval")
     axes[0, 0].set_yticks(places, short_all([*order], 24))
     if chances:
         axes[0, 1].axvline(0.5, color=GREY, linewidth=0.8)
-        axes[0, 1].set(title=f"P({short(order[0], 20)} ends lower than …)", xlim=(-0.02, 1.02))
+        axes[0, 1].set_xlim(-0.02, 1.02)
+        titled(axes[0, 1], f"P({short(order[0], 20)} ends lower than …)")
         axes[0, 1].set_yticks(places, [""] * len(places))
     for panel in axes.flat:
         panel.set_ylim(-0.7, len(places) - 0.3)
@@ -134,19 +145,19 @@ def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
     table = ranking.complete
     if len(table) < 2 or len(ranking.labels) < 3:
         return None
-    plt = pyplot()
     order = sorted(ranking.labels, key=lambda label: ranking.ranks[label])
     runs = bars(order, ranking)
     half = math.ceil(len(order) / 2)
     depth = half + 0.45 * len(runs) + 0.8
-    figure, panel = plt.subplots(figsize=(PAPER, 0.17 * depth + 0.55), layout="constrained")
+    figure, ((panel,),) = subplots(1, 1, PAPER, 0.17 * depth + 0.55)
     best, worst = 1.0, float(len(order))
     span = worst - best
-    panel.set(xlim=(best - 0.28 * span, worst + 0.28 * span), ylim=(depth, -0.2))
+    room = 0.31 * span  # for names
+    panel.set(xlim=(best - room, worst + room), ylim=(depth, -0.2))
     panel.plot([best, worst], [0, 0], color="black", linewidth=0.8)
     for tick in range(1, len(order) + 1):
         panel.plot([tick, tick], [0, -0.15], color="black", linewidth=0.8)
-        panel.text(tick, -0.25, str(tick), ha="center", va="bottom", fontsize=7)
+        panel.text(tick, -0.25, str(tick), ha="center", va="bottom", fontsize=letters(7))
     for k, (a, b) in enumerate(runs):
         ends = [ranking.ranks[order[a]] - 0.01 * span, ranking.ranks[order[b]] + 0.01 * span]
         panel.plot(ends, [0.4 + 0.45 * k] * 2, color="black", linewidth=2.2, solid_capstyle="round")
@@ -158,7 +169,7 @@ def ranks(ranking: Ranking, styles: Mapping[str, Style]) -> Any:
         colour = styles[label].colour
         panel.plot([rank, rank, edge], [0, line, line], color=colour, linewidth=0.9, linestyle=styles[label].dash)
         text = f"{short(label, 22)} {rank:.2f}" if left else f"{rank:.2f} {short(label, 22)}"
-        panel.text(edge, line, text, ha="right" if left else "left", va="center", fontsize=7)
+        panel.text(edge, line, text, ha="right" if left else "left", va="center", fontsize=letters(7))
     panel.axis("off")
     return figure
 

@@ -1,4 +1,4 @@
-"""Small multiples: a panel a problem, twelve to a figure, one legend under all of them."""
+"""Small multiples: a panel a problem, twelve to a figure in a paper, one legend under all of them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from optbench.report.figures.style import PAPER, legend, pyplot
-
-COLUMNS = 3
-PAGE = 12  # panels a figure; more problems make more figures
+from optbench.report.figures.style import PAPER, legend, panels_a_page, panels_across, subplots
 
 Panel = Callable[[Any, str], Mapping[str, Any]]  # (axes, problem) -> {label: what stands for it in the legend}
 
 
-def pages(name: str, problems: Sequence[str], maximum: int = PAGE) -> dict[str, Sequence[str]]:
-    """{figure's name: its problems}, `maximum` to a figure; names are numbered where one figure cannot hold all."""
+def pages(name: str, problems: Sequence[str]) -> dict[str, Sequence[str]]:
+    """{figure's name: its problems}; names are numbered where one figure cannot hold all."""
+    maximum = panels_a_page()
     starts = range(0, len(problems), maximum)
     return {f"{name}_{k + 1}" if len(starts) > 1 else name: problems[at : at + maximum] for k, at in enumerate(starts)}
 
 
 def multiples(problems: Sequence[str], labels: Sequence[str], panel: Panel, across: str, up: str) -> Any:
     """A figure with what `panel` draws of each problem. labels: in the order of the legend. across, up: the axes."""
-    plt = pyplot()
-    columns = min(COLUMNS, len(problems))
+    columns = panels_across(len(problems))
     rows, entries = math.ceil(len(problems) / columns), max(1, math.ceil(len(labels) / 4))
-    size = (PAPER * columns / COLUMNS if columns > 1 else 0.6 * PAPER, 1.75 * rows + 0.17 * entries + 0.2)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    width = 0.6 * PAPER if columns == 1 else PAPER * columns / panels_across(3)
+    figure, axes = subplots(rows, columns, width, 1.75 * rows + 0.17 * entries + 0.2)
     handles: dict[str, Any] = {}
     for k, axis in enumerate(axes.flat):
         if k >= len(problems):

@@ -13,7 +13,18 @@ import pandas as pd
 from optbench.core.trial import LOWEST_SEEN
 from optbench.report.analysis.study import Study
 from optbench.report.figures.multiples import pages
-from optbench.report.figures.style import GREY, PAPER, Style, log, pyplot, short, short_all
+from optbench.report.figures.style import (
+    GREY,
+    PAPER,
+    Style,
+    letters,
+    log,
+    panels_across,
+    short,
+    short_all,
+    subplots,
+    titled,
+)
 from optbench.report.format import number, target_name
 
 MAX_PROBLEMS = 12  # beyond which the heat map has one target
@@ -30,12 +41,11 @@ def targets(study: Study, labels: Sequence[str], table: pd.DataFrame) -> Any:
     table = table[table["label"].isin(labels)] if len(table) else table
     if not taus or not len(table):
         return None
-    plt = pyplot()
     stated = [[p for p in study.problems if math.isfinite(study.target(p, tau))] for tau in taus]
     columns = min(2, len(taus)) if len(labels) <= 8 else 1
     rows = math.ceil(len(taus) / columns)
     height = rows * (0.15 * max(map(len, stated)) + 1.15) + 0.2
-    figure, axes = plt.subplots(rows, columns, figsize=(PAPER, height), squeeze=False, layout="constrained")
+    figure, axes = subplots(rows, columns, PAPER, height)
     finite = table["passes"][np.isfinite(table["passes"])]
     floor = _floor(finite)
     low = math.log10(floor)
@@ -54,8 +64,9 @@ def targets(study: Study, labels: Sequence[str], table: pd.DataFrame) -> Any:
         panel.invert_yaxis()
         panel.grid(False)
         _numbers(panel, numbers)
-        panel.set_title(f"passes to the {target_name(taus[k])} (median of seeds)")
-        plt.setp(panel.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+        titled(panel, f"passes to the {target_name(taus[k])} (median of seeds)")
+        for name in panel.get_xticklabels():
+            name.set(rotation=35, ha="right", rotation_mode="anchor")
         panel.set(xlabel="", ylabel="")
     return figure
 
@@ -70,7 +81,7 @@ def _pale(name: str) -> Any:
 
 def _numbers(panel: Any, numbers: np.ndarray) -> None:
     """The number in every cell, a cross for a miss."""
-    size = 6 if numbers.shape[1] <= 8 else 5
+    size = letters(6 if numbers.shape[1] <= 8 else 5)
     for (i, j), value in np.ndenumerate(numbers):
         if not math.isnan(value):
             colour = "black" if math.isfinite(value) else GREY
@@ -86,7 +97,7 @@ def _floor(costs: pd.Series) -> float:
 def gaps(
     study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame
 ) -> dict[str, Callable[[], Any]]:
-    """{name: what draws it}: final loss above the best known, with its interval, a panel a problem, twelve a figure."""
+    """{name: what draws it}: final loss above the best known, with its interval, a panel a problem."""
     problems = [name for name in study.problems if len(table) and (table["problem"] == name).any()]
     split = pages("gaps", problems)
     return {name: partial(_gaps, study, labels, styles, table, shown) for name, shown in split.items()}
@@ -95,11 +106,10 @@ def gaps(
 def _gaps(
     study: Study, labels: Sequence[str], styles: Mapping[str, Style], table: pd.DataFrame, problems: Sequence[str]
 ) -> Any:
-    plt = pyplot()
-    columns = min(3, len(problems))
+    columns = panels_across(len(problems))
     rows = math.ceil(len(problems) / columns)
     size = (PAPER if columns > 1 else 0.6 * PAPER, rows * (0.145 * len(labels) + 0.62))
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", sharey=True)
+    figure, axes = subplots(rows, columns, *size, sharey=True)
     places = np.arange(len(labels))[::-1]
     for k, panel in enumerate(axes.flat):
         if k >= len(problems):
@@ -117,12 +127,22 @@ def _gaps(
     return figure
 
 
+def gap_limits(values: np.ndarray) -> tuple[float, float]:
+    """(least, most) of a logarithmic axis for (n, 3) medians with their intervals' ends.
+
+    One that blew up does not set the scale, nor does the end of its interval.
+    """
+    finite = values[np.isfinite(values) & (values > 0)]
+    middles = values[:, 0][np.isfinite(values[:, 0]) & (values[:, 0] > 0)]
+    if not len(middles):
+        return 1e-8, 1.0
+    top = 3 * min(float(middles.max()), 1e3 * float(np.quantile(middles, 0.75)))
+    return max(float(finite.min()), 1e-8 * top), top
+
+
 def _gap_panel(panel: Any, part: pd.DataFrame, prefix: str, styles: Mapping[str, Style], places: np.ndarray) -> None:
     values = part[[prefix, f"{prefix}_low", f"{prefix}_high"]].to_numpy(dtype=float)
-    finite = values[np.isfinite(values) & (values > 0)]
-    floor = max(float(finite.min()), 1e-8 * float(finite.max())) if len(finite) else 1e-8
-    usual = float(np.quantile(finite, 0.75)) if len(finite) else 1.0
-    top = 3 * min(float(finite.max()), 1e3 * usual) if len(finite) else 1.0  # one that blew up does not set the scale
+    floor, top = gap_limits(values)
     for (label, _row), (middle, low, high), place in zip(part.iterrows(), values, places, strict=True):
         if math.isnan(middle):
             continue
@@ -133,7 +153,7 @@ def _gap_panel(panel: Any, part: pd.DataFrame, prefix: str, styles: Mapping[str,
                 place,
                 marker="x" if math.isinf(middle) else ">",
                 color=GREY,
-                markersize=4,
+                markersize=letters(4),
                 linestyle="none",
                 clip_on=False,
             )
@@ -151,7 +171,6 @@ def throughput(labels: Sequence[str], styles: Mapping[str, Style], table: pd.Dat
     table = table[table["label"].isin(labels)] if len(table) else table
     if not len(table):
         return None
-    plt = pyplot()
     views = {
         "samples_per_second": "samples a second",
         "candidates_per_second": "candidates a second",
@@ -161,10 +180,8 @@ def throughput(labels: Sequence[str], styles: Mapping[str, Style], table: pd.Dat
     shown = {name: title for name, title in views.items() if (table[name].fillna(0) > 0).any()}
     if not shown:
         return None
-    size = (PAPER, math.ceil(len(shown) / 2) * (0.16 * len(labels) + 0.65))
-    figure, axes = plt.subplots(
-        math.ceil(len(shown) / 2), min(2, len(shown)), figsize=size, squeeze=False, layout="constrained", sharey=True
-    )
+    rows = math.ceil(len(shown) / 2)
+    figure, axes = subplots(rows, min(2, len(shown)), PAPER, rows * (0.16 * len(labels) + 0.65), sharey=True)
     places = {label: len(labels) - 1 - k for k, label in enumerate(labels)}
     for panel in axes.flat[len(shown) :]:
         panel.set_visible(False)
@@ -184,7 +201,7 @@ def throughput(labels: Sequence[str], styles: Mapping[str, Style], table: pd.Dat
                 alpha=0.8,
             )
         log(panel, both=False)
-        panel.set_title(title)
+        titled(panel, title)
         panel.set_yticks(list(places.values()), short_all([*places], 22))
         panel.set_ylim(-0.7, len(places) - 0.3)
     return figure

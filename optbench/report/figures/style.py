@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sys
+import textwrap
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,13 +42,20 @@ PAPER = 7.0  # inches: the text width of a two-column paper
 
 @dataclass(frozen=True)
 class Medium:
-    """What a figure is for. type: times the size of letters, lines and marks. most: optimizers that are drawn."""
+    """What a figure is for. type, wide, high: times the size of letters, lines and marks, the width and the height.
+
+    most: optimizers that are drawn. columns, page: of small multiples, and how many of them make a figure.
+    """
 
     type: float
+    wide: float
+    high: float
     most: int
+    columns: int
+    page: int
 
 
-MEDIA = {"paper": Medium(1.0, MAX_DRAWN), "talk": Medium(1.5, 8)}
+MEDIA = {"paper": Medium(1.0, 1.0, 1.0, MAX_DRAWN, 3, 12), "talk": Medium(1.5, 1.3, 1.5, 8, 2, 4)}
 _medium: ContextVar[Medium] = ContextVar("medium", default=MEDIA["paper"])
 
 
@@ -64,6 +72,21 @@ def medium(name: str) -> Iterator[None]:
 def most_drawn() -> int:
     """Optimizers in a printed figure of the medium."""
     return _medium.get().most
+
+
+def panels_across(panels: int) -> int:
+    """How many of some small multiples stand side by side."""
+    return min(_medium.get().columns, panels)
+
+
+def panels_a_page() -> int:
+    """How many small multiples a figure takes."""
+    return _medium.get().page
+
+
+def letters(points: float) -> float:
+    """The size of letters in the medium, of those that a paper has."""
+    return points * _medium.get().type
 
 
 @dataclass(frozen=True)
@@ -148,6 +171,24 @@ def pyplot() -> Any:
     return plt
 
 
+def subplots(rows: int, columns: int, width: float, height: float, **more: Any) -> tuple[Any, Any]:
+    """(figure, (rows, columns) its axes). width, height: inches in a paper; another medium has its own share of them.
+
+    more: what `matplotlib.pyplot.subplots` takes besides.
+    """
+    of = _medium.get()
+    size = width * of.wide, height * of.high
+    figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **more)
+    return figure, axes
+
+
+def titled(axes: Any, text: str) -> None:
+    """A title above axes, on as many lines as their width asks for."""
+    across = axes.get_subplotspec().get_gridspec().ncols
+    width = 0.72 * axes.get_figure().get_figwidth() * 72 / across / (8 / 7 * letters(LETTER))
+    axes.set_title("\n".join(textwrap.wrap(text, max(int(width), 8), break_long_words=False)))
+
+
 def log(axes: Any, both: bool = True) -> None:
     """Logarithmic axes with few ticks and no minor ones (they are most of the time that matplotlib takes)."""
     axes.set_xscale("log")
@@ -216,7 +257,7 @@ def _wrapped(text: str, width: int) -> str:
 
 def name_ends(axes: Any, ends: Sequence[tuple[str, float, str]]) -> None:
     """Names at the right ends of lines in place of a legend, pushed apart: (name, height of the end, colour) each."""
-    size = 7 * _medium.get().type
+    size = letters(7)
     low, high = axes.get_ylim()
     inches = axes.get_figure().get_figheight() * 0.7  # about what the axes have
     gap = 1.15 * size / 72 / inches
@@ -240,6 +281,6 @@ def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str], column
     if not handles:
         return
     names = short_all(labels)
-    wide = max(len(line) for name in names for line in name.split("\n")) * LETTER + HANDLE  # points
+    wide = max(len(line) for name in names for line in name.split("\n")) * letters(LETTER) + letters(HANDLE)  # points
     columns = max(1, min(columns, len(handles), int(figure.get_figwidth() * 72 / wide)))
     figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.8)

@@ -12,21 +12,21 @@ import pandas as pd
 
 from optbench.report.analysis.tuning import rated
 from optbench.report.figures.multiples import multiples, pages
-from optbench.report.figures.style import GREY, PAPER, Style, legend, log, most_drawn, pyplot, short
+from optbench.report.figures.style import GREY, PAPER, Style, legend, log, most_drawn, short, subplots
 from optbench.report.figures.style import styles as styles_of
 
 
 def figures(
     table: pd.DataFrame, best: pd.DataFrame, styles: Mapping[str, Style], order: Sequence[str]
 ) -> dict[str, Callable[[], Any]]:
-    """{name: what draws it}: loss against learning rate, and expected best of k settings; twelve problems a figure.
+    """{name: what draws it}: loss against learning rate, and expected best of k settings.
 
     order: the labels by rank; of many optimizers the first are drawn.
     """
     if not len(table):
         return {}
     _names, own = _drawn(best, styles, order)
-    out = _paged("best_of_k", best, own, "k", "expected", "settings tried", "expected loss of the best")
+    out = _paged("best_of_k", best, own, "k", "expected", "settings tried", "expected best loss")
     return out | _paged("rates", rated(table), own, "rate", "final", "learning rate", "median final loss")
 
 
@@ -44,15 +44,15 @@ def score_by_cost(table: pd.DataFrame, styles: Mapping[str, Style], order: Seque
     if not len(table):
         return None
     names, own = _drawn(table, styles, order)
-    figure, panel = pyplot().subplots(figsize=(0.7 * PAPER, 2.6), layout="constrained")
+    figure, ((panel,),) = subplots(1, 1, 0.7 * PAPER, 2.6)
     handles = []
     for name in names:
         line, style = table[table["optimizer"] == name], own[name]
         handles += panel.plot(
-            line["passes"], line["score"], color=style.colour, marker=style.marker, markersize=3,
+            line["passes"], line["score"], color=style.colour, marker=style.marker, 
             linestyle=style.dash, linewidth=1.0,
         )  # fmt: skip
-    panel.set_xscale("log")
+    log(panel, both=False)
     panel.set(xlabel="passes for k tries (a seed, mean over problems)", ylabel="expected score")
     legend(figure, handles, names)
     return figure
