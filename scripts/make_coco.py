@@ -5,7 +5,8 @@
     python scripts/make_coco.py exdata
 
 A dimension counts where its 24 functions have the same instances, 1 to 5 at least. What is read of the logs is kept in
-docs/coco.csv; without an argument the tables are written from that file.
+docs/coco.csv; without an argument the tables are written from that file. With --add the trials that it holds stay, but
+for those that ran again, and the figure is left as it is: COCO draws from its logs alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ HERE = Path(__file__).parents[1] / "docs"
 DATA, PAGE, FIGURES = HERE / "coco.csv", HERE / "coco.md", HERE / "figures"
 PRECISIONS = tuple(10.0**k for k in range(2, -9, -1))
 COLUMNS = [f"{precision:.0e}" for precision in PRECISIONS]
+WHO = ["algorithm", "d", "f", "i"]  # a trial
 # ours, and the original that it is compared with
 PAIRS = {
     "cma_es": "pycma",
@@ -59,9 +61,13 @@ def read(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             for trial, (instance, spent) in enumerate(zip(one.instancenumbers, one.maxevals, strict=True)):
                 row = {"algorithm": name, "f": one.funcId, "d": one.dim, "i": int(instance), "spent": int(spent)}
                 rows.append(row | dict(zip(COLUMNS, found[:, trial], strict=True)))
-    table = pd.DataFrame(rows).sort_values(["algorithm", "d", "f", "i"], ignore_index=True)
-    table = table.groupby(["algorithm", "d"]).filter(_is_whole)
-    return table, {name: found for name, found in sets.items() if name in set(table["algorithm"])}
+    return pd.DataFrame(rows), sets
+
+
+def complete(table: pd.DataFrame) -> pd.DataFrame:
+    """The dimensions of an algorithm that are complete, one row a trial: the last, where it ran again."""
+    table = table.drop_duplicates(WHO, keep="last").sort_values(WHO, ignore_index=True)
+    return table.groupby(["algorithm", "d"]).filter(_is_whole)
 
 
 def _is_whole(rows: pd.DataFrame) -> bool:
@@ -197,18 +203,23 @@ def write_tables(table: pd.DataFrame) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", type=Path, help="of COCO's log files, a folder an algorithm")
+    parser.add_argument("folders", nargs="*", type=Path, help="of COCO's log files, a folder an algorithm in each")
     parser.add_argument("--figures", default="5", help="dimensions to draw (default: 5)")
-    folder = (options := parser.parse_args()).folder
-    if folder is None:
-        write_tables(pd.read_csv(DATA))
-        return
+    parser.add_argument("--add", action="store_true", help="to the trials that docs/coco.csv holds; draws nothing")
+    options = parser.parse_args()
+    if len(options.folders) > 1 and not options.add:
+        parser.error("several folders are read with --add, since COCO draws its figure from one")
+    tables = [pd.read_csv(DATA)] if options.add else []
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        table, sets = read(folder)
-        for dimension in options.figures.split(","):
-            figures(sets, int(dimension))
-    table.to_csv(DATA, index=False, float_format="%.0f")
+        for folder in options.folders:
+            table, sets = read(folder)
+            tables.append(table)
+            for dimension in [] if options.add else options.figures.split(","):
+                whole = set(complete(table)["algorithm"])
+                figures({name: found for name, found in sets.items() if name in whole}, int(dimension))
+    if options.folders:
+        complete(pd.concat(tables)).to_csv(DATA, index=False, float_format="%.0f")
     write_tables(pd.read_csv(DATA))
 
 

@@ -341,3 +341,19 @@ def test_cma_es_needs_as_many_evaluations_as_pycma_run_natively(tmp_path: Path, 
         drawn = [costs[rng.integers(15, size=(4000, 15))].mean(1) for costs in (ours, theirs)]
         low, high = np.quantile(drawn[0] / drawn[1], [0.005, 0.995])
         assert low <= 1 <= high and high / low < 2, (one.funcId, low, high)
+
+
+def test_trials_that_ran_again_take_the_place_of_the_old_ones_and_incomplete_dimensions_go() -> None:
+    def rows(d: int, functions: int, instances: int, spent: int) -> pd.DataFrame:
+        each = [("a", d, f, i, spent) for f in range(1, functions + 1) for i in range(1, instances + 1)]
+        return pd.DataFrame(each, columns=[*make_coco.WHO, "spent"])
+
+    old = pd.concat([rows(2, 24, 5, 1), rows(5, 23, 5, 1), rows(10, 24, 4, 1)])
+    again = rows(2, 24, 5, 2).query("f == 3")
+    table = make_coco.complete(pd.concat([old, again]))
+    assert set(table["d"]) == {2} and len(table) == 120
+    assert table.set_index("f")["spent"].groupby("f").unique().map(list).to_dict() == {
+        f: [2 if f == 3 else 1] for f in range(1, 25)
+    }
+    rest = rows(10, 24, 6, 3).query("i > 4")
+    assert len(make_coco.complete(pd.concat([old, rest]))) == 120 + 144
