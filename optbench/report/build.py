@@ -191,7 +191,7 @@ def _in_unit(content: Content, unit: str) -> Content:
 def _tidy(folder: Path, found: Findings) -> str:
     settings = found.settings
     trials = settings.trials if found.chosen is None else settings.trials.assign(chosen=found.chosen)
-    return export.tidy(folder, trials, export.named_points(trials, settings.points))
+    return export.tidy(folder, trials, settings.points)
 
 
 def _title(found: Findings) -> str:

@@ -6,13 +6,15 @@ import importlib.util
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 
 from optbench.report.format import DASH, MINUS
 
 DPI = 200
+TRIALS_AT_ONCE = 4096  # whose points are written to a Parquet file together
 FORMATS = ("svg", "pdf", "png")
 
 
@@ -81,14 +83,37 @@ def _no_formula(value: object) -> object:
 
 
 def tidy(folder: Path, trials: pd.DataFrame, points: pd.DataFrame) -> str:
-    """trials.parquet, points.parquet and benchopt.parquet; returns where the points are, or what is missing."""
+    """trials.parquet, points.parquet and benchopt.parquet; returns where the points are, or what is missing.
+
+    points: with the column `trial`, sorted by it. They are written some trials at a time, for with their trial's names
+    they take twice their memory.
+    """
     if importlib.util.find_spec("pyarrow") is None:
         return "records.jsonl (Parquet files need pyarrow: pip install pyarrow)"
-    named = points.rename(columns=BENCHOPT)[list(BENCHOPT.values())]
-    for name, table in {"trials": flat_trials(trials), "points": points, "benchopt": named}.items():
-        with (folder / f"{name}.parquet").open("wb") as file:  # Arrow takes no path that is no UTF-8
-            table.to_parquet(file, index=False)
+    with (folder / "trials.parquet").open("wb") as file:  # Arrow takes no path that is no UTF-8
+        flat_trials(trials).to_parquet(file, index=False)
+    with (folder / "points.parquet").open("wb") as all_of_them, (folder / "benchopt.parquet").open("wb") as named:
+        _write_in_parts(trials, points, all_of_them, named)
     return "tables/points.parquet"
+
+
+def _write_in_parts(trials: pd.DataFrame, points: pd.DataFrame, all_of_them: IO[bytes], named: IO[bytes]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    trial = points["trial"].to_numpy()
+    writers: dict[IO[bytes], pq.ParquetWriter] = {}
+    for first in range(0, int(trial[-1]) + 1 if len(trial) else 1, TRIALS_AT_ONCE):
+        begin, end = np.searchsorted(trial, [first, first + TRIALS_AT_ONCE])
+        part = named_points(trials, points.iloc[begin:end])
+        for file, wanted in ((all_of_them, part), (named, part.rename(columns=BENCHOPT)[list(BENCHOPT.values())])):
+            schema = writers[file].schema if file in writers else None
+            table = pa.Table.from_pandas(wanted, schema=schema, preserve_index=False)
+            if file not in writers:
+                writers[file] = pq.ParquetWriter(file, table.schema)
+            writers[file].write_table(table)
+    for writer in writers.values():
+        writer.close()
 
 
 def flat_trials(trials: pd.DataFrame) -> pd.DataFrame:

@@ -157,6 +157,21 @@ def test_tidy_data_holds_every_point_with_cocos_and_benchopts_columns(tmp_path: 
     assert benchopt["objective_value"].equals(points["loss"].rename("objective_value"))
 
 
+def test_tidy_data_in_parts_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyarrow")
+    runners = {"a": Runner(), "b": Runner(refuses=["p0"], fails=(1,))}  # a part may be without points
+    for name, at_once in (("whole", 10**6), ("parts", 3)):
+        monkeypatch.setattr(export, "TRIALS_AT_ONCE", at_once)
+        make(tmp_path / name / "run", runners, ["p0", "p1"], points=5)
+        report.write([tmp_path / name / "run"])
+    for table in ("trials", "points", "benchopt"):
+        whole, parts = (
+            pd.read_parquet(tmp_path / one / "run/tables" / f"{table}.parquet") for one in ("whole", "parts")
+        )
+        pd.testing.assert_frame_equal(whole, parts)
+    assert len(whole) > 60
+
+
 def test_without_pyarrow_the_report_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, TWO, ["p"], points=8)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
