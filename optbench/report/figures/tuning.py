@@ -44,7 +44,7 @@ def score_by_cost(table: pd.DataFrame, styles: Mapping[str, Style], order: Seque
     if not len(table):
         return None
     names, own = _drawn(table, styles, order)
-    figure, ((panel,),) = subplots(1, 1, 0.7 * PAPER, 2.6)
+    figure, ((panel,),) = subplots(1, 1, 0.7 * PAPER, 2.1 + 0.17 * math.ceil(len(names) / 2))
     handles = []
     for name in names:
         line, style = table[table["optimizer"] == name], own[name]
