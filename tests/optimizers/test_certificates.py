@@ -26,7 +26,7 @@ from optbench.records.reader import read
 from optbench.registry.catalog import Catalog
 from optbench.report.analysis import certificates
 from optbench.report.analysis.load import load_study
-from optbench.report.sentences.certificates import sentences
+from optbench.report.sentences.certificates import regrets, sentences
 
 CERTIFIED = {type(case): solved(case, DPStep()) for case in (Step1d(7), StepBmi(4), StepBmiClasses(4))}
 REFUSE = ("dp_grid", "ddp", "sgd_by_hand")  # the first wants a grid, the others a network that can be differentiated
@@ -114,7 +114,7 @@ WHOLE = {"lower": 0.5, "upper": 0.5, "scope": "continuous weights", "exact": Tru
 
 
 def about(folder: Path, certificate: dict[str, Any], losses: list[float], dtype: str, status: str = "spent") -> str:
-    """The sentence on a problem where `other` went through these losses."""
+    """The sentence on a problem where `other` went through these losses, and its regret."""
     facts = {"p": problem_facts(source="bound") | {"dtype": dtype}}
     records = make(folder, {"exact": Runner(rate=0.3, certificate=certificate), "other": Runner()}, facts, seeds=1)
     (other,) = (record for record in records if record.optimizer == "other")
@@ -126,7 +126,9 @@ def about(folder: Path, certificate: dict[str, Any], losses: list[float], dtype:
     (folder / "records.jsonl").write_text("".join(record.line() + "\n" for record in records))
     whole = load_study([read(folder)])
     (text,) = sentences(whole, "p", certificates.certificates(whole))
-    return text
+    ((other_optimizer, regret),) = regrets(whole, "p", certificates.certificates(whole)).to_numpy()
+    assert other_optimizer == "other"
+    return f"{text} Regret: {regret}."
 
 
 @pytest.mark.parametrize(
@@ -146,29 +148,27 @@ def test_below_it_on_the_way_is_a_contradiction_too(tmp_path: Path) -> None:
 
 
 def test_regret_to_the_optimum(tmp_path: Path) -> None:
-    assert "Regret to it at the end, median over seeds: other 0.250." in about(tmp_path, WHOLE, [0.75], "float64")
+    assert "Regret: 0.250." in about(tmp_path, WHOLE, [0.75], "float64")
 
 
 def test_regret_to_an_interval_is_a_range(tmp_path: Path) -> None:
     interval = WHOLE | {"lower": 0.25, "exact": False, "scope": "grid {-1, 0, 1}"}
-    assert "over seeds: other 0.250 to 0.500." in about(tmp_path, interval, [0.75], "float64")
+    assert "Regret: 0.250 to 0.500." in about(tmp_path, interval, [0.75], "float64")
 
 
 def test_over_all_weights_no_regret_is_negative(tmp_path: Path) -> None:
     interval = WHOLE | {"lower": 0.25, "exact": False}
-    assert "over seeds: other 0 to 0.150." in about(tmp_path, interval, [0.4], "float64")
+    assert "Regret: 0 to 0.150." in about(tmp_path, interval, [0.4], "float64")
 
 
 def test_regret_within_rounding_is_none(tmp_path: Path) -> None:
-    assert "over seeds: other 0." in about(tmp_path, WHOLE, [0.5 + 1e-16], "float64")
+    assert "Regret: 0." in about(tmp_path, WHOLE, [0.5 + 1e-16], "float64")
 
 
 def test_regret_below_a_grid_optimum_is_negative(tmp_path: Path) -> None:
     text = about(tmp_path, WHOLE | {"scope": "grid {-1, 0, 1}"}, [0.25], "float64")
-    assert (
-        "over seeds: other \N{MINUS SIGN}0.250." in text and "other ended below it, which is no contradiction" in text
-    )
+    assert "Regret: \N{MINUS SIGN}0.250." in text and "other ended below it, which is no contradiction" in text
 
 
 def test_a_failed_trial_has_no_regret(tmp_path: Path) -> None:
-    assert "over seeds: other no result." in about(tmp_path, WHOLE, [0.75], "float64", "failed")
+    assert "Regret: no result." in about(tmp_path, WHOLE, [0.75], "float64", "failed")
