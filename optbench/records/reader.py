@@ -155,7 +155,7 @@ class _Rows:
             column.append(value)
         self.columns["hyper"][-1] = self._settings.setdefault(repr(record.hyper), record.hyper)
 
-    def add_missing(self, planned: Mapping[str, Any]) -> None:
+    def _add_missing(self, planned: Mapping[str, Any]) -> None:
         """A row for a planned trial that left no record."""
         hyper = dict(planned.get("hyper") or {})
         row = (
@@ -173,7 +173,7 @@ class _Rows:
         known = set(self.columns["key"])
         for planned in plan:
             if planned["key"] not in known:
-                self.add_missing(planned)
+                self._add_missing(planned)
         columns = {name: self.columns.pop(name) for name in _COLUMNS}
         table = pd.DataFrame(columns, dtype=None if columns["key"] else object, copy=False)
         for name in _FLOATS:
