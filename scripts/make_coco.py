@@ -6,7 +6,8 @@
 
 A dimension counts where its 24 functions have the same instances, 1 to 5 at least. What is read of the logs is kept in
 docs/coco.csv; without an argument the tables are written from that file. With --add the trials that it holds stay, but
-for those that ran again, and the figure is left as it is: COCO draws from its logs alone.
+for those that ran again, and the figure is left as it is, unless --figures asks for it: COCO draws from its logs alone,
+so they must all be in one folder.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ PAIRS = {
     "differential_evolution": "scipy_de",
 }
 NATIVE = ("pycma", "pycma_diagonal", "pyswarms_global", "scipy_nelder_mead", "scipy_lbfgsb (native)", "scipy_de")
+# COCO's figure has space for eleven letters
+SHORT = {
+    "differential_evolution": "diff. evol.",
+    "scipy_lbfgsb (native)": "scipy BFGSB",
+    "scipy_nelder_mead": "scipy N-M",
+    "pyswarms_global": "pyswarms",
+    "pycma_diagonal": "pycma diag.",
+}
 FUNCTIONS, FEWEST = 24, 5  # of the suite; instances of each, at least
 DRAWS = 2000  # of the bootstrap
 EQUALS, EQUAL_DRAWS = 20, 400  # comparisons of equals, and draws of the bootstrap in each
@@ -170,13 +179,15 @@ def figures(sets: dict[str, Any], dimension: int) -> Path:
 
     testbedsettings.load_current_testbed("bbob", pproc.TargetValues)
     genericsettings.figure_file_formats = ["png"]
+    genericsettings.in_a_hurry = 0  # sharp
+    genericsettings.figsize = [9.6, 4.8]  # space for the names, a quarter of the width
     chosen = {}
     for name, found in sets.items():
         here = [one for one in found if one.dim == dimension]
         if len(here) == 24:
             kept = pproc.DataSetList()
             kept.extend(here)
-            chosen[name] = kept
+            chosen[SHORT.get(name, name)] = kept
     with tempfile.TemporaryDirectory() as folder:
         pprldmany.main(chosen, order=list(chosen), outputdir=folder, info=f"{dimension:02d}D", dimension=dimension)
         (made,) = Path(folder).rglob("*.png")
@@ -204,20 +215,21 @@ def write_tables(table: pd.DataFrame) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, help="of COCO's log files, a folder an algorithm in each")
-    parser.add_argument("--figures", default="5", help="dimensions to draw (default: 5)")
-    parser.add_argument("--add", action="store_true", help="to the trials that docs/coco.csv holds; draws nothing")
+    parser.add_argument("--figures", help="dimensions to draw (default: 5; with --add, none)")
+    parser.add_argument("--add", action="store_true", help="to the trials that docs/coco.csv holds")
     options = parser.parse_args()
-    if len(options.folders) > 1 and not options.add:
-        parser.error("several folders are read with --add, since COCO draws its figure from one")
+    drawn = [int(d) for d in (options.figures or "" if options.add else options.figures or "5").split(",") if d]
+    if len(options.folders) > 1 and (drawn or not options.add):
+        parser.error("several folders are read with --add and without --figures, since COCO draws from one")
     tables = [pd.read_csv(DATA)] if options.add else []
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         for folder in options.folders:
             table, sets = read(folder)
             tables.append(table)
-            for dimension in [] if options.add else options.figures.split(","):
-                whole = set(complete(table)["algorithm"])
-                figures({name: found for name, found in sets.items() if name in whole}, int(dimension))
+            whole = set(complete(table)["algorithm"]) if drawn else set()
+            for dimension in drawn:
+                figures({name: found for name, found in sets.items() if name in whole}, dimension)
     if options.folders:
         complete(pd.concat(tables)).to_csv(DATA, index=False, float_format="%.0f")
     write_tables(pd.read_csv(DATA))

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from torch.utils.weak import TensorWeakRef
-
-from optbench.core.watching import Watch
+from optbench.core.watching import Held, Watch
 
 FIRST = 200  # stretches that are watched at the beginning, and again each time that `GROWTH` times as many have passed
 GROWTH = 4
@@ -141,7 +139,7 @@ class _Stretches:
         self._stretches = self._from = 0  # how many there were, and at which of them the latest watching began
         self._unwatched = 0  # of those that were not watched, how many there were
         self._seconds = self._watched_seconds = 0.0  # and what they took, and what the others did
-        self._held: list[TensorWeakRef] = []  # tensors that the optimizer made and holds
+        self._held = Held()  # by the optimizer, of the tensors that it made
         self.state_bytes = 0  # the most of them while the oracle answered
         self._owed: list[float] = []  # seconds that watched stretches took, whose usual time is not yet on the clock
 
@@ -217,8 +215,7 @@ class _Stretches:
             self._watch.__exit__(None, None, None)
             self.flops += self._watch.flops
             self._learn(place, self._watch.flops)
-            self._held, held = self._watch.held()
-            self.state_bytes = max(self.state_bytes, held)
+            self.state_bytes = max(self.state_bytes, self._held.nbytes())
             self._owed.append(took)
             self._watched_seconds += took
             self._take_off(took)

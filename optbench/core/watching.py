@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 from math import prod
 from typing import Any
 
@@ -48,18 +49,41 @@ FRESH = ("lift_fresh", "lift_fresh_copy")  # what `torch.tensor` ends with: the 
 _FREE = frozenset(FREE.split())
 
 
+class Held:
+    """The tensors that an optimizer has made, as long as they are there."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[TensorWeakRef, int, int]] = []  # each with where its memory begins, and that in bytes
+        self._at: dict[int, list[TensorWeakRef]] = {}
+
+    def take(self, tensor: torch.Tensor) -> None:
+        """One that is new memory, or a view of such."""
+        memory = tensor.untyped_storage()
+        ref, at = TensorWeakRef(tensor), memory.data_ptr()
+        self._made.append((ref, at, memory.nbytes()))
+        self._at.setdefault(at, []).append(ref)
+
+    def begins_at(self, at: int) -> bool:
+        """Whether one that is there begins here; one that is gone may have left its place to somebody else's."""
+        return any(ref() is not None for ref in self._at.get(at, ()))
+
+    def nbytes(self) -> int:
+        """Of the memory of those that are still there; the others are forgotten."""
+        self._made = [one for one in self._made if one[0]() is not None]
+        self._at = {}
+        for ref, at, _ in self._made:
+            self._at.setdefault(at, []).append(ref)
+        return sum({at: nbytes for _, at, nbytes in self._made}.values())
+
+
 class Watch(TorchDispatchMode):
     """Adds up what the operations of torch cost while it is entered, and keeps an eye on the tensors that they make."""
 
-    def __init__(self, held: list[TensorWeakRef]) -> None:
-        """held: tensors that were made before and are still there."""
+    def __init__(self, held: Held) -> None:
+        """held: takes what they make."""
         super().__init__()
         self.flops = 0.0
-        self._made: list[TensorWeakRef] = []
-        self._at: dict[int, list[TensorWeakRef]] = {}  # where the memory of those begins that are there
-        for ref in held:
-            if (tensor := ref()) is not None:
-                self._take(tensor)
+        self._held = held
         self.paused = False
 
     def __enter__(self) -> Watch:
@@ -79,27 +103,27 @@ class Watch(TorchDispatchMode):
         if self.paused:
             return out
         self.flops += cost_of(func, args, kwargs, out)
-        given: set[int] = set()
-        if func._overloadpacket.__name__ not in FRESH:
+        results = _results(func)
+        if results is None:  # may be views, which are the optimizer's where what they view is
             given = {_storage(tensor) for tensor in _tensors((*args, *kwargs.values()))}
-        for tensor in _tensors((out,)):
-            if (at := _storage(tensor)) not in given or self._is_own(at):
-                self._take(tensor)  # new memory, or another view of what the optimizer made
+            for tensor in _tensors((out,)):
+                if (at := _storage(tensor)) not in given or self._held.begins_at(at):
+                    self._held.take(tensor)
+        elif results:
+            for tensor in (out,) if isinstance(out, torch.Tensor) else _tensors((out,)):
+                self._held.take(tensor)
         return out
 
-    def _take(self, tensor: torch.Tensor) -> None:
-        self._made.append(TensorWeakRef(tensor))
-        self._at.setdefault(_storage(tensor), []).append(self._made[-1])
 
-    def _is_own(self, at: int) -> bool:
-        """Whether a tensor that is there begins here; one that is gone may have left its place to somebody else's."""
-        return any(ref() is not None for ref in self._at.get(at, ()))
-
-    def held(self) -> tuple[list[TensorWeakRef], int]:
-        """The tensors that are still there, and the bytes of their memory."""
-        alive = [(ref, tensor) for ref in self._made if (tensor := ref()) is not None]
-        sizes = {_storage(tensor): tensor.untyped_storage().nbytes() for _, tensor in alive}
-        return [ref for ref, _ in alive], sum(sizes.values())
+@cache
+def _results(func: Any) -> bool | None:
+    """Whether an operation's results are new memory, as its schema says; None where they may be views."""
+    if func._overloadpacket.__name__ in FRESH:
+        return True
+    aliases = [one.alias_info for one in func._schema.returns if one.alias_info is not None]
+    if not aliases:
+        return True
+    return False if all(alias.is_write for alias in aliases) else None  # what is written to was there before
 
 
 _entered: list[Watch] = []  # those that watch now
@@ -136,31 +160,53 @@ def _storage(tensor: torch.Tensor) -> int:
 
 def seen(work: Callable[[], object]) -> float:
     """FLOPs that this work would count as, were it the optimizer's own."""
-    with Watch([]) as watch:
+    with Watch(Held()) as watch:
         work()
     return watch.flops
 
 
 def cost_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> float:
     """FLOPs of one call of an operation of torch."""
+    formula = _formula(func)
+    return formula(args, kwargs, out) if formula else 0.0
+
+
+Formula = Callable[[tuple[Any, ...], dict[str, Any], Any], float]  # arguments and result -> FLOPs
+
+
+@cache
+def _formula(func: Any) -> Formula | None:
+    """What a call of an operation costs; None for one that is free."""
     packet = func._overloadpacket
     name = packet.__name__
     if name in _FREE:
-        return 0.0
+        return None
     if packet in flop_registry:
-        return float(flop_registry[packet](*args, **kwargs, out_val=out))
+        return lambda args, kwargs, out: float(flop_registry[packet](*args, **kwargs, out_val=out))
     if name in CUBIC or name in SUBSTITUTIONS:
-        first = _tensors(args)[0]
-        return _factorised(name, first) + _substituted(name, out)
+        return lambda args, kwargs, out: _factorised(name, _tensors(args)[0]) + _substituted(name, out)
     if (place := PRODUCTS.get(name.rstrip("_"))) is not None:
-        return 2.0 * args[place].numel()
-    if name.startswith("_fused_"):  # lists of parameters, gradients and states: a parameter is one number
-        plain_sgd = 4 if kwargs.get("momentum") else 2
-        return float(COST.get(name.rstrip("_"), plain_sgd) * sum(p.numel() for p in args[0]))
-    read = sum(tensor.numel() for tensor in _tensors(args[:1]))
-    written = sum(tensor.numel() for tensor in _tensors((out,)))
-    each = COST.get(name.removeprefix("_foreach_").rstrip("_"), 1)
-    return float(max(read, written) * (each + (kwargs.get("alpha", 1) != 1)))  # a + alpha b is two operations
+        return lambda args, kwargs, out: 2.0 * args[place].numel()
+    if name.startswith("_fused_"):
+        return partial(_fused, COST.get(name.rstrip("_")))
+    return partial(_by_numbers, COST.get(name.removeprefix("_foreach_").rstrip("_"), 1))
+
+
+def _fused(each: int | None, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> float:
+    """A fused step: its arguments are lists of parameters, gradients and states, and a parameter is one number."""
+    plain_sgd = 4 if kwargs.get("momentum") else 2
+    return float((each or plain_sgd) * sum(p.numel() for p in args[0]))
+
+
+def _by_numbers(each: int, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> float:
+    """The numbers that are read or written, whichever are more; a + alpha b is an operation more."""
+    return float(max(_numbers(args[:1]), _numbers((out,))) * (each + (kwargs.get("alpha", 1) != 1)))
+
+
+def _numbers(values: tuple[Any, ...]) -> int:
+    if len(values) == 1 and isinstance(values[0], torch.Tensor):
+        return values[0].numel()
+    return sum(tensor.numel() for tensor in _tensors(values))
 
 
 def _factorised(name: str, matrices: torch.Tensor) -> float:

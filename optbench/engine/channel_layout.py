@@ -15,7 +15,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-_POOLS = (F.max_pool2d, torch.max_pool2d)  # two functions, where F.conv2d is torch.conv2d
+POOLS = (F.max_pool2d, torch.max_pool2d)  # two functions, where F.conv2d is torch.conv2d
 _ATEN = torch.ops.aten
 PICTURES, WEIGHTS = 1, 0  # the axis of a tensor that the lanes are merged into: channels; outputs of a convolution
 
@@ -27,7 +27,7 @@ class ChannelLayout(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.conv2d and (found := _convolution(*args, **kwargs)):
             return _Convolve.apply(*found)
-        if func in _POOLS and (found := _pool(*args, **kwargs)):
+        if func in POOLS and (found := _pool(*args, **kwargs)):
             return _Pool.apply(*found)[0]
         return func(*args, **kwargs)
 
@@ -44,7 +44,7 @@ def _convolution(
     """The arguments of `_Convolve` from those of conv2d; none where it is left to vmap."""
     if bias is None or isinstance(padding, str) or not _usual(input):
         return ()
-    return input, weight, bias, (_pair(stride), _pair(padding), _pair(dilation)), groups
+    return input, weight, bias, (pair(stride), pair(padding), pair(dilation)), groups
 
 
 def _pool(
@@ -59,14 +59,15 @@ def _pool(
     """The arguments of `_Pool` from those of max_pool2d; none where it is left to vmap."""
     if return_indices or not _usual(input):
         return ()
-    return input, (_pair(kernel_size), _pair(stride or kernel_size), _pair(padding), _pair(dilation), ceil_mode)
+    return input, (pair(kernel_size), pair(stride or kernel_size), pair(padding), pair(dilation), ceil_mode)
 
 
 def _usual(x: Tensor) -> bool:
     return x.ndim == 4 and not x.is_cuda and not torch.is_autocast_enabled("cpu")
 
 
-def _pair(value: Any) -> list[int]:
+def pair(value: Any) -> list[int]:
+    """What torch takes as one number for both axes of a picture, or as one each."""
     return [value, value] if isinstance(value, int) else [*value, *value][:2]
 
 

@@ -22,6 +22,7 @@ from optbench.core.problem import FULL, Batch, Net, Problem, Splits, fresh
 from optbench.engine import flops
 from optbench.engine.data import splits
 from optbench.engine.gradients import MIN_STEPS, Gradients
+from optbench.engine.pooling import pooling
 from optbench.engine.population import Population
 from optbench.engine.randomness import Draw, RandomState, Watched, for_lanes, keyed, seeded
 from optbench.engine.sample_layout import known_labels
@@ -63,7 +64,8 @@ class BatchedModel:
         # {name: (B, ...)} of several lanes; one lane's are the module's own.
         self._state = self._of_lanes([dict(net.named_buffers()) for net in [first, *others]]) if others else {}
         labels = known_labels(splits(problem, device).train)
-        self._population = Population(self._loss, labels, eager)
+        self._pooling = pooling(self.module)
+        self._population = Population(self._loss, labels, eager, self._pooling)
         compiles = steps >= MIN_STEPS and not eager
         kind = problem, precision
         self._gradients = Gradients(self._loss, labels, compiles, self._loss_and_state, kind)
@@ -155,7 +157,7 @@ class BatchedModel:
             return self._population.losses(points, batch, self.problem.stochastic)
         state = RandomState(self._device) if self.problem.stochastic else None
         found = []
-        with torch.no_grad():
+        with torch.no_grad(), self._pooling():
             for point in points:
                 if state:
                     state.restore()  # every candidate draws the same numbers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import compress
 from typing import Any
 
@@ -31,13 +32,17 @@ class Population:
     """The losses of many candidates of one network on a shared batch."""
 
     def __init__(
-        self, loss: Callable[[Tensor, Batch], Tensor], labels: Sequence[bool] = (), eager: bool = False
+        self,
+        loss: Callable[[Tensor, Batch], Tensor],
+        labels: Sequence[bool] = (),
+        eager: bool = False,
+        pooling: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """loss: (D,) and a batch -> scalar. labels: which of a batch's tensors hold class indices and no "ignored".
 
-        eager: nothing is compiled.
+        eager: nothing is compiled. pooling: how the network's forward pools without gradients, see `engine.pooling`.
         """
-        self._loss, self._labels, self._eager = loss, labels, eager
+        self._loss, self._labels, self._eager, self._pooling = loss, labels, eager, pooling
         self._widest: dict[Any, int] = {}  # numbers in the widest activation, by the shapes of a batch
         self._count: Counter[Any] = Counter()  # blocks so far, by shapes
         self._compiled: dict[Any, Block] = {}
@@ -68,7 +73,7 @@ class Population:
         return self._block(block, batch, shared)
 
     def _block(self, block: Tensor, batch: Batch, shared: Batch) -> Tensor:
-        with SampleLayout(batch, shared, tuple(compress(batch, self._labels))):
+        with SampleLayout(batch, shared, tuple(compress(batch, self._labels))), self._pooling():
             return vmap(lambda row: self._loss(row, batch), randomness="same")(block)
 
     def _blocks(self, points: Tensor, batch: Batch) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from optbench.engine.blocks import even, widest_activation
 from optbench.engine.channel_layout import ChannelLayout
 from optbench.engine.compile import compile_step, shared
 from optbench.engine.data import head
+from optbench.engine.pooling import pooling
 from optbench.engine.sample_layout import SampleLayout
 
 # numbers in the widest activations of the networks that are scored at a time
@@ -38,6 +39,7 @@ class Scorer:
         """
         self.at_once = 0  # networks that were scored at a time; 0 before the first
         self._problem, self._network, self._stand_in = problem, network.eval(), stand_in
+        self._pooling = pooling(network)
         self._sizes = [p.numel() for p in network.parameters()]
         self._together = True  # as far as is known
         self._compiles, self._scored = compiles, 0  # numbers in the widest activations of all scores so far
@@ -71,7 +73,8 @@ class Scorer:
     def _score_one(self, point: Tensor, data: Splits) -> dict[str, float]:
         for p, value in zip(self._network.parameters(), point.split(self._sizes), strict=True):
             p.data.copy_(value.view(p.shape))
-        scores = self._scores(self._network, data)
+        with self._pooling():
+            scores = self._scores(self._network, data)
         return {name: float(torch.as_tensor(value).detach()) for name, value in scores.items()}
 
     def _score_together(self, points: Tensor, data: Splits, state: Mapping[str, Tensor]) -> list[dict[str, float]]:

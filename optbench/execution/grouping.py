@@ -6,6 +6,7 @@ after memory ran out and one by one after any other failure (`smaller_groups`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 
@@ -36,7 +37,7 @@ def timed_tasks(tasks: Sequence[Task], runs: int = 1) -> list[Task]:
     return [task for found in firsts.values() for task in found]
 
 
-Widths = Callable[[Sequence[tuple[Task, int]]], list[int]]  # lanes that pay, for (task, trials alike)
+Widths = Callable[[Sequence[tuple[Task, int]]], list[int]]  # lanes that pay, for (task, trials that share its trace)
 
 
 def lane_groups(
@@ -57,8 +58,13 @@ def lane_groups(
     for task in tasks:
         alike.setdefault(_common(task), []).append(task)
     asked: dict[int, int] = {}  # number of the group of alike tasks: lanes that pay
+    sharing = Counter(_traced(task) for same in alike.values() if _may_share(same) for task in same)
     if widths and not width:
-        asks = {number: (same[0], len(same)) for number, same in enumerate(alike.values()) if _may_share(same)}
+        asks = {
+            number: (same[0], max(len(same), sharing[_traced(same[0])] // workers))
+            for number, same in enumerate(alike.values())
+            if _may_share(same)
+        }
         asked = dict(zip(asks, widths(list(asks.values())), strict=True))
     for number, same in enumerate(alike.values()):
         first = same[0]
@@ -77,6 +83,12 @@ def lane_groups(
 
 def _may_share(same: Sequence[Task]) -> bool:
     return same[0].trial.seconds is None and same[0].built.lanes and len(same) > 1 and same[0].problem.vmaps
+
+
+def _traced(task: Task) -> Hashable:
+    """What tasks have in common whose gradients a worker traces once: optimizers may differ."""
+    trial, built = task.trial, task.built
+    return trial.problem, trial.split, trial.passes, built.needs, built.batch, built.precision
 
 
 def _common(task: Task) -> Hashable:

@@ -195,7 +195,7 @@ class LearnedCatalog(Catalog):
         return said
 
     def widths(self, asks: Sequence[tuple[Task, int]], eager: bool) -> list[int]:
-        """How many lanes pay for each (task, how many trials are like it)."""
+        """How many lanes pay for each (task, how many trials share its traced step)."""
         return [self._width(task, trials, eager) for task, trials in asks]
 
     def _width(self, task: Task, trials: int, eager: bool) -> int:

@@ -144,12 +144,18 @@ def _run_suite(
 
 
 def _one_a_core(suite: Suite, planned: Plan, options: RunOptions) -> bool:
-    """Whether trials run for their clock on all cores, though nobody asked.
+    """Whether trials run for their clock on all cores, though nobody asked: where the suite has it so, or one seed.
 
     With a single seed they are all that there is, and one after another they would take as long as there are cores.
     """
-    alone = suite.timing is None and suite.seeds == 1 and suite.seconds is None and len(planned.tasks) > MAX_TRIALS
-    if not alone or options.cluster is not None or options.device != "cpu" or options.workers == 1:
+    may = suite.timing is None and suite.seconds is None and len(planned.tasks) > MAX_TRIALS
+    if (
+        not may
+        or not (suite.pinned or suite.seeds == 1)
+        or options.cluster is not None
+        or options.device != "cpu"
+        or options.workers == 1
+    ):
         return False
     try:
         return len(machine.own_cores()) > 1

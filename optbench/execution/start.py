@@ -20,7 +20,7 @@ from multiprocessing import spawn
 from typing import Any
 
 # The FLOP counter and torch's optimizers import torch._dynamo at their first use: a second a worker, were it not there.
-PRELOADED = ("optbench.execution.worker", "torch._dynamo", "torch.fx.experimental.proxy_tensor")
+PRELOADED = ("optbench.execution.worker", "torch._dynamo", "torch.fx.experimental.proxy_tensor", "scipy.optimize")
 PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries to reach a fork server that is being killed
 TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"  # the folder that torch._dynamo makes as it is imported
 _START_LOCK = threading.Lock()

@@ -28,6 +28,7 @@ class Suite:
     optimizers: tuple[str, ...]
     seeds: int = 5  # seeds 0 to seeds - 1
     timing: int | None = None  # trials a cell run by themselves, so that seconds can be compared; None: as `lone` says
+    pinned: bool = False  # where nobody says how many lone trials: one a core, each on its own, where the system can
     tune: int = 0  # configurations tried of every optimizer with a search space; 0: all run as they come
     passes: float | None = None  # the budget; None: each problem's own
     budgets: dict[str, float] = field(default_factory=dict)  # passes of single problems
@@ -64,7 +65,7 @@ class Suite:
         rows = []
         for item in fields(self):
             value = getattr(self, item.name)
-            if item.name == "splits" and value == 1:
+            if (item.name, value) in (("splits", 1), ("pinned", False)):
                 continue
             if item.name != "name" and value not in (None, "") and not isinstance(value, dict):
                 rows.append(f"{item.name} = {_toml(value)}")
@@ -118,6 +119,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "seeds": (int,),
     "tune": (int,),
     "timing": (int, bool),
+    "pinned": (bool,),
     "passes": (int, float),
     "budgets": (dict,),
     "groups": (dict,),

@@ -30,8 +30,8 @@ _MIN_FLOPS_PER_SECOND = 5e9  # that a population is expected to reach
 def worthwhile(problem: Problem, built: Built, passes: float, device: str, trials: int, eager: bool = False) -> int:
     """Lanes that a group of so many trials should have here, as far as time goes; 1 where they do not pay.
 
-    passes: the budget of a trial. eager: steps will not be compiled. 1 also where a gradient cannot be measured: the
-    trials themselves then say why.
+    passes: the budget of a trial. trials: that the traced step of one worker will train. eager: steps will not be
+    compiled. 1 also where a gradient cannot be measured: the trials themselves then say why.
     """
     samples = len(splits(problem, device).train[0])
     size = min(batch_size(built, problem) or samples, samples)

@@ -29,7 +29,7 @@ from optbench.execution.memory import footprint
 from optbench.execution.options import RunOptions
 from optbench.execution.plan import plan
 from optbench.execution.suite import Suite
-from optbench.execution.task import LaneGroup, resolve
+from optbench.execution.task import LaneGroup, Task, resolve
 from optbench.problems import PROBLEMS
 from optbench.records.schema import Record
 from optbench.registry.catalog import Catalog
@@ -251,6 +251,20 @@ def test_groups_are_shared_by_all_workers(
     tasks = plan(suite(seeds=trials), CATALOG).tasks
     found = lane_groups(tasks, None, widths=lambda asked: [most for _ in asked], workers=workers)
     assert [len(group.trials) for group in found] == sizes
+
+
+def test_optimizers_share_what_tracing_a_step_costs() -> None:
+    """Twelve trials of three optimizers need one traced step, which two workers make each; a swarm's do not."""
+    asked: dict[str, int] = {}
+
+    def widths(asks: Sequence[tuple[Task, int]]) -> list[int]:
+        asked.update((task.trial.optimizer, trials) for task, trials in asks)
+        return [1] * len(asks)
+
+    wide = suite(problems=("mlp_digits",), optimizers=("adam", "momentum", "sgd", "pso"))
+    tasks = plan(wide, CATALOG).tasks
+    list(lane_groups(tasks, None, widths=widths, workers=2))
+    assert asked == {"adam": 6, "momentum": 6, "sgd": 6, "pso": 4}
 
 
 def test_lanes_stay_where_their_vectors_are_near(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_pinning_is_refused_where_it_means_nothing(monkeypatch, tmp_path: Path) 
 @can_pin
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="asks Linux where it runs")
 def test_with_one_seed_trials_run_one_a_core_unless_they_are_asked_to_run_alone(tmp_path: Path, monkeypatch) -> None:
-    """They are all that there is to run; how much they disturb each other is measured and said."""
+    """They are all that there is to run; how much they disturb each other is measured and said. So in pinned suites."""
     monkeypatch.setattr(machine, "own_cores", lambda: sorted(os.sched_getaffinity(0))[:2] * 2)  # two, on any machine
     names = ("sphere_2d", "rosenbrock", "line_mse")
     one = Suite("s", names, ("adam", "pso"), seeds=1, passes=5)
@@ -72,9 +72,15 @@ def test_with_one_seed_trials_run_one_a_core_unless_they_are_asked_to_run_alone(
     assert {record.note for record in records} == {"timed on a core of its own, 2 at a time"}
     found = read_environment(tmp_path / "one")
     assert found["timing"] == "pinned" and 0.3 < found["interference"] < 30
-    for number, other in enumerate((replace(one, timing=1), replace(one, problems=names[:1]))):
+    three = replace(one, seeds=3, pinned=True)
+    records = run_suite(three, tmp_path / "three", RunOptions(workers=2), quiet)
+    notes = {record.seed: record.note for record in records if record.seed in (0, 1)}
+    assert notes[0] == "timed on a core of its own, 2 at a time" and notes[1] is None
+    assert "pinned = true" in three.toml() and "pinned" not in one.toml()
+    others = replace(one, timing=1), replace(one, problems=names[:1]), replace(three, timing=1), replace(one, seeds=3)
+    for number, other in enumerate(others):
         records = run_suite(other, tmp_path / str(number), RunOptions(workers=2), quiet)
-        assert all(record.alone and record.note is None for record in records)
+        assert all(record.alone == (record.seed == 0) and record.note is None for record in records)
         assert "timing" not in read_environment(tmp_path / str(number))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, fx
@@ -32,7 +33,8 @@ def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Ca
     from torch.fx.experimental.proxy_tensor import make_fx  # 0.7 s to import
 
     try:
-        whole = make_fx(lambda *inputs: function(*inputs))(*inputs)  # it miscounts a method's arguments
+        with _one_fake_mode():
+            whole = make_fx(lambda *inputs: function(*inputs))(*inputs)  # it miscounts a method's arguments
     except RuntimeError:  # the function depends on the values of its inputs
         return function
     if any(written(node) not in ((), (0,)) for node in whole.graph.nodes):
@@ -51,6 +53,16 @@ def traced(function: Callable[..., Any], *inputs: Tensor, varies: int = 1) -> Ca
         return run(*others[: varies - 1], *once(*others[varies - 1 :]), *viewed(point))
 
     return Traced(step, is_closed)
+
+
+@contextmanager
+def _one_fake_mode() -> Iterator[None]:
+    """Meanwhile make_fx notes the shapes of results in one mode: else it makes one a node, a third of its time."""
+    from torch._guards import TracingContext, tracing
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+        yield
 
 
 def _reached(graph: fx.Graph, inputs: set[fx.Node], through: Callable[[fx.Node], bool]) -> set[fx.Node]:

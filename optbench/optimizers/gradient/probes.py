@@ -117,4 +117,6 @@ def _trained(make: Make, noise: float) -> tuple[list[Tensor], list[Tensor], int]
     for batch in range(STEPS):
         step = batch
         steps.take()
+        if calls > 2 * STEPS:  # it searches a line, and more steps tell nothing
+            break
     return [p.detach() for p in parameters], [weight, bias], calls

@@ -19,8 +19,9 @@ from optbench.report.sections.base import Content, Drawing, Section
 
 MIN_RUNS = 3  # lone runs of a cell from which its seconds have an interval, and may be spoken of
 PINNED = (
-    "These trials ran several at a time, each on a core of its own (--pinned). They share memory and the clock "
-    "rate of the processor, so seconds are longer than those of a trial alone, for some more than for others."
+    "Such trials share memory and the clock rate of the processor, so their seconds are longer than those of a trial "
+    "alone, for some more than for others: a difference of less than a half tells nothing. `--timing 1` runs them one "
+    "after another."
 )
 
 
@@ -31,7 +32,7 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     speeds, spent = findings.speeds, findings.worker_time
     pinned = any(environment.get("timing") == "pinned" for environment in findings.study.environments)
     disturbed = [found for environment in findings.study.environments if (found := environment.get("interference"))]
-    clock = " ".join(part for part in (_clock(speeds), PINNED if pinned else "", _disturbed(disturbed)) if part)
+    clock = " ".join(part for part in (_clock(speeds, pinned), PINNED if pinned else "", _disturbed(disturbed)) if part)
     values = {"clock": clock, "spent": spent_sentence(spent)}
     tables = {"speeds": _speeds(speeds), "price": _prices(findings.prices), "worker_time": spent_by_problem(spent)}
     charts = {"throughput": charts_of.throughput(findings.study.labels, speeds)}
@@ -48,8 +49,9 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     )
 
 
-def _clock(speeds: pd.DataFrame) -> str:
-    """Whether seconds may be compared."""
+def _clock(speeds: pd.DataFrame, pinned: bool) -> str:
+    """Whether seconds may be compared. pinned: several trials ran at a time, each on a core of its own."""
+    where = "on a core of its own, several at a time" if pinned else "alone on the machine"
     if not len(speeds):
         return ""
     alone = speeds["comparable"].astype(bool)
@@ -57,11 +59,11 @@ def _clock(speeds: pd.DataFrame) -> str:
         runs = int(speeds["trials"].min())
         if runs < MIN_RUNS:
             return (
-                f"Every row was timed alone on the machine, {plural(runs, 'run')} each. Fewer than {MIN_RUNS} have no "
+                f"Every row was timed {where}, {plural(runs, 'run')} each. Fewer than {MIN_RUNS} have no "
                 f"interval, so no claim rests on seconds; `--timing {MIN_RUNS}` gives one."
             )
         return (
-            f"Every row was timed alone on the machine, {runs} runs each or more: medians over seeds. "
+            f"Every row was timed {where}, {runs} runs each or more: medians over seeds. "
             "Seconds have their exact interval, or in round brackets the range where it covers less than 90 %."
         )
     if not alone.any():
@@ -69,7 +71,7 @@ def _clock(speeds: pd.DataFrame) -> str:
             "No trial ran alone. Trials shared the machine, so seconds and rates are rough and must not be compared "
             "between optimizers. Passes may be."
         )
-    return "Rows marked alone were timed alone on the machine and may be compared; rows marked shared may not."
+    return f"Rows marked alone were timed {where} and may be compared; rows marked shared may not."
 
 
 def _disturbed(ratios: Sequence[float]) -> str:
