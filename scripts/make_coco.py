@@ -41,13 +41,16 @@ PAIRS = {
     "differential_evolution": "scipy_de",
 }
 NATIVE = ("pycma", "pycma_diagonal", "pyswarms_global", "scipy_nelder_mead", "scipy_lbfgsb (native)", "scipy_de")
-# COCO's figure has space for eleven letters
+# COCO's figure has space for nine letters
 SHORT = {
-    "differential_evolution": "diff. evol.",
-    "scipy_lbfgsb (native)": "scipy BFGSB",
+    "differential_evolution": "diff. ev.",
+    "nelder_mead": "Nelder-M.",
+    "scipy_lbfgsb": "L-BFGS-B",
+    "sep_cma_es": "sep-CMA",
+    "scipy_lbfgsb (native)": "scipy L-B",
     "scipy_nelder_mead": "scipy N-M",
     "pyswarms_global": "pyswarms",
-    "pycma_diagonal": "pycma diag.",
+    "pycma_diagonal": "pycma sep",
 }
 FUNCTIONS, FEWEST = 24, 5  # of the suite; instances of each, at least
 DRAWS = 2000  # of the bootstrap
