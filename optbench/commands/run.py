@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optbench.arguments import command, completes, expect_to_train, lane_count, lone_runs, names, typed, whole_number
 from optbench.commands.results import write_report
 from optbench.core.trial import FAILED, RequestError
+
+if TYPE_CHECKING:
+    from optbench.records.schema import Record
 
 RUN_EXAMPLES = """examples:
   optbench run                                       the suite quick, about a minute
@@ -145,18 +148,24 @@ def _run_named(options: argparse.Namespace, given: list[str]) -> int:
     from optbench.execution.runner import run_suite
 
     try:
-        records = run_suite(suite, folder, how, print if how.verbosity >= 0 else lambda line: None)
+        code, why = _ending(run_suite(suite, folder, how, print if how.verbosity >= 0 else lambda line: None), options)
     except OSError as error:  # the folder or its disk, while a run uses it
         raise RequestError(f"{error.strerror or error}; what has ended is kept, the same command goes on") from None
     _say_at_once("writing the report ...", options)
     write_report([folder], None, against=options.against)
+    if why:
+        print(f"optbench: {why}", file=sys.stderr)
+    return code
+
+
+def _ending(records: list[Record], options: argparse.Namespace) -> tuple[int, str]:
+    """The exit code of a run and what is said of it, if anything. The report reads records anew, so none are kept."""
     if not any(record.status in SUCCEEDED for record in records):
         why = next(
             (f": {record.optimizer} on {record.problem}: {record.error}" for record in records if record.error), ""
         )
-        print(f"optbench: none of the {len(records)} trials succeeded{why}", file=sys.stderr)
-        return 1
-    return int(options.strict and any(record.status in FAILED for record in records))
+        return 1, f"none of the {len(records)} trials succeeded{why}"
+    return int(options.strict and any(record.status in FAILED for record in records)), ""
 
 
 def _say_at_once(text: str, options: argparse.Namespace) -> None:
