@@ -64,14 +64,19 @@ def device(name: str) -> str:
 
 
 def own_cores() -> list[int]:
-    """One logical processor of every core that this process may use. Raises RequestError where none can be chosen."""
+    """One logical processor of every core that this process may use. Raises RequestError where none can be chosen.
+
+    Where the system does not say which of them share a core, neighbours are taken to.
+    """
     process = psutil.Process()
     if not hasattr(process, "cpu_affinity"):
         raise RequestError("--pinned: this system lets no process choose its core; leave it out")
+    logical = psutil.cpu_count() or 1
+    each = max(1, logical // (psutil.cpu_count(logical=False) or logical))  # logical processors a core
     cores: dict[str, int] = {}
     for number in process.cpu_affinity():
         siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
-        cores.setdefault(siblings.read_text().strip() if siblings.is_file() else str(number), number)
+        cores.setdefault(siblings.read_text().strip() if siblings.is_file() else str(number // each), number)
     return sorted(cores.values())
 
 

@@ -40,7 +40,7 @@ from optbench.records.files import (
     read_records,
 )
 from optbench.records.merge import join_environments
-from optbench.records.schema import RECORDS, Record
+from optbench.records.schema import OWN_CORE, RECORDS, Record
 from optbench.records.splits import other_splits, splits_of
 from optbench.records.store import MAX_SHOWN_PATH, Store
 
@@ -330,7 +330,7 @@ class _Coordinator:
             cores = machine.own_cores()[: min(len(single), self._workers)]
             if len(cores) > 1 and (found := interference(cores)) is not None:
                 self._say_more({"interference": round(found, 3)})
-            note = f"timed on a core of its own, {len(cores)} at a time"
+            note = f"{OWN_CORE}, {len(cores)} at a time"
             executor = self._executor(False, len(cores), cores)
             yield from execute(executor, [replace(group, note=note) for group in single])
         elif single:

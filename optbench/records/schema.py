@@ -13,6 +13,7 @@ from typing import Any
 from optbench.core.trial import STATUSES, RequestError, spec
 
 VERSION = 1  # of the record; a reader refuses another one by name
+OWN_CORE = "timed on a core of its own"  # how the note of a trial begins that ran so for its clock
 RECORDS = "records.jsonl"  # a line a trial; with .xz behind it where a folder was packed for keeping
 
 

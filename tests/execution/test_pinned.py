@@ -35,6 +35,21 @@ def test_one_logical_processor_a_core_of_those_that_may_be_used() -> None:
     assert cores and set(cores) <= set(psutil.Process().cpu_affinity())
 
 
+def test_neighbours_share_a_core_where_the_system_does_not_say(monkeypatch) -> None:
+    """As on Windows, where hyperthreads would otherwise be timed against each other."""
+
+    class Eight:
+        def cpu_affinity(self) -> list[int]:
+            return [0, 1, 2, 3, 5, 6, 7]
+
+    monkeypatch.setattr(machine.psutil, "Process", Eight)
+    monkeypatch.setattr(machine.Path, "is_file", lambda self: False)
+    monkeypatch.setattr(machine.psutil, "cpu_count", lambda logical=True: 8 if logical else 4)
+    assert machine.own_cores() == [0, 2, 5, 6]
+    monkeypatch.setattr(machine.psutil, "cpu_count", lambda logical=True: 8 if logical else None)
+    assert machine.own_cores() == [0, 1, 2, 3, 5, 6, 7]
+
+
 @can_pin
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="asks Linux where it runs")
 def test_every_trial_for_the_clock_stays_on_one_core(tmp_path: Path) -> None:

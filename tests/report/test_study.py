@@ -12,6 +12,7 @@ from helpers.synthetic import Runner, make, problem_facts
 
 from optbench import report
 from optbench.records.reader import read
+from optbench.records.schema import OWN_CORE
 from optbench.report.analysis import cells, certificates
 from optbench.report.analysis.bands import Bands
 from optbench.report.analysis.load import load_study
@@ -71,6 +72,13 @@ def test_missing_and_inapplicable_stay_in_the_denominators(tmp_path: Path) -> No
     assert statuses["planned"].sum() == 20
     assert statuses["missing"].sum() == 2
     assert statuses["inapplicable"].sum() == 3
+
+
+def test_notes_stand_beside_statuses_but_for_the_one_that_all_trials_for_the_clock_have(tmp_path: Path) -> None:
+    whole = made(tmp_path, {"a": Runner()}, ["p"])
+    notes = [f"{OWN_CORE}, 2 at a time", "ran with 2 lanes", f"ran alone; {OWN_CORE}, 2 at a time", None]
+    whole.trials["note"] = [*notes, *[None] * (len(whole.trials) - len(notes))]
+    assert cells.statuses(whole)["reasons"].tolist() == ["ran with 2 lanes; ran alone"]
 
 
 def test_a_nan_is_never_the_first_metric_again(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from optbench.core.trial import same_work
+from optbench.records.schema import OWN_CORE
 from optbench.report.analysis import timings
 from optbench.report.analysis.final_points import BEST
 from optbench.report.analysis.statistics import Interval, cell_median, expected_cost, median_interval
@@ -152,7 +153,10 @@ def _ceiling(ceilings: dict[str, Any], device: str) -> float:
 
 
 def statuses(study: Study) -> pd.DataFrame:
-    """A row a cell: how its planned trials ended, and the commonest reasons and notes on how they were run."""
+    """A row a cell: how its planned trials ended, and the commonest reasons and notes on how they were run.
+
+    That trials ran for their clock on a core of their own is said where speeds are, once.
+    """
     status = study.trials["status"].tolist()
     said = [study.trials[name].tolist() for name in ("error", "note")]
     rows = []
@@ -161,7 +165,7 @@ def statuses(study: Study) -> pd.DataFrame:
             cell = study.cells.get((problem, label))
             if cell is None:
                 continue
-            reasons = Counter(text[k] for text in said for k in cell if isinstance(text[k], str) and text[k])
+            reasons = Counter(text for column in said for k in cell if (text := _telling(column[k])))
             row: dict[str, Any] = {"problem": problem, "label": label, "planned": len(cell)}
             row |= Counter(status[k] for k in cell)
             row["reasons"] = "; ".join(
@@ -174,6 +178,12 @@ def statuses(study: Study) -> pd.DataFrame:
         table[names] = table[names].fillna(0).astype(int)
         table = table[["problem", "label", "planned", *names, "reasons"]]
     return table
+
+
+def _telling(text: Any) -> str:
+    return (
+        "; ".join(part for part in text.split("; ") if not part.startswith(OWN_CORE)) if isinstance(text, str) else ""
+    )
 
 
 def _interval(name: str, interval: Interval) -> dict[str, float]:
