@@ -13,6 +13,7 @@ import scipy  # its parts are imported as they are used: scipy.stats takes half 
 
 MAX_EXACT = 50  # differences up to which the signed-rank test is exact
 MAX_PERMUTATIONS = 20_000  # of an exact rank-sum test: ten seeds against six, or nine against seven
+MAX_DRAWN = 2**23  # numbers of a bootstrap that are held at a time: 64 MiB
 Array = npt.NDArray[np.float64]
 
 
@@ -126,12 +127,18 @@ def iqm_interval(
     whole = np.concatenate(groups)
     if all(len(values) < 2 for values in groups):
         return Interval(iqm(whole), math.nan, math.nan, 0.0)
+    rows = max(1, MAX_DRAWN // len(whole))
+    means = np.concatenate([_trimmed_means(groups, min(rows, resamples - at), rng) for at in range(0, resamples, rows)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(iqm(whole), float(low), float(high), level)
+
+
+def _trimmed_means(groups: Sequence[Array], resamples: int, rng: np.random.Generator) -> Array:
+    """The IQMs of so many draws of all values, as many from each group as it has."""
     drawn = np.concatenate([values[rng.integers(len(values), size=(resamples, len(values)))] for values in groups], 1)
     cut = int(0.25 * drawn.shape[1])
     drawn.sort(axis=1)
-    means = drawn[:, cut : drawn.shape[1] - cut].mean(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(iqm(whole), float(low), float(high), level)
+    return np.asarray(drawn[:, cut : drawn.shape[1] - cut].mean(axis=1))
 
 
 def superiority(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
