@@ -110,7 +110,7 @@ class Watch(TorchDispatchMode):
                 if (at := _storage(tensor)) not in given or self._held.begins_at(at):
                     self._held.take(tensor)
         elif results:
-            for tensor in (out,) if isinstance(out, torch.Tensor) else _tensors((out,)):
+            for tensor in _tensors((out,)):
                 self._held.take(tensor)
         return out
 

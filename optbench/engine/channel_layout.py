@@ -27,7 +27,7 @@ class ChannelLayout(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.conv2d and (found := _convolution(*args, **kwargs)):
             return _Convolve.apply(*found)
-        if func in POOLS and (found := _pool(*args, **kwargs)):
+        if func in POOLS and (found := pool_of(*args, **kwargs)):
             return _Pool.apply(*found)[0]
         return func(*args, **kwargs)
 
@@ -47,7 +47,7 @@ def _convolution(
     return input, weight, bias, (pair(stride), pair(padding), pair(dilation)), groups
 
 
-def _pool(
+def pool_of(
     input: Tensor,
     kernel_size: Any,
     stride: Any = None,
@@ -56,7 +56,7 @@ def _pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> tuple[Any, ...]:
-    """The arguments of `_Pool` from those of max_pool2d; none where it is left to vmap."""
+    """The picture and [size, step, padding, dilation, ceil_mode] of max_pool2d; none where it is left to torch."""
     if return_indices or not _usual(input):
         return ()
     return input, (pair(kernel_size), pair(stride or kernel_size), pair(padding), pair(dilation), ceil_mode)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from optbench.engine.channel_layout import POOLS, pair
+from optbench.engine.channel_layout import POOLS, pool_of
 
 
 def pooling(module: nn.Module) -> Callable[[], AbstractContextManager[object]]:
@@ -30,32 +30,18 @@ class WithoutPlaces(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in POOLS and (found := _plain(*args, **kwargs)):
-            x, sizes, strides = found
-            return _largest(_largest(x, -2, sizes[0], strides[0]), -1, sizes[1], strides[1])
+        if func in POOLS and (found := pool_of(*args, **kwargs)) and _is_plain(*found):
+            x, ((height, width), (down, right), *_) = found
+            return _largest(_largest(x, -2, height, down), -1, width, right)
         return func(*args, **kwargs)
 
 
-def _plain(
-    input: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> tuple[Any, ...]:
-    """The picture, the sizes of a window and its steps, from the arguments of max_pool2d; none where torch has to."""
-    if input.ndim != 4 or input.is_cuda or not input.is_floating_point() or ceil_mode or return_indices:
-        return ()
-    sizes = pair(kernel_size)
-    if (
-        any(pair(padding))
-        or pair(dilation) != [1, 1]
-        or any(size > length for size, length in zip(sizes, input.shape[-2:], strict=True))
-    ):
-        return ()
-    return input, sizes, pair(stride or kernel_size)
+def _is_plain(x: Tensor, how: tuple[Any, ...]) -> bool:
+    """Whether every window is a whole piece of the picture: no padding, no gaps, none cut off."""
+    sizes, _, padding, dilation, ceil_mode = how
+    if any(padding) or dilation != [1, 1] or ceil_mode or not x.is_floating_point():
+        return False
+    return all(size <= length for size, length in zip(sizes, x.shape[-2:], strict=True))
 
 
 def _largest(x: Tensor, dim: int, size: int, stride: int) -> Tensor:

@@ -148,14 +148,10 @@ def _one_a_core(suite: Suite, planned: Plan, options: RunOptions) -> bool:
 
     With a single seed they are all that there is, and one after another they would take as long as there are cores.
     """
-    may = suite.timing is None and suite.seconds is None and len(planned.tasks) > MAX_TRIALS
-    if (
-        not may
-        or not (suite.pinned or suite.seeds == 1)
-        or options.cluster is not None
-        or options.device != "cpu"
-        or options.workers == 1
-    ):
+    wanted = (suite.pinned or suite.seeds == 1) and suite.timing is None and suite.seconds is None
+    if not wanted or len(planned.tasks) <= MAX_TRIALS:
+        return False
+    if options.cluster is not None or options.device != "cpu" or options.workers == 1:
         return False
     try:
         return len(machine.own_cores()) > 1

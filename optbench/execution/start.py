@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import spawn
 from typing import Any
 
-# The FLOP counter and torch's optimizers import torch._dynamo at their first use: a second a worker, were it not there.
+# The FLOP counter and torch's optimizers import torch._dynamo at their first use, scipy's methods scipy.optimize: a
+# second and a third of one a worker, were they not there.
 PRELOADED = ("optbench.execution.worker", "torch._dynamo", "torch.fx.experimental.proxy_tensor", "scipy.optimize")
 PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between tries to reach a fork server that is being killed
 TORCH_CACHE = "TORCHINDUCTOR_CACHE_DIR"  # the folder that torch._dynamo makes as it is imported

@@ -181,9 +181,8 @@ def statuses(study: Study) -> pd.DataFrame:
 
 
 def _telling(text: Any) -> str:
-    return (
-        "; ".join(part for part in text.split("; ") if not part.startswith(OWN_CORE)) if isinstance(text, str) else ""
-    )
+    parts = text.split("; ") if isinstance(text, str) else []
+    return "; ".join(part for part in parts if not part.startswith(OWN_CORE))
 
 
 def _interval(name: str, interval: Interval) -> dict[str, float]:

@@ -19,9 +19,9 @@ from optbench.report.sections.base import Content, Drawing, Section
 
 MIN_RUNS = 3  # lone runs of a cell from which its seconds have an interval, and may be spoken of
 PINNED = (
-    "Such trials share memory and the clock rate of the processor, so their seconds are longer than those of a trial "
-    "alone, for some more than for others: a difference of less than a half tells nothing. `--timing 1` runs them one "
-    "after another."
+    "Trials on a core of their own share memory and the clock rate of the processor, so their seconds are longer than "
+    "those of a trial alone, for some more than for others: a difference of less than a half tells nothing. "
+    "`--timing 1` runs them one after another."
 )
 
 
@@ -30,9 +30,11 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     if not len(findings.study.trials):
         return None
     speeds, spent = findings.speeds, findings.worker_time
-    pinned = any(environment.get("timing") == "pinned" for environment in findings.study.environments)
+    pinned = [environment.get("timing") == "pinned" for environment in findings.study.environments]
     disturbed = [found for environment in findings.study.environments if (found := environment.get("interference"))]
-    clock = " ".join(part for part in (_clock(speeds, pinned), PINNED if pinned else "", _disturbed(disturbed)) if part)
+    clock = " ".join(
+        part for part in (_clock(speeds, pinned), PINNED if any(pinned) else "", _disturbed(disturbed)) if part
+    )
     values = {"clock": clock, "spent": spent_sentence(spent)}
     tables = {"speeds": _speeds(speeds), "price": _prices(findings.prices), "worker_time": spent_by_problem(spent)}
     charts = {"throughput": charts_of.throughput(findings.study.labels, speeds)}
@@ -49,9 +51,10 @@ def content(findings: Findings, drawing: Drawing) -> Content | None:
     )
 
 
-def _clock(speeds: pd.DataFrame, pinned: bool) -> str:
-    """Whether seconds may be compared. pinned: several trials ran at a time, each on a core of its own."""
-    where = "on a core of its own, several at a time" if pinned else "alone on the machine"
+def _clock(speeds: pd.DataFrame, pinned: Sequence[bool]) -> str:
+    """Whether seconds may be compared. pinned: of each folder, whether several trials ran at a time, one a core."""
+    places = {True: "on a core of its own, several at a time", False: "alone on the machine"}
+    where = " or ".join(place for how, place in places.items() if how in (pinned or [False]))
     if not len(speeds):
         return ""
     alone = speeds["comparable"].astype(bool)
